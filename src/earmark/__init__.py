@@ -1,0 +1,63 @@
+"""Earmark teaches a computer to hear: record a few seconds of a sound, train in a second, and it listens and acts.
+
+```python
+project = earmark.Project("clapper", create=True)
+project.add("Left", "snap.wav")
+recognizer = project.train(on_epoch=print)
+for detection in recognizer.listen(earmark.open_source("long.wav")):
+    print(detection.label, detection.start, detection.end)
+```
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from earmark.audio import Clip, Source, open_source, read_clip
+    from earmark.errors import EarmarkError
+    from earmark.project import Project
+    from earmark.recognizer import Recognizer, Result, load
+    from earmark.spectrogram import StreamingSpectrogram, spectrogram
+    from earmark.streaming import Detection
+
+_HOMES = {
+    "Clip": "audio",
+    "Detection": "streaming",
+    "EarmarkError": "errors",
+    "Project": "project",
+    "Recognizer": "recognizer",
+    "Result": "recognizer",
+    "Source": "audio",
+    "StreamingSpectrogram": "spectrogram",
+    "load": "recognizer",
+    "open_source": "audio",
+    "read_clip": "audio",
+    "spectrogram": "spectrogram",
+}
+
+__all__ = [
+    "Clip",
+    "Detection",
+    "EarmarkError",
+    "Project",
+    "Recognizer",
+    "Result",
+    "Source",
+    "StreamingSpectrogram",
+    "__version__",
+    "load",
+    "open_source",
+    "read_clip",
+    "spectrogram",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded at first use, so that `import earmark` costs no numpy, no sound library and no network runtime.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

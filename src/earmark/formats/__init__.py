@@ -1,0 +1,1 @@
+"""Formats of other systems and of our own, each read and written by one module."""

@@ -1,0 +1,278 @@
+"""The recognizer: a network with its labels, which recognizes clips and listens to streams."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio import ArraySource, FileSource, Source, as_clip, open_source
+from earmark.card import MODEL_FILE
+from earmark.errors import EarmarkError
+from earmark.metadata import KEY, Metadata
+from earmark.spectrogram import BINS, FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram, StreamingSpectrogram
+from earmark.streaming import Decisions, Detection, ScoredWindow, Windows, hop_of
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PROJECT_FILE = "earmark.toml"
+SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was recognized.
+
+    Attributes:
+        label: the best label.
+        score: its score, 0 to 1.
+        scores: float32 of shape [labels], in the order of `labels`.
+        labels: all labels.
+        spectrogram: frames × 232 bins in dB, if it was asked for.
+    """
+
+    label: str
+    score: float
+    scores: npt.NDArray[np.float32]
+    labels: tuple[str, ...]
+    spectrogram: Spectrogram | None = None
+
+
+class Recognizer:
+    """Front end, network and labels. `load` makes one from a file.
+
+    Args:
+        model: an ONNX file's content, with Earmark's metadata in it.
+        name: what errors call the model.
+
+    Raises:
+        EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
+
+    Attributes:
+        metadata: labels, window and normalisation.
+    """
+
+    def __init__(self, model: bytes, name: str = "the model") -> None:
+        self._session = _open_session(model, name)
+        entries = self._session.get_modelmeta().custom_metadata_map
+        if KEY not in entries:
+            raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
+        self.metadata = Metadata.from_json(entries[KEY], name)
+        self._check_shapes(name)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the scores."""
+        return self.metadata.labels
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Frames and bins of a window."""
+        return (self.metadata.window_frames, BINS)
+
+    def recognize(
+        self,
+        clip: str | Path | npt.ArrayLike,
+        sample_rate: int | None = None,
+        *,
+        include_spectrogram: bool = False,
+    ) -> Result:
+        """Recognize a clip of any length: the scores are averaged over all its windows.
+
+        Args:
+            clip: a path, or samples in [-1, 1] of shape [samples] or [samples, channels].
+            sample_rate: of the samples, in Hz.
+            include_spectrogram: whether the result holds the spectrogram.
+
+        Raises:
+            EarmarkError: the clip can't be read, is empty or not finite.
+        """
+        kept: list[Spectrogram] = []
+        total = np.zeros(len(self.labels), np.float64)
+        windows = Windows(self.metadata.window_frames, 1)
+        count = 0
+        with _clip_source(clip, sample_rate) as source:
+            for frames in _clip_frames(source, self.metadata.window_frames):
+                if include_spectrogram:
+                    kept.append(frames)
+                scores = self.score_windows(windows.process(frames)[0])
+                total += scores.sum(axis=0, dtype=np.float64)
+                count += len(scores)
+        return self._result((total / count).astype(np.float32), np.concatenate(kept) if include_spectrogram else None)
+
+    def recognize_batch(self, spectrograms: npt.ArrayLike) -> list[Result]:
+        """Recognize windows.
+
+        Args:
+            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins.
+
+        Raises:
+            EarmarkError: another shape, or values that are not finite.
+        """
+        windows = np.asarray(spectrograms, np.float32)
+        if windows.ndim != 3 or windows.shape[1:] != self.input_shape:
+            frames, bins = self.input_shape
+            raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {bins}].")
+        if not np.isfinite(windows).all():
+            raise EarmarkError(f"The spectrograms hold values that are not finite: raise them to {FLOOR_DB:.0f} dB.")
+        return [self._result(scores) for scores in self.score_windows(windows)]
+
+    def listen(
+        self,
+        source: str | Path | npt.ArrayLike | Source = "microphone",
+        *,
+        sample_rate: int | None = None,
+        probability_threshold: float = 0.75,
+        overlap_factor: float | None = None,
+        suppression_time_ms: float = 0,
+        smoothing_windows: int = 3,
+        invoke_callback_on_noise_and_unknown: bool = False,
+    ) -> Iterator[Detection]:
+        """Listen to a stream and yield each detection once its sound has ended; `stream` gives every window at once.
+
+        Args:
+            source: what `open_source` takes; it is closed when the iteration ends.
+            sample_rate: of samples, in Hz.
+            probability_threshold, suppression_time_ms, smoothing_windows, invoke_callback_on_noise_and_unknown: see
+                `Decisions`.
+            overlap_factor: see `stream`.
+
+        Raises:
+            EarmarkError: the source can't be opened or read, or an option is out of its range.
+        """
+        decisions = Decisions(
+            self.labels,
+            probability_threshold=probability_threshold,
+            suppression_time_ms=suppression_time_ms,
+            smoothing_windows=smoothing_windows,
+            invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
+        )
+        for window in self.stream(source, sample_rate=sample_rate, overlap_factor=overlap_factor):
+            yield from decisions.process([window])
+        yield from decisions.finish()
+
+    def stream(
+        self,
+        source: str | Path | npt.ArrayLike | Source = "microphone",
+        *,
+        sample_rate: int | None = None,
+        overlap_factor: float | None = None,
+    ) -> Iterator[ScoredWindow]:
+        """Yield every window's scores as soon as its last sample is in.
+
+        Args:
+            source: what `open_source` takes; it is closed when the iteration ends.
+            sample_rate: of samples, in Hz.
+            overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
+                every frame and words one every half window.
+        """
+        listener = Listener(self, overlap_factor)
+        with open_source(source, sample_rate=sample_rate) as opened:
+            front_end = StreamingSpectrogram(opened.sample_rate)
+            for chunk in opened:
+                yield from listener.process(front_end.process(chunk))
+            yield from listener.process(front_end.finish())
+
+    def score_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
+        """Scores, shape [windows, labels], of windows in dB, shape [windows, frames, bins]."""
+        if len(windows) == 0:
+            return np.zeros((0, len(self.labels)), np.float32)
+        normalized = (windows - np.float32(self.metadata.mean)) / np.float32(self.metadata.deviation)
+        return self._session.run(["scores"], {"window": normalized})[0]  # type: ignore[no-any-return]
+
+    def _result(self, scores: npt.NDArray[np.float32], spectrogram: Spectrogram | None = None) -> Result:
+        best = int(scores.argmax())
+        return Result(self.labels[best], float(scores[best]), scores, self.labels, spectrogram)
+
+    def _check_shapes(self, name: str) -> None:
+        silence = np.full((1, *self.input_shape), FLOOR_DB, np.float32)
+        try:
+            scores = self.score_windows(silence)
+        except Exception as error:
+            raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.") from error
+        if scores.shape != (1, len(self.labels)) or not np.isfinite(scores).all():
+            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+
+
+class Listener:
+    """A recognizer at work on one stream of frames.
+
+    Args:
+        recognizer: whose network scores the windows.
+        overlap_factor: see `Recognizer.stream`.
+    """
+
+    def __init__(self, recognizer: Recognizer, overlap_factor: float | None = None) -> None:
+        window_frames = recognizer.metadata.window_frames
+        if overlap_factor is None:
+            overlap_factor = 1 - 1 / window_frames if window_frames <= SHORT_WINDOW else 0.5
+        self._recognizer = recognizer
+        self._windows = Windows(window_frames, hop_of(window_frames, overlap_factor))
+
+    def process(self, frames: Spectrogram) -> list[ScoredWindow]:
+        """The next frames, shape [frames, bins]; returns the windows that they complete, scored."""
+        windows, times = self._windows.process(frames)
+        scores = self._recognizer.score_windows(windows)
+        return [ScoredWindow(row, start, end) for row, (start, end) in zip(scores, times, strict=True)]
+
+
+def load(path: str | Path) -> Recognizer:
+    """Load a recognizer.
+
+    Args:
+        path: a model folder, a `model.onnx`, or a project with a trained model.
+
+    Raises:
+        EarmarkError: nothing there, or not a model.
+    """
+    path = Path(path)
+    if (path / PROJECT_FILE).is_file():
+        from earmark.project import Project
+
+        return Project(path).model()
+    file = path / MODEL_FILE if path.is_dir() else path
+    try:
+        return Recognizer(file.read_bytes(), str(file))
+    except FileNotFoundError as error:
+        if path.is_dir():
+            raise EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.") from error
+        raise EarmarkError(f"{path} does not exist: check the path.") from error
+    except OSError as error:
+        raise EarmarkError(f"{file} can't be read: {error.strerror}.") from error
+
+
+def _open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
+        raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error
+
+
+def _clip_source(clip: str | Path | npt.ArrayLike, sample_rate: int | None) -> Source:
+    if isinstance(clip, (str, Path)):
+        return FileSource(Path(clip))
+    return ArraySource(as_clip(clip, sample_rate))
+
+
+def _clip_frames(source: Source, window_frames: int) -> Iterator[Spectrogram]:
+    """A clip's frames, in constant memory; silence fills a clip that is shorter than one window."""
+    front_end = StreamingSpectrogram(source.sample_rate, silence_before=False)
+    seen = 0
+    for chunk in source:
+        seen += len(chunk)
+        yield front_end.process(chunk)
+    missing = math.ceil((window_frames + 1) * HOP * source.sample_rate / SAMPLE_RATE) - seen
+    yield front_end.process(np.zeros(max(0, missing), np.float32))
+    yield front_end.finish()

@@ -1,0 +1,66 @@
+/** The project over HTTP. Every function rejects with an Error whose message can be shown as it is. */
+
+const UNREACHABLE = "The studio's server can't be reached. Start it again and repeat this step.";
+
+async function ask(method, path, body) {
+  const headers = method === "GET" ? {} : { "X-Earmark": "studio" };
+  const isFile = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = isFile ? "application/octet-stream" : "application/json";
+  const options = { method, headers, body: isFile || body === undefined ? body : JSON.stringify(body) };
+  const response = await fetch(path, options).catch(() => {
+    throw new Error(UNREACHABLE);
+  });
+  if (!response.ok) throw new Error(await explanation(response));
+  return response;
+}
+
+async function explanation(response) {
+  const answer = await response.json().catch(() => ({}));
+  return answer.error ?? `The server answered ${response.status}. Try again.`;
+}
+
+const query = (path, values) => `${path}?${new URLSearchParams(values)}`;
+const json = async (...request) => (await ask(...request)).json();
+
+/** @typedef {{id: string, seconds: number, examples: number, error: string|null}} Clip */
+/** @typedef {{name: string, colour: string, examples: number, clips: Clip[]}} Label */
+/** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number}} Epoch */
+/**
+ * @typedef {object} ProjectState
+ * @property {string} name
+ * @property {string} mode
+ * @property {number} examples
+ * @property {string|null} undo
+ * @property {Label[]} labels
+ * @property {{labels: string[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
+ * @property {{running: boolean, epochs: Epoch[]}} training
+ * @property {{labels: number, label_characters: number, recording_seconds: number, upload_bytes: number}} limits
+ */
+
+/** @returns {Promise<ProjectState>} */
+export const readProject = () => json("GET", "/api/project");
+/** @param {{name: string, colour?: string}} label */
+export const addLabel = (label) => json("POST", "/api/labels", label);
+/** @param {string} label @param {{name?: string, colour?: string, position?: number}} change */
+export const changeLabel = (label, change) => json("PATCH", query("/api/labels", { label }), change);
+/** @param {string} label */
+export const removeLabel = (label) => json("DELETE", query("/api/labels", { label }));
+/** @param {string} label @param {File} file */
+export const addClip = (label, file) => json("POST", query("/api/clips", { label, name: file.name }), file);
+/** @param {string} clip @param {{label: string}|{start: number, end: number}} change */
+export const changeClip = (clip, change) => json("PATCH", query("/api/clips", { clip }), change);
+/** @param {string} clip */
+export const deleteClip = (clip) => json("DELETE", query("/api/clips", { clip }));
+export const undo = () => json("POST", "/api/undo");
+/** @param {File} file @returns {Promise<{added: number, skipped: {name: string, error: string}[], project: ProjectState}>} */
+export const importZip = (file) => json("POST", "/api/import", file);
+export const startTraining = () => json("POST", "/api/train");
+export const cancelTraining = () => json("DELETE", "/api/train");
+
+/** @param {string} clip the address of its sound */
+export const audioAddress = (clip) => query("/api/clips/audio", { clip });
+/** @param {string} clip @returns {Promise<Blob>} */
+export const readAudio = async (clip) => (await ask("GET", audioAddress(clip))).blob();
+/** @param {string} clip @returns {Promise<Uint8Array>} columns of 232 bytes */
+export const readSpectrogram = async (clip) =>
+  new Uint8Array(await (await ask("GET", query("/api/clips/spectrogram", { clip }))).arrayBuffer());

@@ -1,0 +1,195 @@
+/** The cards of the classes: their names, colours, record buttons and recordings. */
+
+import { CLIP_TYPE, ClipList } from "./clips.js";
+import { arrange, counted, element, icon, setText } from "./dom.js";
+import { openMenu } from "./menu.js";
+
+/** The record buttons of the codelab's page, by position. */
+const IDS = ["left", "right", "noise"];
+
+/**
+ * @typedef {object} ClassActions what the page can do with a class, besides what it does with its clips
+ * @property {(label: string, name: string) => Promise<boolean>} rename tells whether it went well
+ * @property {(label: string, colour: string) => void} recolour
+ * @property {(label: string, position: number) => void} place
+ * @property {(label: string) => void} remove
+ * @property {(label: string) => void} chooseFiles
+ * @property {(label: string, files: File[]) => void} addFiles
+ */
+
+/** The list of all classes. */
+export class Classes {
+  /** @type {Map<string, Card>} */
+  #cards = new Map();
+  #list;
+  #outbox;
+  #recorder;
+  #actions;
+
+  /**
+   * @param {HTMLElement} list
+   * @param {import("./outbox.js").Outbox} outbox
+   * @param {import("./recorder.js").Recorder} recorder
+   * @param {ClassActions & import("./clips.js").ClipActions} actions
+   */
+  constructor(list, outbox, recorder, actions) {
+    this.#list = list;
+    this.#outbox = outbox;
+    this.#recorder = recorder;
+    this.#actions = { ...actions, rename: (label, name) => this.#rename(label, name) };
+    this.rename = actions.rename;
+  }
+
+  /** @param {import("./api.js").ProjectState} project */
+  update(project) {
+    const kept = new Map();
+    project.labels.forEach((label, position) => {
+      const card = this.#cards.get(label.name) ?? new Card(this.#recorder, this.#actions);
+      card.update(label, position, project);
+      kept.set(label.name, card);
+    });
+    this.#cards = kept;
+    arrange(this.#list, [...kept.values()].map((card) => card.node));
+    this.count();
+  }
+
+  /** Show the counts, with what is not saved yet, and the recording that runs. */
+  count() {
+    for (const card of this.#cards.values()) card.count(this.#outbox, this.#recorder.label);
+  }
+
+  /** Keep the card while its label changes its name, and with it the focus. */
+  async #rename(label, name) {
+    const card = this.#cards.get(label);
+    this.#cards.delete(label);
+    this.#cards.set(name, card);
+    const isDone = await this.rename(label, name);
+    if (!isDone && this.#cards.get(name) === card) {
+      this.#cards.delete(name);
+      this.#cards.set(label, card);
+    }
+    return isDone;
+  }
+
+  /** Put the cursor into the name of a class. @param {string} name */
+  edit(name) {
+    this.#cards.get(name)?.edit();
+  }
+}
+
+class Card {
+  /** @type {import("./api.js").Label} */
+  #label;
+  #position = 0;
+  #total = 0;
+  #actions;
+  #colour;
+  #name;
+  #count = element("p", { className: "count" });
+  #more;
+  #record;
+  #recordText = element("span", { className: "record-text" });
+  #recordName = element("span", { className: "visually-hidden" });
+  #key = element("kbd", { "aria-hidden": "true" });
+  #empty = element("p", { className: "empty", textContent: "Hold the button and make the sound." });
+  #clips;
+
+  constructor(recorder, actions) {
+    this.#actions = actions;
+    this.#colour = element("input", { type: "color", className: "swatch", title: "Colour", onchange: () => actions.recolour(this.#label.name, this.#colour.value) });
+    this.#name = element("input", { className: "name", autocomplete: "off", spellcheck: false, onblur: () => this.#rename(), onkeydown: (event) => this.#type(event) });
+    this.#more = element("button", { type: "button", className: "icon-button", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => this.#openMenu() }, icon("more"));
+    this.#record = element("button", { type: "button", className: "record" },
+      element("span", { className: "dot" }), this.#recordText, this.#recordName, this.#key);
+    recorder.attach(this.#record, () => this.#label.name);
+    const list = element("ul", { className: "clips" });
+    this.#clips = new ClipList(list, () => this.#label.name, actions);
+    this.node = element("li", { className: "card" },
+      element("div", { className: "card-head" }, this.#colour, this.#name, this.#more), this.#count, this.#record, this.#empty, list);
+    this.#attachDrop();
+  }
+
+  /** @param {import("./api.js").Label} label @param {number} position @param {import("./api.js").ProjectState} project */
+  update(label, position, project) {
+    this.#label = label;
+    this.#position = position;
+    this.#total = project.labels.length;
+    this.node.style.setProperty("--label", label.colour);
+    this.#colour.value = label.colour;
+    this.#colour.setAttribute("aria-label", `Colour of ${label.name}`);
+    if (this.#name !== document.activeElement) this.#name.value = label.name;
+    this.#name.maxLength = project.limits.label_characters;
+    this.#name.setAttribute("aria-label", `Name of class ${position + 1}`);
+    this.#more.setAttribute("aria-label", `More for ${label.name}`);
+    this.#updateRecord(label.name, position);
+    this.#empty.hidden = label.clips.length > 0;
+    this.#clips.update(label.clips);
+  }
+
+  #updateRecord(name, position) {
+    this.#record.id = IDS[position] ?? "";
+    setText(this.#recordName, ` ${name}`);
+    this.#key.hidden = position > 8;
+    setText(this.#key, String(position + 1));
+    if (position > 8) this.#record.removeAttribute("aria-keyshortcuts");
+    else this.#record.setAttribute("aria-keyshortcuts", String(position + 1));
+  }
+
+  /** @param {import("./outbox.js").Outbox} outbox @param {string|null} recorded the label that is being recorded */
+  count(outbox, recorded) {
+    const isRecording = recorded === this.#label.name;
+    setText(this.#count, counted(this.#label.examples + outbox.examples(this.#label.name), "example"));
+    this.node.classList.toggle("recording", isRecording);
+    setText(this.#recordText, isRecording ? `Recording ${outbox.running.seconds.toFixed(1)} s` : "Hold to record");
+  }
+
+  edit() {
+    this.#name.focus();
+    this.#name.select();
+    this.node.scrollIntoView({ block: "nearest" });
+  }
+
+  #type(event) {
+    if (event.key === "Enter") this.#name.blur();
+    if (event.key !== "Escape") return;
+    this.#name.value = this.#label.name;
+    this.#name.blur();
+  }
+
+  async #rename() {
+    const name = this.#name.value.trim();
+    const isNew = name !== "" && name !== this.#label.name;
+    if (isNew && (await this.#actions.rename(this.#label.name, name))) return;
+    this.#name.value = this.#label.name;
+  }
+
+  #openMenu() {
+    const { place, chooseFiles, remove } = this.#actions;
+    const { name } = this.#label;
+    openMenu(this.#more, [
+      { text: "Add sound files…", run: () => chooseFiles(name) },
+      { text: "Move to the left", run: () => place(name, this.#position - 1), isOff: this.#position === 0 },
+      { text: "Move to the right", run: () => place(name, this.#position + 1), isOff: this.#position === this.#total - 1 },
+      { text: "Remove class", run: () => remove(name) },
+    ]);
+  }
+
+  #attachDrop() {
+    const { node } = this;
+    node.addEventListener("dragover", ({ dataTransfer }) => {
+      if (dataTransfer.types.includes(CLIP_TYPE)) dataTransfer.dropEffect = "move";
+      node.classList.add("target");
+    });
+    node.addEventListener("dragleave", (event) => !node.contains(event.relatedTarget) && node.classList.remove("target"));
+    node.addEventListener("drop", ({ dataTransfer }) => {
+      node.classList.remove("target");
+      const clip = dataTransfer.getData(CLIP_TYPE);
+      if (clip) this.#takeClip(JSON.parse(clip));
+      else this.#actions.addFiles(this.#label.name, [...dataTransfer.files]);
+    });
+  }
+
+  #takeClip(clip) {
+    if (!this.#label.clips.some(({ id }) => id === clip.id)) this.#actions.move(clip, this.#label.name);
+  }
+}

@@ -1,0 +1,99 @@
+/** Small helpers to build and find parts of the page. */
+
+/**
+ * The element with this id, which index.html promises to hold.
+ * @param {string} id
+ * @returns {any}
+ */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * Make an element.
+ * @param {string} tag
+ * @param {Record<string, any>} [settings] `on…` are listeners, names with a dash and `role` attributes, others properties
+ * @param {...(Node|string)} children
+ * @returns {any}
+ */
+export function element(tag, settings = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(settings)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name.includes("-") || name === "role") node.setAttribute(name, value);
+    else node[name] = value;
+  }
+  node.append(...children);
+  return node;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Make an SVG element.
+ * @param {string} tag
+ * @param {Record<string, string|number>} [attributes]
+ * @param {...(Node|string)} children
+ * @returns {SVGElement}
+ */
+export function drawing(tag, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/**
+ * An icon of icons.svg.
+ * @param {string} name
+ * @returns {SVGElement}
+ */
+export const icon = (name) =>
+  drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `/static/icons.svg#${name}` }));
+
+/**
+ * Exchange the picture of an icon that `icon` made.
+ * @param {Element} parent
+ * @param {string} name
+ */
+export const setIcon = (parent, name) => parent.querySelector("use").setAttribute("href", `/static/icons.svg#${name}`);
+
+/**
+ * Write a text, but touch the page only where it differs: what is untouched is not drawn or read aloud again.
+ * @param {Element} node
+ * @param {string} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Put children into this order by moving as few as possible, and leave the keyboard's focus where it was.
+ * @param {Element} parent
+ * @param {Element[]} children
+ */
+export function arrange(parent, children) {
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstElementChild;
+  for (const child of children) {
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
+  }
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+}
+
+/**
+ * Whether a key pressed there is text, and so no shortcut.
+ * @param {EventTarget} target
+ */
+export const isTyping = (target) =>
+  target instanceof Element && target.matches("input:not([type=range], [type=color]), textarea, select, [contenteditable]");
+
+/**
+ * @param {number} count
+ * @param {string} one what one is called
+ */
+export const counted = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+
+/** @param {number} seconds */
+export const duration = (seconds) => `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;

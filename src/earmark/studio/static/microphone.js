@@ -1,0 +1,129 @@
+/** The microphone: permission, device, and its sound in chunks. */
+
+const REMEMBERED = "earmark.device";
+const REMEDIES = {
+  NotAllowedError: "The browser does not let the studio use the microphone. Allow it in the browser's address bar, then try again.",
+  NotFoundError: "No microphone was found. Plug one in, then try again.",
+  NotReadableError: "Another program is using the microphone. Close that program, then try again.",
+  Insecure: "Browsers share the microphone only with this computer. Open the studio as http://localhost, or over https.",
+};
+const CONSTRAINTS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
+
+/** @typedef {{samples: Float32Array, captured: number}} Chunk */
+
+/** Dispatches `state` when it is turned on or off or its context sleeps, and `devices` when the choice of devices changes. */
+export class Microphone extends EventTarget {
+  /** @type {"off"|"starting"|"on"} */
+  state = "off";
+  /** What is wrong, and what to do about it. */
+  problem = "";
+  /** @type {MediaDeviceInfo[]} */
+  devices = [];
+  /** @type {(chunk: Chunk) => void} */
+  onchunk = () => {};
+  /** @type {MediaStream|null} */
+  #stream = null;
+  /** @type {AudioContext|null} */
+  #context = null;
+
+  constructor() {
+    super();
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#readDevices());
+  }
+
+  /** Samples a second, 0 while it is off. */
+  get rate() {
+    return this.#context?.sampleRate ?? 0;
+  }
+
+  get deviceId() {
+    return this.#stream?.getAudioTracks()[0]?.getSettings().deviceId ?? "";
+  }
+
+  /** Whether the browser holds the sound back until a click. */
+  get isAsleep() {
+    return this.state === "on" && this.#context?.state !== "running";
+  }
+
+  async isAllowed() {
+    const asked = await navigator.permissions?.query({ name: /** @type {any} */ ("microphone") }).catch(() => null);
+    return asked?.state === "granted";
+  }
+
+  /**
+   * Turn it on, or change to another device.
+   * @param {string} [deviceId]
+   */
+  async start(deviceId) {
+    if (this.state === "starting") return;
+    if (deviceId) localStorage.setItem(REMEMBERED, deviceId);
+    this.stop();
+    this.#enter("starting");
+    try {
+      await this.#open(deviceId ?? localStorage.getItem(REMEMBERED) ?? undefined);
+      this.#enter("on");
+    } catch (error) {
+      this.stop(remedy(error));
+    }
+    await this.#readDevices();
+  }
+
+  async #open(deviceId) {
+    if (!window.isSecureContext || !navigator.mediaDevices) throw new DOMException("", "Insecure");
+    this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { ...CONSTRAINTS, deviceId } });
+    this.#stream.getAudioTracks()[0].addEventListener("ended", () =>
+      this.stop("The microphone was unplugged or taken away. Plug it in or allow it, then turn it on again."));
+    this.#context = new AudioContext({ latencyHint: "interactive" });
+    this.#context.addEventListener("statechange", () => this.dispatchEvent(new Event("state")));
+    await this.#context.audioWorklet.addModule("/static/capture-worklet.js");
+    this.#connect(this.#context);
+    // Not awaited: without a gesture the promise waits for one, and `isAsleep` tells the page to ask for it.
+    this.wake();
+  }
+
+  #connect(context) {
+    const capture = new AudioWorkletNode(context, "capture");
+    capture.port.onmessage = ({ data }) => this.#context === context && this.onchunk(data);
+    context.createMediaStreamSource(this.#stream).connect(capture);
+    // Some browsers run only what leads to the loudspeaker; the worklet's output is silence.
+    capture.connect(context.destination);
+  }
+
+  /** Turn it off. @param {string} [problem] why, if not because the user wants it */
+  stop(problem = "") {
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#context?.close().catch(() => {});
+    this.#stream = this.#context = null;
+    this.problem = problem;
+    this.#enter("off");
+  }
+
+  wake() {
+    this.#context?.resume().catch(() => {});
+  }
+
+  #enter(state) {
+    this.state = state;
+    this.dispatchEvent(new Event("state"));
+  }
+
+  async #readDevices() {
+    const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
+    this.devices = devices.filter((device) => device.kind === "audioinput" && device.deviceId);
+    this.dispatchEvent(new Event("devices"));
+  }
+}
+
+function remedy(error) {
+  return REMEDIES[error.name] ?? `The microphone can't be used: ${error.message || error.name}. Try another one.`;
+}
+
+/**
+ * @param {Float32Array} samples
+ * @returns {number} the highest level in dBFS, −Infinity for silence
+ */
+export function peakLevel(samples) {
+  let peak = 0;
+  for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
+  return 20 * Math.log10(peak);
+}

@@ -1,0 +1,119 @@
+/** Press and hold: by mouse, pen, touch or keyboard, one recording at a time. */
+
+import { isTyping } from "./dom.js";
+
+const SHORTEST = 0.15; // s; a shorter press is a slip of the finger
+const HOLD_KEYS = new Set([" ", "Enter"]);
+
+/**
+ * Dispatches `start`; `end` when the recording is handed over; `discard` when it is forgotten, its reason in `detail`:
+ * "short" or "escape".
+ */
+export class Recorder extends EventTarget {
+  /** The label that is being recorded. @type {string|null} */
+  label = null;
+  /** What holds the recording: only its release ends it. */
+  #holder = "";
+  #outbox;
+  #begin;
+
+  /**
+   * @param {import("./outbox.js").Outbox} outbox
+   * @param {(label: string) => boolean} begin starts the recording if that is possible now
+   */
+  constructor(outbox, begin) {
+    super();
+    this.#outbox = outbox;
+    this.#begin = begin;
+    addEventListener("blur", () => this.finish());
+    addEventListener("pagehide", () => this.finish());
+    document.addEventListener("visibilitychange", () => document.hidden && this.finish());
+    document.addEventListener("keyup", (event) => this.#release(event.code));
+    document.addEventListener("keydown", (event) => this.#escape(event), true);
+  }
+
+  /**
+   * Make a button one to hold.
+   * @param {HTMLButtonElement} button
+   * @param {() => string} label
+   */
+  attach(button, label) {
+    button.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || !event.isPrimary) return;
+      button.setPointerCapture(event.pointerId);
+      this.#press(label(), "pointer");
+    });
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      button.addEventListener(end, () => this.#release("pointer"));
+    }
+    button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch would open it
+    this.#attachKeys(button, label);
+  }
+
+  #attachKeys(button, label) {
+    button.addEventListener("keydown", (event) => {
+      if (!HOLD_KEYS.has(event.key)) return;
+      event.preventDefault();
+      if (!event.repeat) this.#press(label(), event.code);
+    });
+    button.addEventListener("keyup", (event) => event.key === " " && event.preventDefault());
+    // A click that no pointer or key made comes from assistive technology, which can't hold: it starts and stops.
+    button.addEventListener("click", (event) => {
+      if (event.detail !== 0) return;
+      if (this.label !== null) this.finish();
+      else this.#press(label(), "click");
+    });
+  }
+
+  /**
+   * Let the digit keys hold the labels at their positions.
+   * @param {(position: number) => string|undefined} labelAt position from 0
+   */
+  attachDigits(labelAt) {
+    document.addEventListener("keydown", (event) => {
+      const [, digit] = /^(?:Digit|Numpad)([1-9])$/.exec(event.code) ?? [];
+      if (!digit || event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+      if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+      const label = labelAt(Number(digit) - 1);
+      if (label !== undefined) this.#press(label, event.code);
+    });
+  }
+
+  /** Called after each chunk: end the recording before it grows longer than this. @param {number} limit in seconds */
+  limit(limit, chunkSeconds) {
+    if (this.label !== null && this.#outbox.running.seconds + chunkSeconds > limit) this.finish();
+  }
+
+  #press(label, holder) {
+    if (this.label !== null || !this.#begin(label)) return;
+    this.label = label;
+    this.#holder = holder;
+    this.dispatchEvent(new Event("start"));
+  }
+
+  #release(holder) {
+    if (this.label !== null && holder === this.#holder) this.finish();
+  }
+
+  /** End the recording, whatever holds it. */
+  finish() {
+    if (this.label === null) return;
+    if (this.#outbox.running.seconds < SHORTEST) return this.#discard("short");
+    this.#outbox.finish();
+    this.label = null;
+    this.dispatchEvent(new Event("end"));
+  }
+
+  #escape(event) {
+    if (event.key !== "Escape" || this.label === null) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#discard("escape");
+  }
+
+  #discard(reason) {
+    this.#outbox.discard();
+    this.label = null;
+    this.dispatchEvent(new CustomEvent("discard", { detail: reason }));
+  }
+}

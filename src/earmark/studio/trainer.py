@@ -1,0 +1,119 @@
+"""Training in a process of its own, so that it never stalls the live sound, and can be stopped at any moment.
+
+The worker waits with PyTorch loaded, trains at low priority when told to, and reports by lines of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+
+class Trainer:
+    """The studio's end of the worker.
+
+    Args:
+        project: its folder.
+        report: called in the event loop with each message: a state of "started", "epoch", "done", "cancelled" or
+            "failed", as the WebSocket sends it.
+    """
+
+    def __init__(self, project: Path, report: Callable[[Report], None]) -> None:
+        self._project, self._report = project, report
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.running = False
+
+    async def start(self) -> None:
+        """Start the worker, which then loads PyTorch in the background."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "earmark.studio.trainer",
+            str(self._project),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read(self._process))
+
+    async def train(self) -> None:
+        """Start a training."""
+        if self._process is None or self._process.returncode is not None:
+            await self.start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self.running = True
+        self._report({"state": "started"})
+        self._process.stdin.write(b"train\n")
+        await self._process.stdin.drain()
+
+    async def cancel(self) -> None:
+        """Stop the training that is running, if any; the old model stays."""
+        if self.running:
+            self.running = False
+            await self.stop()
+            self._report({"state": "cancelled"})
+            await self.start()
+
+    async def stop(self) -> None:
+        """End the worker."""
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            report = json.loads(line)
+            self.running = report["state"] == "epoch"
+            self._report(report)
+        if self.running:
+            self.running = False
+            self._report({"state": "failed", "error": "The training process ended by itself: try again."})
+
+
+def _work(project: Path) -> None:
+    """The worker: for each line on standard input, one training."""
+    from earmark.errors import EarmarkError
+    from earmark.project import Project
+
+    reports = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
+
+    def report(**values: object) -> None:
+        reports.write(json.dumps(values) + "\n")
+        reports.flush()
+
+    _warm_up()
+    for _ in sys.stdin:
+        try:
+            Project(project).train(on_epoch=lambda epoch: report(state="epoch", **vars(epoch)))
+            report(state="done")
+        except EarmarkError as error:
+            report(state="failed", error=str(error))
+        except MemoryError:
+            report(state="failed", error="There is not enough memory to train on so many recordings: remove some.")
+
+
+def _warm_up() -> None:
+    """Load PyTorch and run its first step, which is slow, before anybody waits for it."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    try:
+        from earmark.training import warm_up
+    except ModuleNotFoundError:
+        return  # told when a training is asked for
+    warm_up()
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]))
