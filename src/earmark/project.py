@@ -108,6 +108,15 @@ class Project:
                 labels.append(Label(name, free_colour(labels)))
         return labels
 
+    def label(self, name: str) -> Label:
+        """One label with its colour.
+
+        Raises:
+            EarmarkError: there is no such label.
+        """
+        labels = self.label_settings()
+        return labels[self._index(labels, name)]
+
     def add_label(self, name: str, colour: str | None = None) -> Label:
         """Add a label at the end.
 
@@ -124,8 +133,8 @@ class Project:
 
     def change_label(
         self, name: str, *, new_name: str | None = None, colour: str | None = None, position: int | None = None
-    ) -> None:
-        """Rename, recolour or move a label; its position counts from 0.
+    ) -> Label:
+        """Rename, recolour or move a label; its position counts from 0. Returns it as it is then.
 
         Raises:
             EarmarkError: no such label, or a value is unfit; nothing is changed then.
@@ -142,6 +151,7 @@ class Project:
                 move(folder, self._clips / label_folder(label.name))
         labels.insert(max(0, min(index if position is None else position, len(labels))), label)
         self._write_labels(labels)
+        return label
 
     def remove_label(self, name: str) -> Trashed:
         """Remove a label and its clips, to the trash; `restore` brings both back."""

@@ -133,7 +133,7 @@ def _learn(
 ) -> tuple[float, float]:
     """One pass over the examples in random order; returns mean loss and accuracy."""
     total, correct = 0.0, 0
-    for batch in torch.split(torch.randperm(len(windows)), batch_size):  # type: ignore[no-untyped-call]
+    for batch in torch.split(torch.randperm(len(windows)), batch_size):
         logits = network(windows[batch])
         loss = nn.functional.cross_entropy(logits, targets[batch])
         optimizer.zero_grad()

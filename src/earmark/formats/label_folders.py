@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -33,22 +33,27 @@ class Imported:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def write_zip(project: Project, file: BinaryIO) -> None:
+def write_zip(project: Project, file: IO[bytes]) -> None:
     """Write all clips of the project as a zip of label folders; clips are compressed already, so they are stored."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for clip in project.clips():
             archive.write(clip.path, f"{label_folder(clip.label)}/{clip.path.name}")
 
 
-def read_zip(project: Project, file: BinaryIO, name: str = "the zip") -> Imported:
+def read_zip(project: Project, file: IO[bytes], done: Imported, name: str = "the zip") -> None:
     """Add the clips of a zip of label folders. A file's last folder is its label; those above it don't matter.
 
     A clip that the project has already, or that can't be read, is skipped and told; the rest is added.
 
+    Args:
+        project: where the clips go.
+        file: the zip.
+        done: is told what was added and skipped, as it happens.
+        name: what errors call the zip.
+
     Raises:
         EarmarkError: not a zip, damaged, or larger than the limits; nothing is added then.
     """
-    done = Imported()
     try:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -60,11 +65,10 @@ def read_zip(project: Project, file: BinaryIO, name: str = "the zip") -> Importe
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         if done.added:
             done.skipped.append((name, "the rest of the zip is damaged: get a whole copy of it."))
-            return done
+            return
         raise EarmarkError(f"{name} is not a zip that can be read: choose one of label folders.") from error
     if not done.added and not done.skipped:
         raise EarmarkError(f"{name} holds no recordings: put sound files into one folder for each label.")
-    return done
 
 
 def _check_size(entries: list[zipfile.ZipInfo], name: str) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from earmark.errors import EarmarkError
+from earmark.project import Project
+
 Report = dict[str, Any]
 
 
@@ -83,9 +86,6 @@ class Trainer:
 
 def _work(project: Path) -> None:
     """The worker: for each line on standard input, one training."""
-    from earmark.errors import EarmarkError
-    from earmark.project import Project
-
     reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
 
@@ -95,13 +95,18 @@ def _work(project: Path) -> None:
 
     _warm_up()
     for _ in sys.stdin:
-        try:
-            Project(project).train(on_epoch=lambda epoch: report(state="epoch", **vars(epoch)))
-            report(state="done")
-        except EarmarkError as error:
-            report(state="failed", error=str(error))
-        except MemoryError:
-            report(state="failed", error="There is not enough memory to train on so many recordings: remove some.")
+        report(**_train(project, report))
+
+
+def _train(project: Path, report: Callable[..., None]) -> Report:
+    """Train once and return how it ended; any other error ends the worker, with its traceback in the log."""
+    try:
+        Project(project).train(on_epoch=lambda epoch: report(state="epoch", **vars(epoch)))
+    except EarmarkError as error:
+        return {"state": "failed", "error": str(error)}
+    except MemoryError:
+        return {"state": "failed", "error": "There is too little memory for so many recordings: remove some."}
+    return {"state": "done"}
 
 
 def _warm_up() -> None:

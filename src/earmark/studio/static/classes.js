@@ -127,7 +127,8 @@ class Card {
   }
 
   #updateRecord(name, position) {
-    this.#record.id = IDS[position] ?? "";
+    if (position < IDS.length) this.#record.id = IDS[position];
+    else this.#record.removeAttribute("id");
     setText(this.#recordName, ` ${name}`);
     this.#key.hidden = position > 8;
     setText(this.#key, String(position + 1));

@@ -15,7 +15,7 @@ const FOLD = 4; // bins a row: a thumbnail is 58 pixels high
  * @property {() => string[]} labels
  * @property {(clip: import("./api.js").Clip) => void} trim
  * @property {(clip: import("./api.js").Clip, label: string) => void} move
- * @property {(clip: import("./api.js").Clip) => void} remove
+ * @property {(clip: import("./api.js").Clip) => void} deleteClip
  * @property {(error: Error) => void} failed
  */
 
@@ -80,7 +80,7 @@ class Tile {
     this.clip = clip;
     this.#label = label;
     this.#actions = actions;
-    this.#delete = element("button", { type: "button", className: "icon-button", title: "Delete", onclick: () => actions.remove(clip) }, icon("delete"));
+    this.#delete = element("button", { type: "button", className: "icon-button", title: "Delete", onclick: () => actions.deleteClip(clip) }, icon("delete"));
     this.node = element("li", { className: isNew ? "clip new" : "clip" });
     if (clip.error) this.#buildBroken();
     else this.#build();

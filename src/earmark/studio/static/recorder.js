@@ -10,8 +10,6 @@ const HOLD_KEYS = new Set([" ", "Enter"]);
  * "short" or "escape".
  */
 export class Recorder extends EventTarget {
-  /** The label that is being recorded. @type {string|null} */
-  label = null;
   /** What holds the recording: only its release ends it. */
   #holder = "";
   #outbox;
@@ -30,6 +28,11 @@ export class Recorder extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden && this.finish());
     document.addEventListener("keyup", (event) => this.#release(event.code));
     document.addEventListener("keydown", (event) => this.#escape(event), true);
+  }
+
+  /** The label that is being recorded. @returns {string|null} */
+  get label() {
+    return this.#outbox.running?.label ?? null;
   }
 
   /**
@@ -79,14 +82,17 @@ export class Recorder extends EventTarget {
     });
   }
 
-  /** Called after each chunk: end the recording before it grows longer than this. @param {number} limit in seconds */
-  limit(limit, chunkSeconds) {
-    if (this.label !== null && this.#outbox.running.seconds + chunkSeconds > limit) this.finish();
+  /**
+   * Called after each chunk: end the recording before it grows too long.
+   * @param {number} longest in seconds
+   * @param {number} chunk in seconds
+   */
+  limit(longest, chunk) {
+    if (this.label !== null && this.#outbox.running.seconds + chunk > longest) this.finish();
   }
 
   #press(label, holder) {
     if (this.label !== null || !this.#begin(label)) return;
-    this.label = label;
     this.#holder = holder;
     this.dispatchEvent(new Event("start"));
   }
@@ -100,7 +106,6 @@ export class Recorder extends EventTarget {
     if (this.label === null) return;
     if (this.#outbox.running.seconds < SHORTEST) return this.#discard("short");
     this.#outbox.finish();
-    this.label = null;
     this.dispatchEvent(new Event("end"));
   }
 
@@ -113,7 +118,6 @@ export class Recorder extends EventTarget {
 
   #discard(reason) {
     this.#outbox.discard();
-    this.label = null;
     this.dispatchEvent(new CustomEvent("discard", { detail: reason }));
   }
 }

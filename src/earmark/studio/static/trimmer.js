@@ -27,9 +27,11 @@ export class Trimmer {
     for (const name of ["start-handle", "end-handle"]) elements[name].oninput = () => this.#take(name, elements[name].valueAsNumber);
     for (const name of ["start", "end"]) elements[name].onchange = () => this.#take(name, elements[name].valueAsNumber);
     elements.preview.onclick = () => this.#preview(failed);
+    elements.cancel.onclick = () => this.#dialog.close("");
     this.#dialog.addEventListener("close", () => {
       player.stop();
-      if (this.#dialog.returnValue === "save") save(this.#clip, { start: this.#start, end: this.#end });
+      const isTrimmed = this.#start > 0 || this.#end < this.#clip.seconds;
+      if (this.#dialog.returnValue === "save" && isTrimmed) save(this.#clip, { start: this.#start, end: this.#end });
     });
   }
 

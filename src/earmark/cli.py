@@ -1,0 +1,256 @@
+"""The `earmark` command: a thin layer over the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from earmark import __version__
+from earmark.errors import EarmarkError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from earmark.audio import Clip, Encoding, Source
+    from earmark.training import Epoch
+
+DEFAULT_PROJECT = Path("my-sounds")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Teach a computer to hear: record a few seconds of a sound, train in a second, and it listens and acts.",
+)
+
+
+class PcmEncoding(str, Enum):
+    """Raw PCM, little-endian."""
+
+    s16le = "s16le"
+    f32le = "f32le"
+
+
+ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A project, a model folder or a model.onnx.")]
+Json = Annotated[bool, typer.Option("--json", help="One line of JSON for each result.")]
+Device = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
+Input = Annotated[
+    str, typer.Option(help="A sound file, or - for raw PCM on standard input.", show_default="microphone")
+]
+SampleRate = Annotated[int, typer.Option(help="Of raw PCM, in Hz.")]
+Channels = Annotated[int, typer.Option(help="Of raw PCM.")]
+PcmFormat = Annotated[PcmEncoding, typer.Option(help="Of raw PCM.")]
+
+
+def main() -> None:
+    """Run the command; what the user can mend is told in one sentence, with exit code 1."""
+    try:
+        app()
+    except EarmarkError as error:
+        _complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"earmark {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def record(
+    project: ProjectPath,
+    label: Annotated[str, typer.Argument(metavar="LABEL", help="What the recording holds.")],
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to record.")] = 3.0,
+    input: Input = "microphone",
+    device: Device = None,
+    sample_rate: SampleRate = 44_100,
+    channels: Channels = 1,
+    encoding: PcmFormat = PcmEncoding.s16le,
+    as_json: Json = False,
+) -> None:
+    """Record a clip into a project, which is made if it is not there."""
+    from earmark.audio import open_source
+    from earmark.project import Project
+
+    source = open_source(
+        input, sample_rate=sample_rate, channels=channels, encoding=_encoding(encoding), device=_device(device)
+    )
+    with source:
+        clip = _record(source, seconds)
+    opened = Project(project, create=True)
+    opened.check_length(clip)
+    saved = opened.add(label, clip)
+    values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": saved.examples}
+    _put(values, as_json, f"{saved.label}: {saved.seconds:.2f} s, {saved.examples} examples → {saved.path}")
+
+
+@app.command()
+def train(
+    project: ProjectPath,
+    base: Annotated[str, typer.Option(help="sounds: the codelab's network for short sounds.")] = "sounds",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the examples.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="The same seed and clips give the same model.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a recognizer on a project's clips."""
+    from earmark.project import Project
+
+    opened = Project(project)
+    with _terminal().status("Loading PyTorch and the clips…") as status:
+
+        def show(epoch: Epoch) -> None:
+            status.stop()
+            _put(asdict(epoch), as_json, str(epoch))
+
+        opened.train(base, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, on_epoch=show)
+    folder = opened.path / "models" / base
+    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {project}")
+
+
+@app.command()
+def listen(
+    model: ModelPath,
+    input: Input = "microphone",
+    probability_threshold: Annotated[float, typer.Option(help="How sure to be, 0 to 1.")] = 0.75,
+    overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
+    suppression_time_ms: Annotated[float, typer.Option(help="Silence after a detection.")] = 0,
+    smoothing_windows: Annotated[int, typer.Option(help="Windows averaged, an odd number.")] = 3,
+    noise: Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")] = False,
+    device: Device = None,
+    sample_rate: SampleRate = 44_100,
+    channels: Channels = 1,
+    encoding: PcmFormat = PcmEncoding.s16le,
+    as_json: Json = False,
+) -> None:
+    """Listen to the microphone, a file or a stream, and print each detection with its time."""
+    from earmark.audio import open_source
+    from earmark.recognizer import load
+
+    recognizer = load(model)
+    source = open_source(
+        input, sample_rate=sample_rate, channels=channels, encoding=_encoding(encoding), device=_device(device)
+    )
+    if source.seconds is None and not as_json:
+        typer.echo(f"Listening to {source.name} for {', '.join(recognizer.labels)}. Ctrl+C ends it.", err=True)
+    detections = recognizer.listen(
+        _with_progress(source),
+        probability_threshold=probability_threshold,
+        overlap_factor=overlap_factor,
+        suppression_time_ms=suppression_time_ms,
+        smoothing_windows=smoothing_windows,
+        invoke_callback_on_noise_and_unknown=noise,
+    )
+    for found in detections:
+        _put(asdict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+
+
+@app.command()
+def recognize(
+    model: ModelPath,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files.")],
+    as_json: Json = False,
+) -> None:
+    """Recognize sound files, each as one clip."""
+    from earmark.recognizer import load
+
+    recognizer = load(model)
+    failed = False
+    for file in files:
+        try:
+            result = recognizer.recognize(file)
+        except EarmarkError as error:
+            _complain(str(error))
+            failed = True
+            continue
+        scores = dict(zip(result.labels, map(float, result.scores), strict=True))
+        values = {"path": str(file), "label": result.label, "score": result.score, "scores": scores}
+        _put(values, as_json, f"{result.score:6.1%}  {result.label}  {file}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def studio(
+    project: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT]", help="The project's folder.", show_default="my-sounds")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the studio: record, train and listen on a web page, on this machine only."""
+    try:
+        from earmark.studio.serve import serve
+    except ModuleNotFoundError as error:
+        raise EarmarkError(
+            f"The studio needs the package {error.name}: install it with `pip install 'earmark[studio]'`."
+        ) from error
+    path = project or DEFAULT_PROJECT
+    serve(path, port, browser, lambda address: typer.echo(f"The studio of {path}: {address}  (Ctrl+C ends it)"))
+
+
+def _record(source: Source, seconds: float) -> Clip:
+    """The source's first seconds."""
+    import numpy as np
+
+    from earmark.audio import as_clip
+
+    wanted = round(seconds * source.sample_rate)
+    chunks: list[Any] = []
+    have = 0
+    with _terminal().status(f"Recording {seconds:g} s from {source.name}…"):
+        for chunk in source:
+            chunks.append(chunk)
+            have += len(chunk)
+            if have >= wanted:
+                break
+    return as_clip(np.concatenate([np.zeros(0, np.float32), *chunks])[:wanted], source.sample_rate, source.name)
+
+
+def _put(values: dict[str, Any], as_json: bool, text: str) -> None:
+    sys.stdout.write((json.dumps(values, ensure_ascii=False) if as_json else text) + "\n")
+    sys.stdout.flush()
+
+
+def _complain(sentence: str) -> None:
+    from rich.text import Text
+
+    _terminal().print(Text.assemble(("Error: ", "bold red"), sentence), soft_wrap=True)
+
+
+def _terminal() -> Console:
+    """What is for the person, not for the pipe, goes to standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _with_progress(source: Source) -> Source:
+    """The source, with a progress bar where its length is known and somebody sees it."""
+    from earmark.progress import ProgressSource
+
+    terminal = _terminal()
+    return source if source.seconds is None or not terminal.is_terminal else ProgressSource(source, terminal)
+
+
+def _encoding(encoding: PcmEncoding) -> Encoding:
+    return encoding.value
+
+
+def _device(device: str | None) -> str | int | None:
+    return int(device) if device is not None and device.isdigit() else device

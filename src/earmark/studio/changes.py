@@ -1,0 +1,61 @@
+"""What the page can change. Each function makes one change and returns what takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from earmark.audio import read_clip
+from earmark.formats.label_folders import Imported
+from earmark.project import Project
+
+Undo = Callable[[], object]
+
+
+def add_label(project: Project, name: str, colour: str | None) -> Undo:
+    label = project.add_label(name, colour)
+    return lambda: project.remove_label(label.name)
+
+
+def change_label(project: Project, name: str, new_name: str | None, colour: str | None, position: int | None) -> Undo:
+    before, place = project.label(name), project.labels.index(name)
+    after = project.change_label(name, new_name=new_name, colour=colour, position=position)
+    return lambda: project.change_label(after.name, new_name=before.name, colour=before.colour, position=place)
+
+
+def remove_label(project: Project, name: str) -> Undo:
+    trashed = project.remove_label(name)
+    return lambda: project.restore(trashed)
+
+
+def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
+    project.label(label)  # a page's upload, unlike a recording, is for a label that is there
+    clip = read_clip(data, file_name)
+    project.check_length(clip)
+    added = project.add(label, clip, name=PurePath(file_name.replace("\\", "/")).stem)
+    return lambda: project.remove_clip(added)
+
+
+def move_clip(project: Project, clip_id: str, label: str) -> Undo:
+    clip = project.clip(clip_id)
+    moved = project.move_clip(clip, label)
+    return lambda: project.move_clip(moved, clip.label)
+
+
+def trim_clip(project: Project, clip_id: str, start: float, end: float) -> Undo:
+    trimmed, trashed = project.trim_clip(project.clip(clip_id), start, end)
+
+    def undo() -> None:
+        project.remove_clip(trimmed)
+        project.restore(trashed)
+
+    return undo
+
+
+def remove_clip(project: Project, clip_id: str) -> Undo:
+    trashed = project.remove_clip(project.clip(clip_id))
+    return lambda: project.restore(trashed)
+
+
+def forget_import(project: Project, imported: Imported) -> Undo:
+    return lambda: [project.remove_clip(clip) for clip in imported.added]

@@ -1,0 +1,276 @@
+"""One page's live connection: sound in; spectrogram, scores and saved recordings out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from earmark.audio import RATES, Encoding, Samples, as_clip, decode_pcm
+from earmark.errors import EarmarkError
+from earmark.examples import SOUND_FRAMES, example_count
+from earmark.recognizer import Listener, Recognizer
+from earmark.spectrogram import Spectrogram, StreamingSpectrogram
+from earmark.studio.state import RECORDING_SECONDS, Studio
+
+HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
+FRAMES_HEADER = struct.Struct("<If")  # first frame's index, peak level
+ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
+PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
+MAX_CHUNK_BYTES = 1 << 20  # a second of floats at 192 kHz, and some
+HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
+UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page that far behind is let go
+
+
+class ProtocolError(Exception):
+    """The page sent what the protocol doesn't know."""
+
+
+@dataclass
+class Recording:
+    """A recording under way: chunks first ≤ number < end, in whatever order they come, each once."""
+
+    label: str
+    sample_rate: int
+    first: int
+    end: int | None = None
+    chunks: dict[int, Samples] = field(default_factory=dict)
+    samples: int = 0
+
+    def wants(self, number: int) -> bool:
+        return self.first <= number and (self.end is None or number < self.end) and number not in self.chunks
+
+    def complete(self) -> bool:
+        return self.end is not None and len(self.chunks) >= self.end - self.first
+
+    def joined(self) -> Samples:
+        return np.concatenate([np.zeros(0, np.float32), *(self.chunks[number] for number in sorted(self.chunks))])
+
+
+class LiveSession:
+    """A connected page.
+
+    Args:
+        studio: what it shares with other pages.
+        websocket: the connection, not accepted yet.
+    """
+
+    def __init__(self, studio: Studio, websocket: WebSocket) -> None:
+        self._studio, self._websocket = studio, websocket
+        self._outgoing: asyncio.Queue[dict[str, Any] | bytes] = asyncio.Queue(UNSENT_MESSAGES)
+        self._front_end: StreamingSpectrogram | None = None
+        self._rate = 0
+        self._next = 0  # the live stream's next chunk
+        self._frames = 0  # frames so far
+        self._listening = False
+        self._listener: Listener | None = None
+        self._recordings: dict[str, Recording] = {}
+        self._saving: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve the page until it goes."""
+        await self._websocket.accept()
+        self._studio.sessions.add(self)
+        sender = asyncio.create_task(self._send_all())
+        try:
+            await self._receive_all()
+        except ProtocolError as error:
+            await self._websocket.close(1008, str(error))
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self._studio.sessions.discard(self)
+            sender.cancel()
+            if self._saving:  # a recording that is complete gets saved, whether or not its page still waits
+                await asyncio.wait(self._saving)
+
+    def send(self, message: dict[str, Any] | bytes) -> None:
+        """Queue a message; a page too far behind loses its connection, and resends on the next."""
+        try:
+            self._outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            raise WebSocketDisconnect(1013, "too slow") from None
+
+    def use(self, recognizer: Recognizer | None) -> None:
+        """Listen with this recognizer from now on."""
+        self._listening = self._listening and recognizer is not None
+        if self._listener is not None:
+            self._listen(self._listening)
+
+    async def _receive_all(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message.get("bytes") is not None:
+                self._on_chunk(message["bytes"])
+            else:
+                self._on_command(message.get("text") or "")
+
+    async def _send_all(self) -> None:
+        while True:
+            message = await self._outgoing.get()
+            if isinstance(message, bytes):
+                await self._websocket.send_bytes(message)
+            else:
+                await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+
+    # Commands
+
+    def _on_command(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+            kind = message["type"]
+            if kind == "hello":
+                self._hello(_rate(message["sample_rate"]))
+            elif kind == "listen":
+                self._listen(bool(message["on"]))
+            elif kind == "record":
+                self._record(_recording_id(message), message)
+            elif kind == "stop":
+                self._stop(_recording_id(message), int(message["end"]))
+            elif kind == "discard":
+                self._recordings.pop(_recording_id(message), None)
+            else:
+                raise ProtocolError("Unknown message type.")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProtocolError("Message not understood.") from error
+
+    def _hello(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._restart()
+        self.send({"type": "ready"})
+
+    def _listen(self, on: bool) -> None:
+        recognizer = self._studio.recognizer
+        self._listening = on and recognizer is not None
+        self._listener = Listener(recognizer) if self._listening and recognizer else None
+        if on and recognizer is None:
+            self.send({"type": "error", "error": "There is no trained model yet: train first."})
+        labels = list(recognizer.labels) if recognizer else []
+        self.send({"type": "listening", "on": self._listening, "labels": labels})
+
+    def _record(self, identity: str, message: dict[str, Any]) -> None:
+        if (clip := self._studio.saved(identity)) is not None:
+            self.send({"type": "saved", "recording": identity, "clip": clip})
+        else:
+            self._recordings[identity] = Recording(
+                str(message["label"]), _rate(message["sample_rate"]), int(message["first"])
+            )
+
+    def _stop(self, identity: str, end: int) -> None:
+        recording = self._recordings.get(identity)
+        if recording is not None:
+            recording.end = end
+            recording.chunks = {number: chunk for number, chunk in recording.chunks.items() if number < end}
+            self._save_if_complete(identity, recording)
+
+    # Sound
+
+    def _on_chunk(self, data: bytes) -> None:
+        number, samples, captured = self._decode(data)
+        for identity, recording in list(self._recordings.items()):
+            if recording.wants(number):
+                self._keep(identity, recording, number, samples)
+        if number < self._next:
+            return  # sent again for a recording; the live stream had it
+        if number > self._next:
+            self._restart()
+        self._next = number + 1
+        assert self._front_end is not None
+        frames = self._front_end.process(samples)
+        if len(frames):
+            self._show(frames, samples)
+            if self._listener is not None:
+                self._score(self._listener, frames, captured)
+
+    def _decode(self, data: bytes) -> tuple[int, Samples, float]:
+        if self._front_end is None:
+            raise ProtocolError("Say hello first.")
+        if len(data) < HEADER.size:
+            raise ProtocolError("Chunk too short.")
+        number, encoding, captured = HEADER.unpack_from(data)
+        body = data[HEADER.size :]
+        if encoding >= len(ENCODINGS) or len(body) % (2 if encoding == 0 else 4):
+            raise ProtocolError("Chunk format unknown.")
+        samples = decode_pcm(body, ENCODINGS[encoding])
+        if len(samples) > self._rate:
+            raise ProtocolError("Chunk longer than a second.")
+        if not np.isfinite(samples).all():
+            raise ProtocolError("Samples are not finite.")
+        return number, samples, captured
+
+    def _restart(self) -> None:
+        """Begin anew after a gap: frames must not join what lies on its two sides."""
+        self._front_end = StreamingSpectrogram(self._rate)
+        if self._listener is not None and self._studio.recognizer is not None:
+            self._listener = Listener(self._studio.recognizer)
+
+    def _show(self, frames: Spectrogram, samples: Samples) -> None:
+        peak = 20 * np.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
+        self.send(FRAMES_HEADER.pack(self._frames & 0xFFFFFFFF, peak) + picture(frames).tobytes())
+        self._frames += len(frames)
+
+    def _score(self, listener: Listener, frames: Spectrogram, captured: float) -> None:
+        for window in listener.process(frames):
+            scores = [round(score, 4) for score in window.scores.tolist()]
+            self.send({"type": "scores", "scores": scores, "time": round(window.end, 4), "captured": captured})
+
+    # Recordings
+
+    def _keep(self, identity: str, recording: Recording, number: int, samples: Samples) -> None:
+        held = sum(other.samples / other.sample_rate for other in self._recordings.values())
+        longest = RECORDING_SECONDS * recording.sample_rate
+        if recording.samples + len(samples) > longest + recording.sample_rate or held > HELD_SECONDS:
+            self._refuse(identity, f"A recording can last at most {RECORDING_SECONDS} s: record it in parts.")
+            return
+        recording.chunks[number] = samples
+        recording.samples += len(samples)
+        examples = example_count(recording.samples, recording.sample_rate, SOUND_FRAMES)
+        self.send({"type": "recording", "recording": identity, "examples": examples})
+        self._save_if_complete(identity, recording)
+
+    def _save_if_complete(self, identity: str, recording: Recording) -> None:
+        if recording.complete():
+            del self._recordings[identity]
+            task = asyncio.create_task(self._save(identity, recording))
+            self._saving.add(task)
+            task.add_done_callback(self._saving.discard)
+
+    async def _save(self, identity: str, recording: Recording) -> None:
+        try:
+            clip = as_clip(recording.joined(), recording.sample_rate, "the recording")
+            saved = await self._studio.save(identity, recording.label, clip)
+            self.send({"type": "saved", "recording": identity, "clip": saved})
+        except EarmarkError as error:
+            self._refuse(identity, str(error))
+
+    def _refuse(self, identity: str, error: str) -> None:
+        self._recordings.pop(identity, None)
+        self.send({"type": "refused", "recording": identity, "error": error})
+
+
+def picture(frames: Spectrogram) -> npt.NDArray[np.uint8]:
+    """Frames as bytes for a picture: −120 dB is 0, −20 dB is 255."""
+    scaled = (frames - np.float32(PICTURE_FLOOR)) * np.float32(255 / PICTURE_RANGE)
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+def _rate(value: object) -> int:
+    if not isinstance(value, (int, float)) or int(value) not in RATES:
+        raise ProtocolError("Sample rate not supported.")
+    return int(value)
+
+
+def _recording_id(message: dict[str, Any]) -> str:
+    identity = message["recording"]
+    if not isinstance(identity, str) or not re.fullmatch("[a-z0-9]{8}", identity):
+        raise ProtocolError("Recording id not understood.")
+    return identity

@@ -1,0 +1,229 @@
+"""The studio's HTTP and WebSocket routes. docs/studio-protocol.md describes them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Query, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from earmark import __version__
+from earmark.audio import Clip, encode_wav, read_clip
+from earmark.errors import EarmarkError
+from earmark.formats.label_folders import Imported, read_zip, write_zip
+from earmark.project import Project
+from earmark.spectrogram import Spectrogram, spectrogram
+from earmark.studio import changes
+from earmark.studio.changes import Undo
+from earmark.studio.guard import Guard
+from earmark.studio.live import LiveSession, picture
+from earmark.studio.state import UPLOAD_BYTES, Studio
+
+PICTURE_COLUMNS = 200
+STATIC = Path(str(files("earmark.studio") / "static"))
+
+LabelName = Annotated[str, Query(alias="label")]
+ClipId = Annotated[str, Query(alias="clip")]
+
+
+class NewLabel(BaseModel):
+    """A label to add."""
+
+    name: str
+    colour: str | None = None
+
+
+class LabelChange(BaseModel):
+    """What to change of a label."""
+
+    name: str | None = None
+    colour: str | None = None
+    position: int | None = None
+
+
+class ClipChange(BaseModel):
+    """Where to move a clip, or the seconds to trim it to."""
+
+    label: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+def create_app(project: Project) -> FastAPI:
+    """The studio of one project as an ASGI app."""
+    studio = Studio(project)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await studio.start()
+        yield
+        await studio.stop()
+
+    app = FastAPI(title="Earmark studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard)
+    app.add_exception_handler(EarmarkError, _tell)
+    app.add_exception_handler(RequestValidationError, _tell)
+    app.add_exception_handler(HTTPException, _tell)
+    _add_label_routes(app, studio)
+    _add_clip_routes(app, studio)
+    _add_exchange_routes(app, studio)
+
+    @app.get("/api/project")
+    async def read_project() -> dict[str, Any]:
+        return await studio.describe()
+
+    @app.post("/api/undo")
+    async def undo() -> dict[str, Any]:
+        return await studio.undo()
+
+    @app.post("/api/train")
+    async def train() -> dict[str, Any]:
+        return await studio.train()
+
+    @app.delete("/api/train")
+    async def cancel() -> dict[str, Any]:
+        return await studio.cancel()
+
+    @app.websocket("/api/live")
+    async def live(websocket: WebSocket) -> None:
+        await LiveSession(studio, websocket).run()
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC), "static")
+    return app
+
+
+def _add_label_routes(app: FastAPI, studio: Studio) -> None:
+    project = studio.project
+
+    @app.post("/api/labels")
+    async def add_label(new: NewLabel) -> dict[str, Any]:
+        return await studio.change("Add class", lambda: changes.add_label(project, new.name, new.colour))
+
+    @app.patch("/api/labels")
+    async def change_label(label: LabelName, wanted: LabelChange) -> dict[str, Any]:
+        return await studio.change(
+            "Change class",
+            lambda: changes.change_label(project, label, wanted.name, wanted.colour, wanted.position),
+        )
+
+    @app.delete("/api/labels")
+    async def remove_label(label: LabelName) -> dict[str, Any]:
+        return await studio.change("Remove class", lambda: changes.remove_label(project, label))
+
+
+def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
+    project = studio.project
+
+    @app.post("/api/clips")
+    async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
+        with await _upload(request) as file:
+            return await studio.change("Add recording", lambda: changes.add_clip(project, label, file.read(), name))
+
+    @app.patch("/api/clips")
+    async def change_clip(clip: ClipId, wanted: ClipChange) -> dict[str, Any]:
+        label, start, end = wanted.label, wanted.start, wanted.end
+        if label is not None:
+            return await studio.change("Move recording", lambda: changes.move_clip(project, clip, label))
+        if start is None or end is None:
+            raise EarmarkError("Say what to change: a label to move to, or start and end to trim to.")
+        return await studio.change("Trim recording", lambda: changes.trim_clip(project, clip, start, end))
+
+    @app.delete("/api/clips")
+    async def remove_clip(clip: ClipId) -> dict[str, Any]:
+        return await studio.change("Delete recording", lambda: changes.remove_clip(project, clip))
+
+    @app.get("/api/clips/audio")
+    async def clip_audio(clip: ClipId) -> Response:
+        audio = await asyncio.to_thread(lambda: encode_wav(_read(project, clip)))
+        return Response(audio, media_type="audio/wav")
+
+    @app.get("/api/clips/spectrogram")
+    async def clip_spectrogram(clip: ClipId) -> Response:
+        columns = await asyncio.to_thread(lambda: _clip_picture(_read(project, clip)))
+        return Response(columns, media_type="application/octet-stream")
+
+
+def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
+    project = studio.project
+
+    @app.get("/api/export")
+    async def download() -> StreamingResponse:
+        file = await asyncio.to_thread(_zipped, project)
+        headers = {"Content-Disposition": 'attachment; filename="recordings.zip"'}
+        return StreamingResponse(file, media_type="application/zip", headers=headers)
+
+    @app.post("/api/import")
+    async def load(request: Request) -> dict[str, Any]:
+        imported = Imported()
+
+        def change() -> Undo:
+            read_zip(project, file, imported)
+            return changes.forget_import(project, imported)
+
+        with await _upload(request) as file:
+            described = await studio.change("Load recordings", change)
+        skipped = [{"name": name, "error": error} for name, error in imported.skipped]
+        return {"added": len(imported.added), "skipped": skipped, "project": described}
+
+
+def _read(project: Project, clip_id: str) -> Clip:
+    path = project.clip(clip_id).path
+    return read_clip(path, path.name)
+
+
+def _zipped(project: Project) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the response has been sent)
+    write_zip(project, file)
+    file.seek(0)
+    return file
+
+
+def _clip_picture(clip: Clip) -> bytes:
+    frames = spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+    return picture(_squeeze(frames)).tobytes()
+
+
+def _squeeze(frames: Spectrogram) -> Spectrogram:
+    """At most 200 columns, each the loudest of those it stands for."""
+    if len(frames) <= PICTURE_COLUMNS:
+        return frames
+    edges = np.linspace(0, len(frames), PICTURE_COLUMNS, endpoint=False).astype(int)
+    return np.maximum.reduceat(frames, edges, axis=0)
+
+
+async def _upload(request: Request) -> IO[bytes]:
+    """The request's body, on disk rather than in memory."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    async for part in request.stream():
+        file.write(part)
+        if file.tell() > UPLOAD_BYTES:
+            file.close()
+            raise HTTPException(413, f"The file is larger than {UPLOAD_BYTES >> 20} MiB: send it in parts.")
+    file.seek(0)
+    return file
+
+
+async def _tell(_: Request, error: Exception) -> JSONResponse:
+    """Every error as one sentence."""
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": f"The request can't be understood: {where}: {first['msg']}."}, 422)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": str(error.detail)}, error.status_code)
+    return JSONResponse({"error": str(error)}, 400)

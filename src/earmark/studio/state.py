@@ -1,0 +1,202 @@
+"""What all pages of one studio share: the project, its undo history, the trainer, the model, and who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from earmark.audio import Clip
+from earmark.errors import EarmarkError
+from earmark.labels import MAX_CHARACTERS
+from earmark.project import MAX_LABELS, ClipFile, Project, recording_name
+from earmark.recognizer import Recognizer
+from earmark.studio.changes import Undo
+from earmark.studio.trainer import Report, Trainer
+
+UNDO_STEPS = 100
+RECORDING_SECONDS = 60
+UPLOAD_BYTES = 256 << 20
+
+
+class Listening(Protocol):
+    """A connected page, as far as the studio needs to know it."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a message for the page."""
+
+    def use(self, recognizer: Recognizer | None) -> None:
+        """Listen with this recognizer from now on."""
+
+
+class Studio:
+    """One project, served to any number of pages. Changes happen one at a time, in a thread.
+
+    Args:
+        project: which one.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.trainer = Trainer(project.path, self._on_training)
+        self.recognizer: Recognizer | None = None
+        self.sessions: set[Listening] = set()
+        self._epochs: list[Report] = []
+        self._undo: deque[tuple[str, Undo]] = deque(maxlen=UNDO_STEPS)
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Which recordings are on disk, so that one sent again after a lost connection isn't saved twice.
+        self._saved = dict(filter(None, map(self._recording, project.clips())))
+
+    async def start(self) -> None:
+        """Load the model, if there is one, and get the trainer ready."""
+        self.project.empty_trash()
+        await self.trainer.start()
+        await self._load_model()
+
+    async def stop(self) -> None:
+        """End the trainer."""
+        await self.trainer.stop()
+
+    async def change(self, description: str, operation: Callable[[], Undo]) -> dict[str, Any]:
+        """Change labels or clips; what the operation returns takes the change back."""
+        async with self._lock:
+            undo = await asyncio.to_thread(operation)
+            self._undo.append((description, undo))
+        self.broadcast({"type": "changed"})
+        return await self.describe()
+
+    async def undo(self) -> dict[str, Any]:
+        """Take back the last change.
+
+        Raises:
+            EarmarkError: there is none.
+        """
+        async with self._lock:
+            if not self._undo:
+                raise EarmarkError("There is nothing to undo.")
+            _, undo = self._undo.pop()
+            await asyncio.to_thread(undo)
+        self.broadcast({"type": "changed"})
+        return await self.describe()
+
+    def saved(self, recording: str) -> str | None:
+        """The clip id of a recording that is on disk already."""
+        return self._saved.get(recording)
+
+    async def save(self, recording: str, label: str, clip: Clip) -> str:
+        """Save a recording and return its clip id; a label deleted meanwhile comes back, so that nothing is lost.
+
+        Raises:
+            EarmarkError: it is too short, or can't be written.
+        """
+        self.project.check_length(clip)
+
+        def add() -> Undo:
+            saved = self.project.add(label, clip, name=recording_name(recording))
+            self._saved[recording] = self.project.clip_id(saved)
+            return lambda: self.project.remove_clip(saved)
+
+        await self.change("Add recording", add)
+        return self._saved[recording]
+
+    async def train(self) -> dict[str, Any]:
+        """Start a training.
+
+        Raises:
+            EarmarkError: one is running already.
+        """
+        if self.trainer.running:
+            raise EarmarkError("A training is running already: wait for it or cancel it.")
+        self._epochs.clear()
+        await self.trainer.train()
+        return await self.describe()
+
+    async def cancel(self) -> dict[str, Any]:
+        """Stop the training."""
+        await self.trainer.cancel()
+        return await self.describe()
+
+    async def describe(self) -> dict[str, Any]:
+        """The project as `GET /api/project` gives it."""
+        described = await asyncio.to_thread(self._describe_project)
+        described["undo"] = self._undo[-1][0] if self._undo else None
+        described["training"] = {"running": self.trainer.running, "epochs": list(self._epochs)}
+        return described
+
+    def broadcast(self, message: dict[str, Any]) -> None:
+        """Queue a message for every page."""
+        for session in list(self.sessions):
+            session.send(message)
+
+    def _describe_project(self) -> dict[str, Any]:
+        project = self.project
+        clips = project.clips()
+        labels = [
+            {
+                "name": label.name,
+                "colour": label.colour,
+                "examples": sum(clip.examples for clip in clips if clip.label == label.name),
+                "clips": [self._describe_clip(clip) for clip in clips if clip.label == label.name],
+            }
+            for label in project.label_settings()
+        ]
+        return {
+            "name": project.name,
+            "mode": project.mode,
+            "examples": sum(clip.examples for clip in clips),
+            "labels": labels,
+            "model": self._describe_model(),
+            "limits": {
+                "labels": MAX_LABELS,
+                "label_characters": MAX_CHARACTERS,
+                "recording_seconds": RECORDING_SECONDS,
+                "upload_bytes": UPLOAD_BYTES,
+            },
+        }
+
+    def _describe_clip(self, clip: ClipFile) -> dict[str, Any]:
+        return {
+            "id": self.project.clip_id(clip),
+            "seconds": round(clip.seconds, 3),
+            "examples": clip.examples,
+            "error": clip.error,
+        }
+
+    def _describe_model(self) -> dict[str, Any] | None:
+        if self.recognizer is None:
+            return None
+        card = self.project.model_card() or {}
+        metrics = card.get("metrics", {})
+        return {
+            "labels": list(self.recognizer.labels),
+            "accuracy": metrics.get("accuracy"),
+            "loss": metrics.get("loss"),
+            "examples": card.get("examples"),
+            "created": card.get("created"),
+            "stale": card.get("clips_fingerprint") != self.project.fingerprint(),
+        }
+
+    def _recording(self, clip: ClipFile) -> tuple[str, str] | None:
+        match = re.search("-([a-z0-9]{8})$", clip.path.stem)
+        return (match[1], self.project.clip_id(clip)) if match else None
+
+    def _on_training(self, report: Report) -> None:
+        self.broadcast({"type": "training", **report})
+        if report["state"] == "epoch":
+            self._epochs.append({key: value for key, value in report.items() if key != "state"})
+        elif report["state"] == "done":
+            task = asyncio.create_task(self._load_model())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _load_model(self) -> None:
+        try:
+            self.recognizer = await asyncio.to_thread(self.project.model)
+        except EarmarkError:  # none yet, or one that somebody damaged: the page then asks to train
+            self.recognizer = None
+        for session in list(self.sessions):
+            session.use(self.recognizer)
+        self.broadcast({"type": "changed"})

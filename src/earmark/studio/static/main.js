@@ -1,0 +1,234 @@
+/** The studio's page: this module joins its parts. */
+
+import * as api from "./api.js";
+import { Classes } from "./classes.js";
+import { Display } from "./display.js";
+import { byId, counted, isTyping, setText } from "./dom.js";
+import { Files } from "./files.js";
+import { Listening } from "./listening.js";
+import { Live } from "./live.js";
+import { Microphone } from "./microphone.js";
+import { notify, notifyError } from "./notice.js";
+import { Outbox } from "./outbox.js";
+import { player } from "./player.js";
+import { Project } from "./project.js";
+import { Recorder } from "./recorder.js";
+import { Scope } from "./scope.js";
+import { SoundPanel } from "./sound.js";
+import { Training } from "./training.js";
+import { Trimmer } from "./trimmer.js";
+
+const USUAL_RATE = 48_000; // Hz, for a hello before the microphone is on
+const RETRY_AFTER = 1_000; // ms
+
+const project = new Project();
+const live = new Live();
+const outbox = new Outbox(live);
+const microphone = new Microphone();
+const display = new Display(byId("console"), byId("announcer"));
+const scope = new Scope(byId("scope"));
+const sound = new SoundPanel(microphone);
+const files = new Files(project);
+const recorder = new Recorder(outbox, begin);
+const training = new Training(project, display);
+const listening = new Listening(project, display, live, () => microphone.state === "off" && microphone.start());
+const trimmer = new Trimmer((clip, span) => changeWithUndo(() => api.changeClip(clip.id, span), "Recording trimmed."), notifyError);
+const classes = new Classes(byId("classes"), outbox, recorder, {
+  labels: () => project.state.labels.map(({ name }) => name),
+  rename: (label, name) => change(() => api.changeLabel(label, { name })),
+  recolour: (label, colour) => change(() => api.changeLabel(label, { colour })),
+  place: (label, position) => change(() => api.changeLabel(label, { position })),
+  remove: (label) => changeWithUndo(() => api.removeLabel(label), `${label} removed.`),
+  chooseFiles: (label) => files.choose(label),
+  addFiles: (label, dropped) => files.add(label, dropped),
+  trim: (clip) => trimmer.open(clip).catch(notifyError),
+  move: (clip, label) => changeWithUndo(() => api.changeClip(clip.id, { label }), `Recording moved to ${label}.`),
+  deleteClip: (clip) => changeWithUndo(() => api.deleteClip(clip.id), "Recording deleted."),
+  failed: notifyError,
+});
+
+/** The notice that offers to undo, and what it would undo. */
+let offer = { of: null, close: () => {} };
+
+/** Change the project, or say why not. Tells whether it went well. */
+async function change(request) {
+  try {
+    await project.change(request);
+    return true;
+  } catch (error) {
+    notifyError(error);
+    return false;
+  }
+}
+
+async function changeWithUndo(request, text) {
+  offer.close();
+  if (!(await change(request))) return;
+  offer = { of: project.state.undo, close: notify(text, { action: { text: "Undo", run: undo } }) };
+}
+
+function undo() {
+  if (project.state?.undo) change(api.undo);
+}
+
+function showProject() {
+  const { state } = project;
+  if (state.undo !== offer.of) offer.close();
+  outbox.settle(new Set(state.labels.flatMap(({ clips }) => clips.map(({ id }) => id))));
+  setText(byId("project-name"), state.name);
+  document.title = `${state.name} – Earmark studio`;
+  byId("undo").disabled = !state.undo;
+  byId("undo").title = state.undo ? `Undo: ${state.undo}` : "Nothing to undo";
+  byId("add-class").disabled = state.labels.length >= state.limits.labels;
+  classes.update(state);
+  training.update(state);
+  listening.update();
+  showCount();
+}
+
+let shownCount = -1;
+
+/** Show how many examples there are, but only when that is news: the line also tells of training and listening. */
+function showCount() {
+  if (!project.state) return;
+  const count = project.state.labels.reduce((sum, { name, examples }) => sum + examples + outbox.examples(name), 0);
+  if (count === shownCount) return;
+  shownCount = count;
+  const text = `${counted(count, "example")} collected`;
+  if (recorder.label === null) display.show(text);
+  else display.flash(text);
+}
+
+function showBanner() {
+  const waiting = outbox.unsaved.filter((recording) => recording.end !== null).length;
+  byId("banner").hidden = live.isOpen;
+  if (live.isOpen) return;
+  const count = waiting ? ` ${counted(waiting, "recording")} ${waiting === 1 ? "waits" : "wait"}.` : "";
+  setText(byId("banner"), `Connection lost – your recordings are kept and will be sent again.${count}`);
+}
+
+/** Start a recording if that is possible now. */
+function begin(label) {
+  if (microphone.state !== "on" || microphone.isAsleep) {
+    if (microphone.isAsleep) microphone.wake();
+    else microphone.start();
+    notify("Turn on the microphone. Then hold the button again.");
+    return false;
+  }
+  player.stop();
+  listening.want(false);
+  outbox.begin(project.state.name, label, microphone.rate);
+  scope.mark = project.colour(label);
+  return true;
+}
+
+function addClass() {
+  const taken = new Set(project.state.labels.map(({ name }) => name));
+  let number = project.state.labels.length + 1;
+  while (taken.has(`Class ${number}`)) number++;
+  return change(() => api.addLabel({ name: `Class ${number}` })).then((isDone) => isDone && classes.edit(`Class ${number}`));
+}
+
+function takeChunk(chunk) {
+  outbox.take(chunk, microphone.rate);
+  recorder.limit(project.state.limits.recording_seconds, chunk.samples.length / microphone.rate);
+  sound.take(chunk.samples);
+  if (recorder.label !== null) classes.count();
+}
+
+let saidRate = 0;
+
+function sayHello() {
+  saidRate = microphone.rate || USUAL_RATE;
+  live.send({ type: "hello", sample_rate: saidRate });
+}
+
+function microphoneChanged() {
+  if (microphone.state !== "on") recorder.finish();
+  else if (microphone.rate !== saidRate) sayHello();
+}
+
+function connected() {
+  sayHello();
+  outbox.resend();
+  if (listening.isWanted) listening.ask();
+  project.refresh().catch(() => {}); // the connection is lost again, and will come back
+  showBanner();
+}
+
+const RECEIVERS = {
+  recording: ({ recording, examples }) => outbox.count(recording, examples),
+  saved,
+  refused,
+  listening: (message) => listening.receive(message),
+  scores: (message) => listening.predict(message),
+  training: (message) => training.receive(message),
+  changed: () => project.refresh().catch(() => {}),
+  error: ({ error }) => notify(error, { isError: true, stays: true }),
+};
+
+async function saved({ recording, clip }) {
+  outbox.saved(recording, clip);
+  await project.refresh().catch(() => {});
+  // The project counts it now, if not under this name, since somebody changed it meanwhile.
+  outbox.remove(recording);
+}
+
+function refused({ recording, error }) {
+  if (!outbox.get(recording)) return;
+  notify(error, {
+    isError: true,
+    stays: true,
+    action: { text: "Try again", run: () => outbox.retry(recording) },
+    onclosed: () => outbox.remove(recording),
+  });
+}
+
+function shortcut(event) {
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
+  if (!isUndo || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  undo();
+}
+
+function wire() {
+  microphone.onchunk = takeChunk;
+  microphone.addEventListener("state", microphoneChanged);
+  project.addEventListener("change", showProject);
+  outbox.addEventListener("change", () => (classes.count(), showCount(), showBanner()));
+  for (const event of ["start", "end", "discard"]) recorder.addEventListener(event, () => classes.count());
+  for (const event of ["end", "discard"]) recorder.addEventListener(event, () => (scope.mark = null));
+  recorder.addEventListener("discard", ({ detail }) =>
+    notify(detail === "short" ? "Hold the button while you make the sound." : "Recording discarded."));
+  recorder.attachDigits((position) => project.state?.labels[position]?.name);
+  live.addEventListener("open", connected);
+  live.addEventListener("lost", showBanner);
+  live.addEventListener("frames", ({ detail }) => scope.add(detail));
+  live.addEventListener("message", ({ detail }) => RECEIVERS[detail.type]?.(detail));
+  byId("undo").addEventListener("click", undo);
+  byId("add-class").addEventListener("click", addClass);
+  document.addEventListener("keydown", shortcut);
+  addEventListener("beforeunload", (event) => outbox.unsaved.length > 0 && event.preventDefault());
+}
+
+/** The first reading of the project, for as long as it takes. */
+async function load() {
+  try {
+    await project.refresh();
+  } catch {
+    showBanner();
+    await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
+    await load();
+  }
+}
+
+async function start() {
+  wire();
+  await load();
+  // Before any sound: the numbers of held recordings must not be given again.
+  await outbox.restore(project.state.name);
+  live.connect();
+  if (await microphone.isAllowed()) microphone.start();
+}
+
+start();
