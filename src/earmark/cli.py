@@ -187,9 +187,7 @@ def recognize(
 
 @app.command()
 def studio(
-    project: Annotated[
-        Path | None, typer.Argument(metavar="[PROJECT]", help="The project's folder.", show_default="my-sounds")
-    ] = None,
+    project: Annotated[Path, typer.Argument(metavar="[PROJECT]", help="The project's folder.")] = DEFAULT_PROJECT,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
@@ -200,8 +198,7 @@ def studio(
         raise EarmarkError(
             f"The studio needs the package {error.name}: install it with `pip install 'earmark[studio]'`."
         ) from error
-    path = project or DEFAULT_PROJECT
-    serve(path, port, browser, lambda address: typer.echo(f"The studio of {path}: {address}  (Ctrl+C ends it)"))
+    serve(project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"))
 
 
 def _record(source: Source, seconds: float) -> Clip:

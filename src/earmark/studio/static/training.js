@@ -81,7 +81,16 @@ export class Training {
     const { model } = this.#project.state;
     if (this.#isRunning) return last ? `Epoch ${last.epoch} of ${last.epochs}. Loss ${last.loss.toFixed(3)}.` : "Preparing the examples…";
     if (model?.stale) return "The recordings changed. Train again.";
-    if (model) return `${model.examples} examples · accuracy ${percent(model.accuracy)} · loss ${model.loss.toFixed(3)}`;
-    return "Training takes a few seconds.";
+    return model ? modelSentence(model) : "Training takes a few seconds.";
   }
+}
+
+/** A model from elsewhere may come without figures. */
+function modelSentence({ examples, accuracy, loss }) {
+  const figures = [
+    examples != null && `${examples} examples`,
+    accuracy != null && `${percent(accuracy)} right`,
+    loss != null && `loss ${loss.toFixed(2)}`,
+  ];
+  return figures.filter(Boolean).join(" · ");
 }

@@ -1,0 +1,37 @@
+# `make studio` and `make test` are all that a newcomer needs; both make what they miss.
+PYTHON ?= python3
+PORT ?= 8000
+PROJECT ?= my-sounds
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: studio test check clean
+
+studio: .venv/.studio
+	$(BIN)/earmark studio $(PROJECT) --port $(PORT)
+
+test: check
+	sh scripts/find-browser.sh $(BIN)/python
+	$(BIN)/python -m pytest
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Earmark needs Python 3.10 or newer: name one with make PYTHON=…"'
+	$(PYTHON) -m venv .venv
+
+.venv/.studio: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing Earmark and PyTorch into .venv (a few minutes, once)…"
+	$(INSTALL) '.[studio]'
+	touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing Earmark, PyTorch and the test tools into .venv (a few minutes, once)…"
+	$(INSTALL) '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist

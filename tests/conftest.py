@@ -1,0 +1,32 @@
+"""What the tests share: real recordings where they lie beside the repository, a real project, a trained recognizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import earmark
+from tests import sounds
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings, which lies beside the repository on the project's own machines."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the recordings in ../shared/data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> earmark.Project:
+    """A project of a whistle, snaps and murmur, three seconds each, trained. Don't change it."""
+    project = earmark.Project(tmp_path_factory.mktemp("trained") / "clapper", create=True)
+    project.add("Left", sounds.whistle(3.5, 1), sounds.RATE)
+    project.add("Right", sounds.snaps(3.5, 2), sounds.RATE)
+    project.add("Noise", sounds.murmur(3.5, 3), sounds.RATE)
+    project.train()
+    return project
