@@ -18,15 +18,15 @@ def room(seconds: float, seed: int, level: float = 0.002) -> Samples:
     spectrum = np.fft.rfft(random.standard_normal(count))
     spectrum /= np.maximum(1, np.fft.rfftfreq(count, 1 / RATE) / 200) ** 0.5
     noise = np.fft.irfft(spectrum, count)
-    return (level * noise / noise.std()).astype(np.float32)
+    return np.asarray(level * noise / noise.std(), np.float32)
 
 
 def whistle(seconds: float, seed: int) -> Samples:
-    """A person's whistle: a wavering tone between 1.2 and 1.8 kHz with a weak overtone."""
+    """A person's whistle that slides up and down between about 1.2 and 1.8 kHz, with a weak overtone."""
     random = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
-    wavering = random.uniform(20, 60) * np.sin(2 * np.pi * random.uniform(3, 6) * time)
-    pitch = random.uniform(1_200, 1_800) + wavering
+    slide = random.uniform(240, 300) * np.sin(2 * np.pi * (random.uniform(0.4, 0.7) * time + random.uniform()))
+    pitch = random.uniform(1_480, 1_520) + slide
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     loudness = random.uniform(0.1, 0.3) * (1 + 0.2 * np.sin(2 * np.pi * random.uniform(1, 3) * time))
     tone = loudness * (np.sin(phase) + 0.05 * np.sin(2 * phase))

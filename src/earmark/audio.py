@@ -64,13 +64,13 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the sa
     array = np.asarray(samples)
     if array.ndim not in (1, 2):
         raise EarmarkError(f"{_start(name)} has {array.ndim} dimensions: pass [samples] or [samples, channels].")
+    if array.size == 0:
+        raise EarmarkError(f"{_start(name)} is empty: record or choose one with sound in it.")
     if np.issubdtype(array.dtype, np.signedinteger):
         array = array / np.float64(-np.iinfo(array.dtype).min)
     elif not np.issubdtype(array.dtype, np.floating):
         raise EarmarkError(f"{_start(name)} has the type {array.dtype}: pass floats in [-1, 1] or signed integers.")
     mono = _mono(array.reshape(len(array), -1), name)
-    if len(mono) == 0:
-        raise EarmarkError(f"{_start(name)} is empty: record or choose one with sound in it.")
     if len(mono) > CLIP_SECONDS * sample_rate:
         raise EarmarkError(
             f"{_start(name)} lasts {len(mono) / sample_rate:.0f} s: cut it to at most {CLIP_SECONDS} s for a clip."

@@ -184,13 +184,19 @@ class Studio:
         return (match[1], self.project.clip_id(clip)) if match else None
 
     def _on_training(self, report: Report) -> None:
-        self.broadcast({"type": "training", **report})
-        if report["state"] == "epoch":
-            self._epochs.append({key: value for key, value in report.items() if key != "state"})
-        elif report["state"] == "done":
-            task = asyncio.create_task(self._load_model())
+        if report["state"] == "done":
+            task = asyncio.create_task(self._take_over(report))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            return
+        if report["state"] == "epoch":
+            self._epochs.append({key: value for key, value in report.items() if key != "state"})
+        self.broadcast({"type": "training", **report})
+
+    async def _take_over(self, report: Report) -> None:
+        """Put the new model to work, then say that the training is done."""
+        await self._load_model()
+        self.broadcast({"type": "training", **report})
 
     async def _load_model(self) -> None:
         try:

@@ -22,10 +22,15 @@ export class Display {
     setText(this.#line, text);
   }
 
-  /** Show a text that changes too often to be read aloud each time. @param {string} text */
-  flash(text) {
+  /** Show a text that is not to be read aloud. @param {string} text */
+  showSilently(text) {
     this.#line.setAttribute("aria-live", "off");
     setText(this.#line, text);
+  }
+
+  /** Show a text that changes too often to be read aloud each time. @param {string} text */
+  flash(text) {
+    this.showSilently(text);
     if (text === this.#spoken || performance.now() - this.#spokenAt < SPOKEN_EVERY) return;
     this.announce(text);
   }

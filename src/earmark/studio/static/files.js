@@ -83,6 +83,6 @@ export class Files {
 function report(added, skipped) {
   const text = `${counted(added, "recording")} added`;
   if (skipped.length === 0) return notify(`${text}.`);
-  const details = skipped.map(({ name, error }) => `${name} — ${error}`);
+  const details = skipped.map(({ name, error }) => (error.startsWith(name) ? error : `${name} — ${error}`));
   notify(`${text}, ${skipped.length} skipped:`, { stays: true, isError: added === 0, details });
 }

@@ -95,8 +95,9 @@ function showCount() {
   if (count === shownCount) return;
   shownCount = count;
   const text = `${counted(count, "example")} collected`;
+  // A screen reader's voice would be recorded.
   if (recorder.label === null) display.show(text);
-  else display.flash(text);
+  else display.showSilently(text);
 }
 
 function showBanner() {
@@ -164,7 +165,7 @@ const RECEIVERS = {
   scores: (message) => listening.predict(message),
   training: (message) => training.receive(message),
   changed: () => project.refresh().catch(() => {}),
-  error: ({ error }) => notify(error, { isError: true, stays: true }),
+  error: ({ error }) => notifyError({ message: error }),
 };
 
 async function saved({ recording, clip }) {
@@ -172,6 +173,7 @@ async function saved({ recording, clip }) {
   await project.refresh().catch(() => {});
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
   outbox.remove(recording);
+  display.announce(`Saved. ${counted(shownCount, "example")} collected.`);
 }
 
 function refused({ recording, error }) {

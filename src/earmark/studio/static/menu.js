@@ -9,7 +9,7 @@ const STEPS = { ArrowDown: 1, ArrowUp: -1 };
 
 /**
  * Open the menu.
- * @param {HTMLElement} anchor the button that opens it; it gets the focus back
+ * @param {HTMLElement} anchor the button that opens it; the browser gives it the focus back
  * @param {Item[]} items
  */
 export function openMenu(anchor, items) {
@@ -17,10 +17,7 @@ export function openMenu(anchor, items) {
   menu.replaceChildren(...items.map((item) => menuItem(menu, item)));
   menu.setAttribute("aria-label", anchor.getAttribute("aria-label"));
   menu.onkeydown = (event) => step(menu, event);
-  menu.ontoggle = ({ newState }) => {
-    anchor.setAttribute("aria-expanded", String(newState === "open"));
-    if (newState === "closed" && menu.contains(document.activeElement)) anchor.focus();
-  };
+  menu.onbeforetoggle = ({ newState }) => anchor.setAttribute("aria-expanded", String(newState === "open"));
   menu.showPopover();
   place(menu, anchor.getBoundingClientRect());
   menu.querySelector("button:enabled")?.focus();

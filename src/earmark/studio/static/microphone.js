@@ -7,6 +7,7 @@ const REMEDIES = {
   NotReadableError: "Another program is using the microphone. Close that program, then try again.",
   Insecure: "Browsers share the microphone only with this computer. Open the studio as http://localhost, or over https.",
 };
+const WAKING = 300; // ms that a context may take to start
 const CONSTRAINTS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 
 /** @typedef {{samples: Float32Array, captured: number}} Chunk */
@@ -77,8 +78,8 @@ export class Microphone extends EventTarget {
     this.#context.addEventListener("statechange", () => this.dispatchEvent(new Event("state")));
     await this.#context.audioWorklet.addModule("/static/capture-worklet.js");
     this.#connect(this.#context);
-    // Not awaited: without a gesture the promise waits for one, and `isAsleep` tells the page to ask for it.
-    this.wake();
+    // Without a gesture this promise waits for one; `isAsleep` then tells the page to ask for it.
+    await Promise.race([this.#context.resume(), new Promise((resolve) => setTimeout(resolve, WAKING))]);
   }
 
   #connect(context) {

@@ -3,13 +3,14 @@
 import { byId, element, icon } from "./dom.js";
 
 const SHOWN_FOR = 8_000; // ms
-const MOST = 4;
+const ERROR_SHOWN_FOR = 20_000; // ms
+const MOST = 3;
 
 /**
  * Show a notice.
  * @param {string} text
  * @param {object} [options]
- * @param {boolean} [options.stays] until it is closed
+ * @param {boolean} [options.stays] until it is closed, or newer ones need its place
  * @param {boolean} [options.isError]
  * @param {string[]} [options.details] listed below the text
  * @param {{text: string, run: () => void}} [options.action]
@@ -24,22 +25,19 @@ export function notify(text, { stays = false, isError = false, details = [], act
   notice.append(body);
   if (action) notice.append(element("button", { type: "button", textContent: action.text, onclick: () => (close(), action.run()) }));
   notice.append(element("button", { type: "button", className: "icon-button", "aria-label": "Close", onclick: () => (close(), onclosed?.()) }, icon("close")));
-  const notices = byId("notices");
-  notices.append(notice);
-  const passing = [...notices.querySelectorAll("[data-passing]")];
-  if (notices.childElementCount > MOST) passing[0]?.remove();
-  if (!stays) closeLater(notice);
+  byId("notices").append(notice);
+  if (byId("notices").childElementCount > MOST) byId("notices").firstElementChild.remove();
+  if (!stays) closeLater(notice, isError ? ERROR_SHOWN_FOR : SHOWN_FOR);
   return close;
 }
 
 /** Wait on while somebody reads: the pointer or the focus is on it. */
-function closeLater(notice) {
-  notice.dataset.passing = "";
-  const wait = () => setTimeout(() => (notice.matches(":hover, :focus-within") ? wait() : notice.remove()), SHOWN_FOR);
+function closeLater(notice, delay) {
+  const wait = () => setTimeout(() => (notice.matches(":hover, :focus-within") ? wait() : notice.remove()), delay);
   wait();
 }
 
-/** Show that something failed. @param {Error} error its message is shown */
+/** Show that something failed. @param {{message: string}} error */
 export function notifyError(error) {
-  notify(error.message, { isError: true, stays: true });
+  notify(error.message, { isError: true });
 }

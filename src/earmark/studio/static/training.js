@@ -38,7 +38,7 @@ export class Training {
     if (message.state === "epoch") this.#add(message);
     if (message.state === "done") this.#display.announce("Training is done.");
     if (message.state === "cancelled") notify("Training was cancelled. The model is as it was.");
-    if (message.state === "failed") notify(message.error, { isError: true, stays: true });
+    if (message.state === "failed") notifyError({ message: message.error });
     this.#show();
   }
 

@@ -1,0 +1,128 @@
+"""A real studio in a process of its own, and a client that speaks its protocol."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from websockets import Origin
+from websockets.sync.client import ClientConnection, connect
+
+from tests import sounds
+
+CHUNK = 512  # samples
+CHANGE = {"X-Earmark": "studio"}
+
+
+@dataclass
+class Studio:
+    """A running studio."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rsplit(":", 1)[1])
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**CHANGE, **options.pop("headers", {})}
+        return httpx.request(method, self.address + path, headers=headers, timeout=60, **options)
+
+    def project(self) -> dict[str, Any]:
+        return self.request("GET", "/api/project").json()  # type: ignore[no-any-return]
+
+    def kill(self) -> None:
+        """End it as a crash would, with no chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def studio(project: Path, port: int = 0) -> Iterator[Studio]:
+    command = [sys.executable, "-m", "earmark", "studio", str(project), "--port", str(port), "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "http://" in line, line
+    try:
+        yield Studio(line.split(": ", 1)[1].split()[0], process)
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+class Page:
+    """A page's end of the live connection: numbers its chunks and keeps what it is told."""
+
+    def __init__(self, running: Studio, sample_rate: int = sounds.RATE) -> None:
+        self._open = ExitStack()
+        self.connection: ClientConnection = self._open.enter_context(
+            connect(
+                f"ws://127.0.0.1:{running.port}/api/live",
+                origin=Origin(running.address),
+                max_queue=None,  # what isn't read must not keep the closing handshake waiting
+                close_timeout=2,
+            )
+        )
+        self.sample_rate = sample_rate
+        self.number = 0
+        self.frames = 0
+        self.say(type="hello", sample_rate=sample_rate)
+        self.wait("ready")
+
+    def say(self, **message: Any) -> None:
+        self.connection.send(json.dumps(message))
+
+    def play(self, samples: np.ndarray, first: int | None = None) -> int:
+        """Send samples as chunks from number `first`, or the next; returns the number after the last."""
+        number = self.number if first is None else first
+        for at in range(0, len(samples), CHUNK):
+            self.connection.send(chunk(number, samples[at : at + CHUNK]))
+            number += 1
+        self.number = max(self.number, number)
+        return number
+
+    def record(self, recording: str, label: str, samples: np.ndarray) -> None:
+        first = self.number
+        self.say(type="record", recording=recording, label=label, sample_rate=self.sample_rate, first=first)
+        self.say(type="stop", recording=recording, end=self.play(samples))
+
+    def receive(self, timeout: float = 30) -> dict[str, Any]:
+        """The next message that is not a spectrogram."""
+        while True:
+            message = self.connection.recv(timeout)
+            if isinstance(message, str):
+                return json.loads(message)  # type: ignore[no-any-return]
+            self.frames += (len(message) - 8) // 232
+
+    def wait(self, kind: str, **values: Any) -> dict[str, Any]:
+        """The next message of a kind, and with those values."""
+        while True:
+            message = self.receive()
+            if message["type"] == kind and all(message.get(name) == value for name, value in values.items()):
+                return message
+
+    def scores(self, samples: np.ndarray, windows: int) -> list[list[float]]:
+        """Play samples and collect that many windows' scores."""
+        self.play(samples)
+        return [self.wait("scores")["scores"] for _ in range(windows)]
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def chunk(number: int, samples: np.ndarray) -> bytes:
+    """One chunk of floats as the page sends it."""
+    return struct.pack("<IB3xd", number, 1, time.time() * 1000) + samples.astype("<f4").tobytes()

@@ -1,0 +1,226 @@
+"""The live connection: a real server, real chunks, and connections that break."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+import earmark
+from tests import sounds
+from tests.studio.running import Page, Studio, chunk, studio
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    with studio(tmp_path_factory.mktemp("live") / "clapper") as started:
+        yield started
+
+
+@pytest.fixture
+def page(running: Studio) -> Iterator[Page]:
+    connected = Page(running)
+    yield connected
+    connected.close()
+
+
+def saved_samples(running: Studio, clip_id: str) -> np.ndarray:
+    wav = running.request("GET", "/api/clips/audio", params={"clip": clip_id}).content
+    return earmark.read_clip(wav).samples
+
+
+def test_a_recording_is_saved_sample_for_sample(running: Studio, page: Page) -> None:
+    sound = sounds.whistle(1.5, 1)
+    page.record("aaaaaaa1", "Left", sound)
+    progress = page.wait("recording", recording="aaaaaaa1")["examples"]
+    clip = page.wait("saved", recording="aaaaaaa1")["clip"]
+    kept = saved_samples(running, clip)
+    assert len(kept) == len(sound)
+    assert np.abs(kept - sound).max() < 2**-14  # the WAV for the browser has 16 bits
+    # 1.5 s at 44.1 kHz are 64.6 hops; a window needs four of them, so 61 windows are whole.
+    (entry,) = [entry for label in running.project()["labels"] for entry in label["clips"] if entry["id"] == clip]
+    assert entry["examples"] == 61
+    assert progress <= 61
+
+
+def test_the_spectrogram_that_is_shown_is_the_front_ends(page: Page) -> None:
+    sound = sounds.snaps(1.0, 2)
+    page.play(sound)
+    shown = b""
+    while len(shown) < 40 * 232:
+        message = page.connection.recv(10)
+        if isinstance(message, bytes):
+            shown += message[8:]
+    columns = np.frombuffer(shown, np.uint8).reshape(-1, 232)
+    levels = earmark.spectrogram(sound, sounds.RATE)[: len(columns)]
+    expected = np.clip((levels + 120) / 100 * 255, 0, 255)
+    assert np.abs(columns - expected).max() <= 1
+
+
+def test_chunks_sent_again_after_a_lost_connection_complete_the_recording(running: Studio) -> None:
+    sound = sounds.murmur(1.0, 3)
+    half = 40 * 512
+    before = Page(running)
+    before.play(sounds.room(0.5, 9))
+    first = before.number
+    before.say(type="record", recording="bbbbbbb1", label="Noise", sample_rate=sounds.RATE, first=first)
+    before.play(sound[:half])
+    before.connection.socket.close()  # no closing handshake: the network is gone
+
+    after = Page(running)
+    after.say(type="record", recording="bbbbbbb1", label="Noise", sample_rate=sounds.RATE, first=first)
+    end = after.play(sound, first)
+    after.play(sound[:half], first)  # and once more: twice does no harm
+    after.say(type="stop", recording="bbbbbbb1", end=end)
+    kept = saved_samples(running, after.wait("saved", recording="bbbbbbb1")["clip"])
+    assert np.abs(kept - sound).max() < 2**-14
+    after.close()
+
+
+def test_a_recording_sent_again_after_it_was_saved_is_not_saved_twice(running: Studio, page: Page) -> None:
+    page.record("ccccccc1", "Left", sounds.whistle(0.5, 4))
+    clip = page.wait("saved", recording="ccccccc1")["clip"]
+    count = len(running.project()["labels"][0]["clips"])
+    page.record("ccccccc1", "Left", sounds.whistle(0.5, 4))
+    assert page.wait("saved", recording="ccccccc1")["clip"] == clip
+    assert len(running.project()["labels"][0]["clips"]) == count
+
+
+def test_a_server_that_is_killed_and_started_again_knows_what_it_saved(tmp_path: Path) -> None:
+    with studio(tmp_path / "clapper") as first:
+        page = Page(first)
+        page.record("ddddddd1", "Left", sounds.whistle(0.5, 5))
+        clip = page.wait("saved", recording="ddddddd1")["clip"]
+        first.kill()
+        with pytest.raises(ConnectionClosed):
+            page.wait("never")
+    with studio(tmp_path / "clapper", first.port) as second:
+        page = Page(second)
+        page.record("ddddddd1", "Left", sounds.whistle(0.5, 5))
+        assert page.wait("saved", recording="ddddddd1")["clip"] == clip
+        page.close()
+
+
+def test_a_recording_too_short_for_an_example_is_refused_and_nothing_written(running: Studio, page: Page) -> None:
+    before = running.project()["labels"]
+    page.record("eeeeeee1", "Left", sounds.whistle(0.03, 6))
+    assert "0.1 s" in page.wait("refused", recording="eeeeeee1")["error"]
+    assert running.project()["labels"] == before
+
+
+def test_a_recording_that_goes_on_too_long_is_refused(page: Page) -> None:
+    page.say(type="record", recording="fffffff1", label="Left", sample_rate=1_000, first=0)
+    page.say(type="hello", sample_rate=1_000)
+    for _ in range(125):  # chunks of 512 samples at 1 kHz: 64 s
+        page.play(np.zeros(512, np.float32))
+    assert "60 s" in page.wait("refused", recording="fffffff1")["error"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "not JSON",
+        "[]",
+        '{"type": "unknown"}',
+        '{"type": "hello", "sample_rate": 12}',
+        '{"type": "record", "recording": "../../etc", "label": "x", "sample_rate": 48000, "first": 0}',
+        '{"type": "stop", "recording": "aaaaaaaa"}',
+        b"",
+        b"\x00" * 15,
+        struct.pack("<IB3xd", 0, 7, 0.0) + b"\x00" * 8,
+        struct.pack("<IB3xd", 0, 1, 0.0) + b"\x00" * 7,
+        chunk(0, np.full(64, np.nan, np.float32)),
+        chunk(0, np.zeros(60_000, np.float32)),
+    ],
+)
+def test_what_the_protocol_does_not_know_ends_the_connection_not_the_server(
+    running: Studio, page: Page, message: str | bytes
+) -> None:
+    page.connection.send(message)
+    with pytest.raises(ConnectionClosed) as closed:
+        page.wait("never")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+    assert running.project()["name"] == "clapper"
+
+
+def test_sound_before_hello_is_refused(running: Studio) -> None:
+    with connect(f"ws://127.0.0.1:{running.port}/api/live") as connection:
+        connection.send(chunk(0, np.zeros(64, np.float32)))
+        with pytest.raises(ConnectionClosed):
+            connection.recv(10)
+
+
+def test_listening_without_a_model_says_what_to_do(page: Page) -> None:
+    page.say(type="listen", on=True)
+    assert "train" in page.wait("error")["error"]
+    assert page.wait("listening")["on"] is False
+
+
+def test_listening_gives_the_scores_that_the_api_gives(trained: earmark.Project) -> None:
+    with studio(trained.path) as running:
+        listener = Page(running)
+        listener.say(type="listen", on=True)
+        assert listener.wait("listening")["labels"] == ["Left", "Right", "Noise"]
+        sound = sounds.snaps(2.0, 11)
+        expected = [window.scores for window in trained.model().stream(sound, sample_rate=sounds.RATE)]
+        heard = listener.scores(sound, len(expected) - 2)  # the resampler holds the last ones back
+        assert np.abs(np.array(heard) - expected[: len(heard)]).max() <= 0.00005  # four decimals are sent
+        listener.close()
+
+
+def test_training_reports_each_epoch_and_the_live_sound_goes_on(tmp_path: Path) -> None:
+    project = earmark.Project(tmp_path / "clapper", create=True)
+    for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps), ("Noise", sounds.murmur)):
+        project.add(label, make(20.0, 1), sounds.RATE)
+    with studio(project.path) as running:
+        page = Page(running)
+        assert running.request("POST", "/api/train").status_code == 200
+        assert running.request("POST", "/api/train").status_code == 400  # one at a time
+        page.wait("training", state="epoch", epoch=1)
+        seen = page.frames
+        page.play(sounds.room(1.0, 1))
+        while page.frames < seen + 40:
+            message = page.receive()
+            assert message.get("state") != "done", "the spectrogram waited for the training"
+        assert page.wait("training", state="epoch", epoch=10)["accuracy"] > 0.9
+        page.wait("training", state="done")
+        assert running.project()["model"]["accuracy"] > 0.9
+        page.close()
+
+
+def test_a_cancelled_training_leaves_the_old_model(trained: earmark.Project, tmp_path: Path) -> None:
+    project = earmark.Project(tmp_path / "clapper", create=True)
+    for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
+        project.add(label, make(30.0, 1), sounds.RATE)
+    folder = project.path / "models" / "sounds"
+    folder.mkdir(parents=True)
+    for name in ("model.onnx", "model.json"):
+        (folder / name).write_bytes((trained.path / "models" / "sounds" / name).read_bytes())
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with studio(project.path) as running:
+        page = Page(running)
+        running.request("POST", "/api/train")
+        page.wait("training", state="epoch", epoch=1)
+        assert running.request("DELETE", "/api/train").json()["training"]["running"] is False
+        page.wait("training", state="cancelled")
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+        assert running.project()["model"]["labels"] == ["Left", "Right", "Noise"]
+        running.request("POST", "/api/train")  # and it can train again
+        page.wait("training", state="done")
+        assert running.project()["model"]["labels"] == ["Left", "Right"]
+        page.close()
+
+
+def test_two_pages_learn_of_each_others_recordings(running: Studio, page: Page) -> None:
+    other = Page(running)
+    page.record("ggggggg1", "Right", sounds.snaps(0.5, 7))
+    other.wait("changed")
+    assert json.dumps(running.project()).count("ggggggg1") == 1
+    other.close()
