@@ -206,14 +206,15 @@ class Listener:
     Args:
         recognizer: whose network scores the windows.
         overlap_factor: see `Recognizer.stream`.
+        first_frame: which of the stream's frames comes first, where it is not the first one.
     """
 
-    def __init__(self, recognizer: Recognizer, overlap_factor: float | None = None) -> None:
+    def __init__(self, recognizer: Recognizer, overlap_factor: float | None = None, *, first_frame: int = 0) -> None:
         window_frames = recognizer.metadata.window_frames
         if overlap_factor is None:
             overlap_factor = 1 - 1 / window_frames if window_frames <= SHORT_WINDOW else 0.5
         self._recognizer = recognizer
-        self._windows = Windows(window_frames, hop_of(window_frames, overlap_factor))
+        self._windows = Windows(window_frames, hop_of(window_frames, overlap_factor), first_frame)
 
     def process(self, frames: Spectrogram) -> list[ScoredWindow]:
         """The next frames, shape [frames, bins]; returns the windows that they complete, scored."""

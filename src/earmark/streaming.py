@@ -64,12 +64,13 @@ class Windows:
     Args:
         window_frames: frames in a window.
         hop: frames from one window to the next.
+        first_frame: which of the stream's frames comes first.
     """
 
-    def __init__(self, window_frames: int, hop: int) -> None:
+    def __init__(self, window_frames: int, hop: int, first_frame: int = 0) -> None:
         self._window_frames, self._hop = window_frames, hop
         self._held = np.zeros((0, BINS), np.float32)
-        self._start = 0  # the stream's frame at which `_held` begins
+        self._start = first_frame  # the stream's frame at which `_held` begins
 
     def process(self, frames: Spectrogram) -> tuple[Spectrogram, list[tuple[float, float]]]:
         """The next frames, shape [frames, bins].

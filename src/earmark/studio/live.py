@@ -68,26 +68,26 @@ class LiveSession:
         self._front_end: StreamingSpectrogram | None = None
         self._rate = 0
         self._next = 0  # the live stream's next chunk
-        self._frames = 0  # frames so far
-        self._listening = False
+        self._shown = 0  # frames since the page connected
+        self._frames = 0  # frames, and
+        self._seconds = 0.0  # seconds of sound, since the live stream began anew
+        self._behind = asyncio.Event()
         self._listener: Listener | None = None
         self._recordings: dict[str, Recording] = {}
         self._saving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve the page until it goes."""
+        """Serve the page until it goes, or breaks the protocol, or falls too far behind."""
         await self._websocket.accept()
         self._studio.sessions.add(self)
-        sender = asyncio.create_task(self._send_all())
+        work = {asyncio.create_task(part) for part in (self._receive_all(), self._send_all(), self._behind.wait())}
         try:
-            await self._receive_all()
-        except ProtocolError as error:
-            await self._websocket.close(1008, str(error))
-        except WebSocketDisconnect:
-            pass
+            ended, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            await self._close(ended)
         finally:
             self._studio.sessions.discard(self)
-            sender.cancel()
+            for task in work:
+                task.cancel()
             if self._saving:  # a recording that is complete gets saved, whether or not its page still waits
                 await asyncio.wait(self._saving)
 
@@ -96,13 +96,22 @@ class LiveSession:
         try:
             self._outgoing.put_nowait(message)
         except asyncio.QueueFull:
-            raise WebSocketDisconnect(1013, "too slow") from None
+            self._behind.set()
 
     def use(self, recognizer: Recognizer | None) -> None:
-        """Listen with this recognizer from now on."""
-        self._listening = self._listening and recognizer is not None
+        """Listen with this recognizer from now on, if the page listens."""
         if self._listener is not None:
-            self._listen(self._listening)
+            self._listen(recognizer is not None)
+
+    async def _close(self, ended: set[asyncio.Task[Any]]) -> None:
+        """Say why, unless it was the page that went."""
+        for error in (task.exception() for task in ended):
+            if isinstance(error, ProtocolError):
+                await self._websocket.close(1008, str(error))
+            elif error is not None and not isinstance(error, WebSocketDisconnect):
+                raise error
+        if self._behind.is_set():
+            await self._websocket.close(1013, "The page is too far behind the sound.")
 
     async def _receive_all(self) -> None:
         while True:
@@ -150,12 +159,11 @@ class LiveSession:
 
     def _listen(self, on: bool) -> None:
         recognizer = self._studio.recognizer
-        self._listening = on and recognizer is not None
-        self._listener = Listener(recognizer) if self._listening and recognizer else None
+        self._listener = Listener(recognizer, first_frame=self._frames) if on and recognizer else None
         if on and recognizer is None:
             self.send({"type": "error", "error": "There is no trained model yet: train first."})
         labels = list(recognizer.labels) if recognizer else []
-        self.send({"type": "listening", "on": self._listening, "labels": labels})
+        self.send({"type": "listening", "on": self._listener is not None, "labels": labels})
 
     def _record(self, identity: str, message: dict[str, Any]) -> None:
         if (clip := self._studio.saved(identity)) is not None:
@@ -186,10 +194,12 @@ class LiveSession:
         self._next = number + 1
         assert self._front_end is not None
         frames = self._front_end.process(samples)
+        self._seconds += len(samples) / self._rate
         if len(frames):
             self._show(frames, samples)
             if self._listener is not None:
                 self._score(self._listener, frames, captured)
+            self._frames += len(frames)
 
     def _decode(self, data: bytes) -> tuple[int, Samples, float]:
         if self._front_end is None:
@@ -210,18 +220,21 @@ class LiveSession:
     def _restart(self) -> None:
         """Begin anew after a gap: frames must not join what lies on its two sides."""
         self._front_end = StreamingSpectrogram(self._rate)
+        self._frames, self._seconds = 0, 0.0
         if self._listener is not None and self._studio.recognizer is not None:
             self._listener = Listener(self._studio.recognizer)
 
     def _show(self, frames: Spectrogram, samples: Samples) -> None:
         peak = 20 * np.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
-        self.send(FRAMES_HEADER.pack(self._frames & 0xFFFFFFFF, peak) + picture(frames).tobytes())
-        self._frames += len(frames)
+        self.send(FRAMES_HEADER.pack(self._shown & 0xFFFFFFFF, peak) + picture(frames).tobytes())
+        self._shown += len(frames)
 
     def _score(self, listener: Listener, frames: Spectrogram, captured: float) -> None:
+        begin = captured - 1000 * self._seconds  # when the stream's first sample was captured
         for window in listener.process(frames):
             scores = [round(score, 4) for score in window.scores.tolist()]
-            self.send({"type": "scores", "scores": scores, "time": round(window.end, 4), "captured": captured})
+            heard = begin + 1000 * window.end
+            self.send({"type": "scores", "scores": scores, "time": round(window.end, 4), "captured": round(heard, 2)})
 
     # Recordings
 

@@ -52,7 +52,8 @@ export const changeClip = (clip, change) => json("PATCH", query("/api/clips", { 
 /** @param {string} clip */
 export const deleteClip = (clip) => json("DELETE", query("/api/clips", { clip }));
 export const undo = () => json("POST", "/api/undo");
-/** @param {File} file @returns {Promise<{added: number, skipped: {name: string, error: string}[], project: ProjectState}>} */
+/** @typedef {{added: number, skipped: {name: string, error: string}[], project: ProjectState}} Imported */
+/** @param {File} file @returns {Promise<Imported>} */
 export const importZip = (file) => json("POST", "/api/import", file);
 export const startTraining = () => json("POST", "/api/train");
 export const cancelTraining = () => json("DELETE", "/api/train");

@@ -1,8 +1,8 @@
 /** The cards of the classes: their names, colours, record buttons and recordings. */
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
-import { arrange, counted, element, icon, setText } from "./dom.js";
-import { openMenu } from "./menu.js";
+import { arrange, counted, element, setText } from "./dom.js";
+import { menuButton } from "./menu.js";
 
 /** The record buttons of the codelab's page, by position. */
 const IDS = ["left", "right", "noise"];
@@ -49,7 +49,10 @@ export class Classes {
       kept.set(label.name, card);
     });
     this.#cards = kept;
-    arrange(this.#list, [...kept.values()].map((card) => card.node));
+    arrange(
+      this.#list,
+      [...kept.values()].map((card) => card.node),
+    );
     this.count();
   }
 
@@ -83,11 +86,22 @@ class Card {
   #position = 0;
   #total = 0;
   #actions;
-  #colour;
-  #name;
+  #colour = element("input", {
+    type: "color",
+    className: "swatch",
+    title: "Colour",
+    onchange: () => this.#actions.recolour(this.#label.name, this.#colour.value),
+  });
+  #name = element("input", {
+    className: "name",
+    autocomplete: "off",
+    spellcheck: false,
+    onblur: () => this.#rename(),
+    onkeydown: (event) => this.#type(event),
+  });
+  #more = menuButton(() => this.#menu());
   #count = element("p", { className: "count" });
-  #more;
-  #record;
+  #recordButton = element("button", { type: "button", className: "record" });
   #recordText = element("span", { className: "record-text" });
   #recordName = element("span", { className: "visually-hidden" });
   #key = element("kbd", { "aria-hidden": "true" });
@@ -96,20 +110,20 @@ class Card {
 
   constructor(recorder, actions) {
     this.#actions = actions;
-    this.#colour = element("input", { type: "color", className: "swatch", title: "Colour", onchange: () => actions.recolour(this.#label.name, this.#colour.value) });
-    this.#name = element("input", { className: "name", autocomplete: "off", spellcheck: false, onblur: () => this.#rename(), onkeydown: (event) => this.#type(event) });
-    this.#more = element("button", { type: "button", className: "icon-button", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => this.#openMenu() }, icon("more"));
-    this.#record = element("button", { type: "button", className: "record" },
-      element("span", { className: "dot" }), this.#recordText, this.#recordName, this.#key);
-    recorder.attach(this.#record, () => this.#label.name);
+    this.#recordButton.append(element("span", { className: "dot" }), this.#recordText, this.#recordName, this.#key);
+    recorder.attach(this.#recordButton, () => this.#label.name);
+    const head = element("div", { className: "card-head" }, this.#colour, this.#name, this.#more);
     const list = element("ul", { className: "clips" });
     this.#clips = new ClipList(list, () => this.#label.name, actions);
-    this.node = element("li", { className: "card" },
-      element("div", { className: "card-head" }, this.#colour, this.#name, this.#more), this.#count, this.#record, this.#empty, list);
+    this.node = element("li", { className: "card" }, head, this.#count, this.#recordButton, this.#empty, list);
     this.#attachDrop();
   }
 
-  /** @param {import("./api.js").Label} label @param {number} position @param {import("./api.js").ProjectState} project */
+  /**
+   * @param {import("./api.js").Label} label
+   * @param {number} position
+   * @param {import("./api.js").ProjectState} project
+   */
   update(label, position, project) {
     this.#label = label;
     this.#position = position;
@@ -127,13 +141,13 @@ class Card {
   }
 
   #updateRecord(name, position) {
-    if (position < IDS.length) this.#record.id = IDS[position];
-    else this.#record.removeAttribute("id");
+    if (position < IDS.length) this.#recordButton.id = IDS[position];
+    else this.#recordButton.removeAttribute("id");
     setText(this.#recordName, ` ${name}`);
     this.#key.hidden = position > 8;
     setText(this.#key, String(position + 1));
-    if (position > 8) this.#record.removeAttribute("aria-keyshortcuts");
-    else this.#record.setAttribute("aria-keyshortcuts", String(position + 1));
+    if (position > 8) this.#recordButton.removeAttribute("aria-keyshortcuts");
+    else this.#recordButton.setAttribute("aria-keyshortcuts", String(position + 1));
   }
 
   /** @param {import("./outbox.js").Outbox} outbox @param {string|null} recorded the label that is being recorded */
@@ -164,15 +178,19 @@ class Card {
     this.#name.value = this.#label.name;
   }
 
-  #openMenu() {
+  #menu() {
     const { place, chooseFiles, remove } = this.#actions;
     const { name } = this.#label;
-    openMenu(this.#more, [
+    return [
       { text: "Add sound files…", run: () => chooseFiles(name) },
       { text: "Move to the left", run: () => place(name, this.#position - 1), isOff: this.#position === 0 },
-      { text: "Move to the right", run: () => place(name, this.#position + 1), isOff: this.#position === this.#total - 1 },
+      {
+        text: "Move to the right",
+        run: () => place(name, this.#position + 1),
+        isOff: this.#position === this.#total - 1,
+      },
       { text: "Remove class", run: () => remove(name) },
-    ]);
+    ];
   }
 
   #attachDrop() {
@@ -181,7 +199,10 @@ class Card {
       if (dataTransfer.types.includes(CLIP_TYPE)) dataTransfer.dropEffect = "move";
       node.classList.add("target");
     });
-    node.addEventListener("dragleave", (event) => !node.contains(event.relatedTarget) && node.classList.remove("target"));
+    node.addEventListener(
+      "dragleave",
+      (event) => !node.contains(event.relatedTarget) && node.classList.remove("target"),
+    );
     node.addEventListener("drop", ({ dataTransfer }) => {
       node.classList.remove("target");
       const clip = dataTransfer.getData(CLIP_TYPE);

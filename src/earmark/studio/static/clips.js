@@ -1,8 +1,8 @@
 /** A label's recordings: pictures to play, trim, move and delete. */
 
 import * as api from "./api.js";
-import { arrange, duration, element, icon, setIcon } from "./dom.js";
-import { openMenu } from "./menu.js";
+import { arrange, duration, element, icon, iconButton, setIcon } from "./dom.js";
+import { menuButton } from "./menu.js";
 import { player } from "./player.js";
 import { drawClip } from "./spectrogram.js";
 
@@ -51,13 +51,18 @@ export class ClipList {
     for (const [id, tile] of this.#tiles) if (!kept.has(id)) tile.leave();
     this.#tiles = kept;
     this.#isFirst = false;
-    arrange(this.#list, [...kept.values()].reverse().map((tile) => tile.node));
+    arrange(
+      this.#list,
+      [...kept.values()].reverse().map((tile) => tile.node),
+    );
     if (heir !== undefined) (heir ?? this.#list.closest(".card").querySelector(".record")).focus();
   }
 
   /** Who gets the focus when it lies in a tile that goes: the same button of a tile beside it, null for none. */
   #heir(kept) {
-    const gone = [...this.#tiles.values()].find((tile) => !kept.has(tile.clip.id) && tile.node.contains(document.activeElement));
+    const gone = [...this.#tiles.values()].find(
+      (tile) => !kept.has(tile.clip.id) && tile.node.contains(document.activeElement),
+    );
     if (!gone) return undefined;
     const place = [...gone.node.children].indexOf(/** @type {any} */ (document.activeElement));
     const beside = gone.node.nextElementSibling ?? gone.node.previousElementSibling;
@@ -80,16 +85,22 @@ class Tile {
     this.clip = clip;
     this.#label = label;
     this.#actions = actions;
-    this.#delete = element("button", { type: "button", className: "icon-button", title: "Delete", onclick: () => actions.deleteClip(clip) }, icon("delete"));
+    this.#delete = iconButton("delete", { title: "Delete", onclick: () => actions.deleteClip(clip) });
     this.node = element("li", { className: isNew ? "clip new" : "clip" });
     if (clip.error) this.#buildBroken();
     else this.#build();
   }
 
   #build() {
-    this.#picture = element("button", { type: "button", className: "picture", onclick: () => this.#play() },
-      this.#canvas, this.#playhead, icon("play"), element("span", { className: "duration", textContent: duration(this.clip.seconds) }));
-    this.#more = element("button", { type: "button", className: "icon-button", title: "Trim or move", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => this.#openMenu() }, icon("more"));
+    this.#picture = element(
+      "button",
+      { type: "button", className: "picture", onclick: () => this.#play() },
+      this.#canvas,
+      this.#playhead,
+      icon("play"),
+      element("span", { className: "duration", textContent: duration(this.clip.seconds) }),
+    );
+    this.#more = menuButton(() => this.#menu(), { title: "Trim or move" });
     this.node.append(this.#picture, this.#more, this.#delete);
     this.node.draggable = true;
     this.node.addEventListener("dragstart", (event) => {
@@ -117,13 +128,13 @@ class Tile {
     if (this.#isPlaying) player.stop();
   }
 
-  #openMenu() {
+  #menu() {
     const { labels, trim, move } = this.#actions;
     const others = labels().filter((label) => label !== this.#label());
-    openMenu(this.#more, [
+    return [
       { text: "Trim…", run: () => trim(this.clip) },
       ...others.map((label) => ({ text: `Move to ${label}`, run: () => move(this.clip, label) })),
-    ]);
+    ];
   }
 
   #play() {
@@ -151,13 +162,16 @@ class Tile {
 
 /** What to do for nodes when they first come into view. @type {WeakMap<Element, () => void>} */
 const waiting = new WeakMap();
-const watcher = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    waiting.get(target)?.();
-    unwatch(target);
-  }
-}, { rootMargin: "200px" });
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      waiting.get(target)?.();
+      unwatch(target);
+    }
+  },
+  { rootMargin: "200px" },
+);
 
 function whenSeen(node, run) {
   waiting.set(node, run);
@@ -168,4 +182,3 @@ function unwatch(node) {
   waiting.delete(node);
   watcher.unobserve(node);
 }
-

@@ -18,11 +18,22 @@ export function drawCurve(figure, epochs) {
   const highest = Math.max(...epochs.map(({ loss }) => loss), 0.1);
   const x = (epoch) => PLOT.left + ((epoch - 1) / (most - 1)) * (PLOT.right - PLOT.left);
   const y = (share) => PLOT.bottom - share * (PLOT.bottom - PLOT.top);
-  const line = (className, share) => curve(className, epochs.map((epoch) => [x(epoch.epoch), y(share(epoch))]));
+  const line = (className, share) =>
+    curve(
+      className,
+      epochs.map((epoch) => [x(epoch.epoch), y(share(epoch))]),
+    );
   figure.replaceChildren(
-    drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary(epochs) },
-      ...grid(y, highest), ...axis(x, most), ...legend(),
-      line("loss", ({ loss }) => loss / highest), line("accuracy", ({ accuracy }) => accuracy)));
+    drawing(
+      "svg",
+      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary(epochs) },
+      ...grid(y, highest),
+      ...axis(x, most),
+      ...legend(),
+      line("loss", ({ loss }) => loss / highest),
+      line("accuracy", ({ accuracy }) => accuracy),
+    ),
+  );
 }
 
 function grid(y, highest) {
@@ -42,15 +53,23 @@ function axis(x, most) {
 
 function legend() {
   const key = (className, x, text) =>
-    drawing("g", { class: className }, drawing("polyline", { points: `${x},${CAPTIONS - 3.5} ${x + 18},${CAPTIONS - 3.5}` }), drawing("text", { x: x + 23, y: CAPTIONS }, text));
+    drawing(
+      "g",
+      { class: className },
+      drawing("polyline", { points: `${x},${CAPTIONS - 3.5} ${x + 18},${CAPTIONS - 3.5}` }),
+      drawing("text", { x: x + 23, y: CAPTIONS }, text),
+    );
   return [key("accuracy", 105, "Accuracy"), key("loss", 190, "Loss")];
 }
 
 function curve(className, points) {
   const [endX, endY] = points.at(-1);
-  return drawing("g", { class: className },
+  return drawing(
+    "g",
+    { class: className },
     drawing("polyline", { points: points.map((point) => point.map((value) => value.toFixed(1)).join()).join(" ") }),
-    drawing("circle", { cx: endX, cy: endY, r: 3 }));
+    drawing("circle", { cx: endX, cy: endY, r: 3 }),
+  );
 }
 
 function summary(epochs) {

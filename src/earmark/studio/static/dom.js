@@ -10,7 +10,7 @@ export const byId = (id) => document.getElementById(id);
 /**
  * Make an element.
  * @param {string} tag
- * @param {Record<string, any>} [settings] `on…` are listeners, names with a dash and `role` attributes, others properties
+ * @param {Record<string, any>} [settings] listeners, attributes (with a dash, or `role`), properties
  * @param {...(Node|string)} children
  * @returns {any}
  */
@@ -50,6 +50,15 @@ export const icon = (name) =>
   drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `/static/icons.svg#${name}` }));
 
 /**
+ * A button that shows only an icon; its name must be set as `aria-label`.
+ * @param {string} name of the icon
+ * @param {Record<string, any>} settings
+ * @returns {HTMLButtonElement}
+ */
+export const iconButton = (name, settings) =>
+  element("button", { type: "button", className: "icon-button", ...settings }, icon(name));
+
+/**
  * Exchange the picture of an icon that `icon` made.
  * @param {Element} parent
  * @param {string} name
@@ -87,7 +96,8 @@ export function arrange(parent, children) {
  * @param {EventTarget} target
  */
 export const isTyping = (target) =>
-  target instanceof Element && target.matches("input:not([type=range], [type=color]), textarea, select, [contenteditable]");
+  target instanceof Element &&
+  target.matches("input:not([type=range], [type=color]), textarea, select, [contenteditable]");
 
 /**
  * @param {number} count

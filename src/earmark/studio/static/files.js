@@ -54,7 +54,9 @@ export class Files {
     const skipped = [];
     for (const [i, file] of sounds.entries()) {
       const done = notify(`Adding ${i + 1} of ${sounds.length}: ${file.name}`, { stays: true });
-      await this.#send(file, () => api.addClip(label, file)).catch(({ message }) => skipped.push({ name: file.name, error: message }));
+      await this.#send(file, () => api.addClip(label, file)).catch(({ message }) =>
+        skipped.push({ name: file.name, error: message }),
+      );
       done();
     }
     if (sounds.length) report(sounds.length - skipped.length, skipped);
@@ -83,6 +85,12 @@ export class Files {
 function report(added, skipped) {
   const text = `${counted(added, "recording")} added`;
   if (skipped.length === 0) return notify(`${text}.`);
-  const details = skipped.map(({ name, error }) => (error.startsWith(name) ? error : `${name} — ${error}`));
+  const details = skipped.map(detail);
   notify(`${text}, ${skipped.length} skipped:`, { stays: true, isError: added === 0, details });
+}
+
+/** The file and why it was skipped; most reasons begin with the file's name themselves. */
+function detail({ name, error }) {
+  const last = name.split("/").at(-1);
+  return error.startsWith(last) ? name + error.slice(last.length) : `${name} — ${error}`;
 }

@@ -3,7 +3,8 @@
  *
  * Other scripts can follow: each prediction is dispatched on `document` as a CustomEvent `earmark:prediction` with
  * `detail` {label, index, scores, time, captured, shown, value}. `time` is the end of the prediction in seconds of the
- * stream; `captured` and `shown` are when its sound was heard and the slider had moved, in ms since 1970; `value` is the slider's.
+ * stream; `captured` and `shown` are when its sound was heard and when the slider had moved, in ms since 1970; `value`
+ * is the slider's.
  */
 
 import { byId, element, setText } from "./dom.js";
@@ -75,9 +76,11 @@ export class Listening {
     const value = this.#moveSlider(index);
     const shown = performance.timeOrigin + performance.now();
     const label = this.#labels[index];
-    document.dispatchEvent(new CustomEvent("earmark:prediction", { detail: { label, index, scores, time, captured, shown, value } }));
+    document.dispatchEvent(
+      new CustomEvent("earmark:prediction", { detail: { label, index, scores, time, captured, shown, value } }),
+    );
     this.#display.flash(label);
-    this.#latencies.push({ shown, latency: shown - captured });
+    this.#remember(shown, shown - captured);
     this.#scores = scores;
     this.#schedule();
   }
@@ -107,9 +110,12 @@ export class Listening {
     setText(this.#latencyText, this.#latencyNow());
   }
 
+  #remember(shown, latency) {
+    this.#latencies.push({ shown, latency });
+    while (this.#latencies[0].shown < shown - MEDIAN_OVER) this.#latencies.shift();
+  }
+
   #latencyNow() {
-    const newest = this.#latencies.at(-1)?.shown ?? 0;
-    this.#latencies = this.#latencies.filter(({ shown }) => shown > newest - MEDIAN_OVER);
     if (this.#latencies.length === 0) return "";
     const sorted = this.#latencies.map(({ latency }) => latency).sort((a, b) => a - b);
     return `${Math.round(sorted[Math.floor(sorted.length / 2)])} ms from sound to slider`;
@@ -117,10 +123,17 @@ export class Listening {
 
   #buildBars() {
     this.#scores = [];
-    this.#bars.replaceChildren(...this.#labels.map((label) => element("li", {},
-      element("span", { className: "score-label", textContent: label }),
-      element("span", { className: "track" }, element("span", { className: "fill" })),
-      element("span", { className: "percent", textContent: "0%" }))));
+    this.#bars.replaceChildren(
+      ...this.#labels.map((label) =>
+        element(
+          "li",
+          {},
+          element("span", { className: "score-label", textContent: label }),
+          element("span", { className: "track" }, element("span", { className: "fill" })),
+          element("span", { className: "percent", textContent: "0%" }),
+        ),
+      ),
+    );
     this.#draw();
   }
 
@@ -134,6 +147,8 @@ export class Listening {
     setText(byId("listen-hint"), model ? "" : "Train first. Then the studio can listen.");
     setText(byId("slider-low"), low ?? "");
     setText(byId("slider-high"), high ?? "");
-    [...this.#bars.children].forEach((row, i) => row.style.setProperty("--label", this.#project.colour(this.#labels[i])));
+    [...this.#bars.children].forEach((row, i) =>
+      row.style.setProperty("--label", this.#project.colour(this.#labels[i])),
+    );
   }
 }

@@ -5,11 +5,12 @@ const LONGEST_DELAY = 5_000; // ms
 const READY_PATIENCE = 10_000; // ms
 const CROWDED = 1_000_000; // bytes that wait to be sent
 
-/**
- * Dispatches `open` when messages can be sent, `lost` when no more, `message` for JSON and `frames` for the spectrogram;
- * the last two carry what came in `detail`.
- */
+/** Dispatches `open` when messages can be sent, and `lost` when no more. */
 export class Live extends EventTarget {
+  /** @type {(message: any) => void} */
+  onmessage = () => {};
+  /** Columns of the live spectrogram. @type {(frames: ArrayBuffer) => void} */
+  onframes = () => {};
   /** @type {WebSocket|null} */
   #socket = null;
   #delay = FIRST_DELAY;
@@ -47,7 +48,7 @@ export class Live extends EventTarget {
 
   #receive(data) {
     if (data instanceof ArrayBuffer) {
-      this.dispatchEvent(new CustomEvent("frames", { detail: data }));
+      this.onframes(data);
       return;
     }
     const message = JSON.parse(data);
@@ -55,7 +56,7 @@ export class Live extends EventTarget {
       clearTimeout(this.#patience);
       this.#delay = FIRST_DELAY;
     }
-    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    this.onmessage(message);
   }
 
   #close() {

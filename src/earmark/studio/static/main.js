@@ -32,7 +32,10 @@ const files = new Files(project);
 const recorder = new Recorder(outbox, begin);
 const training = new Training(project, display);
 const listening = new Listening(project, display, live, () => microphone.state === "off" && microphone.start());
-const trimmer = new Trimmer((clip, span) => changeWithUndo(() => api.changeClip(clip.id, span), "Recording trimmed."), notifyError);
+const trimmer = new Trimmer(
+  (clip, span) => changeWithUndo(() => api.changeClip(clip.id, span), "Recording trimmed."),
+  notifyError,
+);
 const classes = new Classes(byId("classes"), outbox, recorder, {
   labels: () => project.state.labels.map(({ name }) => name),
   rename: (label, name) => change(() => api.changeLabel(label, { name })),
@@ -86,6 +89,13 @@ function showProject() {
   showCount();
 }
 
+function showOutbox() {
+  scope.mark = outbox.running && project.colour(outbox.running.label);
+  classes.count();
+  showCount();
+  showBanner();
+}
+
 let shownCount = -1;
 
 /** Show how many examples there are, but only when that is news: the line also tells of training and listening. */
@@ -100,10 +110,12 @@ function showCount() {
   else display.showSilently(text);
 }
 
+let isLost = false;
+
 function showBanner() {
+  byId("banner").hidden = !isLost;
+  if (!isLost) return;
   const waiting = outbox.unsaved.filter((recording) => recording.end !== null).length;
-  byId("banner").hidden = live.isOpen;
-  if (live.isOpen) return;
   const count = waiting ? ` ${counted(waiting, "recording")} ${waiting === 1 ? "waits" : "wait"}.` : "";
   setText(byId("banner"), `Connection lost – your recordings are kept and will be sent again.${count}`);
 }
@@ -119,7 +131,6 @@ function begin(label) {
   player.stop();
   listening.want(false);
   outbox.begin(project.state.name, label, microphone.rate);
-  scope.mark = project.colour(label);
   return true;
 }
 
@@ -127,7 +138,9 @@ function addClass() {
   const taken = new Set(project.state.labels.map(({ name }) => name));
   let number = project.state.labels.length + 1;
   while (taken.has(`Class ${number}`)) number++;
-  return change(() => api.addLabel({ name: `Class ${number}` })).then((isDone) => isDone && classes.edit(`Class ${number}`));
+  return change(() => api.addLabel({ name: `Class ${number}` })).then(
+    (isDone) => isDone && classes.edit(`Class ${number}`),
+  );
 }
 
 function takeChunk(chunk) {
@@ -153,8 +166,19 @@ function connected() {
   sayHello();
   outbox.resend();
   if (listening.isWanted) listening.ask();
-  project.refresh().catch(() => {}); // the connection is lost again, and will come back
+  refresh();
+  isLost = false;
   showBanner();
+}
+
+function lost() {
+  isLost = true;
+  showBanner();
+}
+
+/** Fetch the project again. Where that fails the connection is lost, and fetches it when it comes back. */
+function refresh() {
+  return project.refresh().catch(() => {});
 }
 
 const RECEIVERS = {
@@ -164,13 +188,13 @@ const RECEIVERS = {
   listening: (message) => listening.receive(message),
   scores: (message) => listening.predict(message),
   training: (message) => training.receive(message),
-  changed: () => project.refresh().catch(() => {}),
+  changed: refresh,
   error: ({ error }) => notifyError({ message: error }),
 };
 
 async function saved({ recording, clip }) {
   outbox.saved(recording, clip);
-  await project.refresh().catch(() => {});
+  await refresh();
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
   outbox.remove(recording);
   display.announce(`Saved. ${counted(shownCount, "example")} collected.`);
@@ -197,16 +221,14 @@ function wire() {
   microphone.onchunk = takeChunk;
   microphone.addEventListener("state", microphoneChanged);
   project.addEventListener("change", showProject);
-  outbox.addEventListener("change", () => (classes.count(), showCount(), showBanner()));
-  for (const event of ["start", "end", "discard"]) recorder.addEventListener(event, () => classes.count());
-  for (const event of ["end", "discard"]) recorder.addEventListener(event, () => (scope.mark = null));
-  recorder.addEventListener("discard", ({ detail }) =>
-    notify(detail === "short" ? "Hold the button while you make the sound." : "Recording discarded."));
+  outbox.addEventListener("change", showOutbox);
+  recorder.addEventListener("short", () => notify("Hold the button while you make the sound."));
+  recorder.addEventListener("discard", () => notify("Recording discarded."));
   recorder.attachDigits((position) => project.state?.labels[position]?.name);
   live.addEventListener("open", connected);
-  live.addEventListener("lost", showBanner);
-  live.addEventListener("frames", ({ detail }) => scope.add(detail));
-  live.addEventListener("message", ({ detail }) => RECEIVERS[detail.type]?.(detail));
+  live.addEventListener("lost", lost);
+  live.onframes = (frames) => scope.add(frames);
+  live.onmessage = (message) => RECEIVERS[message.type]?.(message);
   byId("undo").addEventListener("click", undo);
   byId("add-class").addEventListener("click", addClass);
   document.addEventListener("keydown", shortcut);
@@ -218,7 +240,7 @@ async function load() {
   try {
     await project.refresh();
   } catch {
-    showBanner();
+    lost();
     await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
     await load();
   }

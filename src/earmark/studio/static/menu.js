@@ -1,6 +1,6 @@
 /** The one menu of the page, opened at whatever button asks for it. */
 
-import { byId, element } from "./dom.js";
+import { byId, element, iconButton } from "./dom.js";
 
 const MARGIN = 8; // CSS pixels to the edge of the window
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
@@ -8,11 +8,19 @@ const STEPS = { ArrowDown: 1, ArrowUp: -1 };
 /** @typedef {{text: string, run: () => void, isOff?: boolean}} Item */
 
 /**
- * Open the menu.
- * @param {HTMLElement} anchor the button that opens it; the browser gives it the focus back
- * @param {Item[]} items
+ * A button that opens the menu.
+ * @param {() => Item[]} items
+ * @param {Record<string, any>} [settings]
+ * @returns {HTMLButtonElement}
  */
-export function openMenu(anchor, items) {
+export function menuButton(items, settings) {
+  const expansion = { "aria-haspopup": "menu", "aria-expanded": "false" };
+  const button = iconButton("more", { ...expansion, ...settings, onclick: () => openMenu(button, items()) });
+  return button;
+}
+
+/** Open it at a button, which the browser gives the focus back when it closes. */
+function openMenu(anchor, items) {
   const menu = byId("menu");
   menu.replaceChildren(...items.map((item) => menuItem(menu, item)));
   menu.setAttribute("aria-label", anchor.getAttribute("aria-label"));
@@ -28,7 +36,14 @@ function menuItem(menu, { text, run, isOff = false }) {
     menu.hidePopover();
     run();
   };
-  return element("button", { type: "button", role: "menuitem", tabIndex: -1, textContent: text, disabled: isOff, onclick: choose });
+  return element("button", {
+    type: "button",
+    role: "menuitem",
+    tabIndex: -1,
+    textContent: text,
+    disabled: isOff,
+    onclick: choose,
+  });
 }
 
 function step(menu, event) {

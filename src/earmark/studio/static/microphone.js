@@ -2,17 +2,19 @@
 
 const REMEMBERED = "earmark.device";
 const REMEDIES = {
-  NotAllowedError: "The browser does not let the studio use the microphone. Allow it in the browser's address bar, then try again.",
+  NotAllowedError:
+    "The browser does not let the studio use the microphone. Allow it in the browser's address bar, then try again.",
   NotFoundError: "No microphone was found. Plug one in, then try again.",
   NotReadableError: "Another program is using the microphone. Close that program, then try again.",
-  Insecure: "Browsers share the microphone only with this computer. Open the studio as http://localhost, or over https.",
+  Insecure:
+    "The browser gives the microphone to secure pages only. Open the studio as http://localhost, or over https.",
 };
 const WAKING = 300; // ms that a context may take to start
 const CONSTRAINTS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 
 /** @typedef {{samples: Float32Array, captured: number}} Chunk */
 
-/** Dispatches `state` when it is turned on or off or its context sleeps, and `devices` when the choice of devices changes. */
+/** Dispatches `state` when it is turned on or off or falls asleep, and `devices` when the choice of devices changes. */
 export class Microphone extends EventTarget {
   /** @type {"off"|"starting"|"on"} */
   state = "off";
@@ -71,9 +73,12 @@ export class Microphone extends EventTarget {
 
   async #open(deviceId) {
     if (!window.isSecureContext || !navigator.mediaDevices) throw new DOMException("", "Insecure");
-    this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { ...CONSTRAINTS, deviceId } });
-    this.#stream.getAudioTracks()[0].addEventListener("ended", () =>
-      this.stop("The microphone was unplugged or taken away. Plug it in or allow it, then turn it on again."));
+    this.#stream = await openDevice(deviceId);
+    this.#stream
+      .getAudioTracks()[0]
+      .addEventListener("ended", () =>
+        this.stop("The microphone was unplugged or taken away. Plug it in or allow it, then turn it on again."),
+      );
     this.#context = new AudioContext({ latencyHint: "interactive" });
     this.#context.addEventListener("statechange", () => this.dispatchEvent(new Event("state")));
     await this.#context.audioWorklet.addModule("/static/capture-worklet.js");
@@ -113,6 +118,16 @@ export class Microphone extends EventTarget {
     this.devices = devices.filter((device) => device.kind === "audioinput" && device.deviceId);
     this.dispatchEvent(new Event("devices"));
   }
+}
+
+/** Open this device; the usual one where none is named, or where it is gone. */
+async function openDevice(deviceId) {
+  const open = (device) => navigator.mediaDevices.getUserMedia({ audio: { ...CONSTRAINTS, ...device } });
+  if (!deviceId) return open({});
+  return open({ deviceId: { exact: deviceId } }).catch((error) => {
+    if (error.name === "OverconstrainedError" || error.name === "NotFoundError") return open({});
+    throw error;
+  });
 }
 
 function remedy(error) {

@@ -1,6 +1,6 @@
 /** Notices at the edge of the page: what happened, and what can be done about it. */
 
-import { byId, element, icon } from "./dom.js";
+import { byId, element, iconButton } from "./dom.js";
 
 const SHOWN_FOR = 8_000; // ms
 const ERROR_SHOWN_FOR = 20_000; // ms
@@ -20,15 +20,25 @@ const MOST = 3;
 export function notify(text, { stays = false, isError = false, details = [], action, onclosed } = {}) {
   const notice = element("div", { className: isError ? "notice error" : "notice", role: isError ? "alert" : "status" });
   const close = () => notice.remove();
-  const body = element("div", { className: "notice-text" }, element("p", { textContent: text }));
-  if (details.length) body.append(element("ul", { tabIndex: 0, "aria-label": "Details" }, ...details.map((detail) => element("li", { textContent: detail }))));
-  notice.append(body);
-  if (action) notice.append(element("button", { type: "button", textContent: action.text, onclick: () => (close(), action.run()) }));
-  notice.append(element("button", { type: "button", className: "icon-button", "aria-label": "Close", onclick: () => (close(), onclosed?.()) }, icon("close")));
+  notice.append(message(text, details));
+  if (action) notice.append(actionButton(action, close));
+  notice.append(iconButton("close", { "aria-label": "Close", onclick: () => (close(), onclosed?.()) }));
   byId("notices").append(notice);
   if (byId("notices").childElementCount > MOST) byId("notices").firstElementChild.remove();
   if (!stays) closeLater(notice, isError ? ERROR_SHOWN_FOR : SHOWN_FOR);
   return close;
+}
+
+function message(text, details) {
+  const body = element("div", { className: "notice-text" }, element("p", { textContent: text }));
+  const items = details.map((detail) => element("li", { textContent: detail }));
+  // It can be focused, since it may have to be scrolled.
+  if (items.length) body.append(element("ul", { tabIndex: 0, "aria-label": "Details" }, ...items));
+  return body;
+}
+
+function actionButton({ text, run }, close) {
+  return element("button", { type: "button", textContent: text, onclick: () => (close(), run()) });
 }
 
 /** Wait on while somebody reads: the pointer or the focus is on it. */

@@ -77,7 +77,18 @@ export class Outbox extends EventTarget {
 
   /** @param {string} project @param {string} label @param {number} rate */
   begin(project, label, rate) {
-    const recording = { id: newId(), project, label, rate, first: this.#next, end: null, chunks: [], seconds: 0, examples: 0, clip: null };
+    const recording = {
+      id: newId(),
+      project,
+      label,
+      rate,
+      first: this.#next,
+      end: null,
+      chunks: [],
+      seconds: 0,
+      examples: 0,
+      clip: null,
+    };
     this.running = recording;
     this.#recordings.set(recording.id, recording);
     this.#live.send(recordMessage(recording));

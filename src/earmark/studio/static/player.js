@@ -2,6 +2,7 @@
 
 class Player {
   #audio = new Audio();
+  /** @type {(error?: Error) => void} */
   #stop = () => {};
   #frame = 0;
 

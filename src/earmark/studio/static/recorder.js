@@ -5,10 +5,7 @@ import { isTyping } from "./dom.js";
 const SHORTEST = 0.15; // s; a shorter press is a slip of the finger
 const HOLD_KEYS = new Set([" ", "Enter"]);
 
-/**
- * Dispatches `start`; `end` when the recording is handed over; `discard` when it is forgotten, its reason in `detail`:
- * "short" or "escape".
- */
+/** Dispatches `short` when a press was too short to be meant, and `discard` when the user throws a recording away. */
 export class Recorder extends EventTarget {
   /** What holds the recording: only its release ends it. */
   #holder = "";
@@ -94,7 +91,6 @@ export class Recorder extends EventTarget {
   #press(label, holder) {
     if (this.label !== null || !this.#begin(label)) return;
     this.#holder = holder;
-    this.dispatchEvent(new Event("start"));
   }
 
   #release(holder) {
@@ -106,18 +102,17 @@ export class Recorder extends EventTarget {
     if (this.label === null) return;
     if (this.#outbox.running.seconds < SHORTEST) return this.#discard("short");
     this.#outbox.finish();
-    this.dispatchEvent(new Event("end"));
   }
 
   #escape(event) {
     if (event.key !== "Escape" || this.label === null) return;
     event.preventDefault();
     event.stopPropagation();
-    this.#discard("escape");
+    this.#discard("discard");
   }
 
-  #discard(reason) {
+  #discard(event) {
     this.#outbox.discard();
-    this.dispatchEvent(new CustomEvent("discard", { detail: reason }));
+    this.dispatchEvent(new Event(event));
   }
 }

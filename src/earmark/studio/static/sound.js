@@ -21,8 +21,11 @@ export class SoundPanel {
     microphone.addEventListener("state", () => this.#show());
     microphone.addEventListener("devices", () => this.#showDevices());
     byId("device").addEventListener("change", ({ target }) => microphone.start(target.value));
-    byId("microphone-on").addEventListener("click", () => (microphone.isAsleep ? microphone.wake() : microphone.start()));
-    for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => microphone.isAsleep && microphone.wake());
+    byId("microphone-on").addEventListener("click", () =>
+      microphone.isAsleep ? microphone.wake() : microphone.start(),
+    );
+    for (const gesture of ["pointerdown", "keydown"])
+      addEventListener(gesture, () => microphone.isAsleep && microphone.wake());
   }
 
   /** @param {Float32Array} samples */
@@ -71,7 +74,9 @@ export class SoundPanel {
   #showDevices() {
     const { devices, deviceId, state } = this.#microphone;
     const select = byId("device");
-    const options = devices.map((device, i) => element("option", { value: device.deviceId, textContent: device.label || `Microphone ${i + 1}` }));
+    const options = devices.map((device, i) =>
+      element("option", { value: device.deviceId, textContent: device.label || `Microphone ${i + 1}` }),
+    );
     if (state !== "on") options.unshift(element("option", { value: "", textContent: "Turned off" }));
     select.replaceChildren(...options);
     select.value = state === "on" ? deviceId : "";

@@ -22,7 +22,7 @@ const PIXELS = (() => {
 
 /**
  * Draw columns with the lowest frequency at the bottom.
- * @param {CanvasRenderingContext2D} context
+ * @param {CanvasRenderingContext2D|OffscreenCanvasRenderingContext2D} context
  * @param {Uint8Array} bytes columns of 232
  * @param {number} [x] where the first column goes
  * @param {number} [fold] bins that share one row of pixels, by their loudest

@@ -79,7 +79,8 @@ export class Training {
   #sentence() {
     const last = this.#epochs.at(-1);
     const { model } = this.#project.state;
-    if (this.#isRunning) return last ? `Epoch ${last.epoch} of ${last.epochs}. Loss ${last.loss.toFixed(3)}.` : "Preparing the examples…";
+    if (this.#isRunning && last) return `Epoch ${last.epoch} of ${last.epochs}. Loss ${last.loss.toFixed(3)}.`;
+    if (this.#isRunning) return "Preparing the examples…";
     if (model?.stale) return "The recordings changed. Train again.";
     return model ? modelSentence(model) : "Training takes a few seconds.";
   }

@@ -24,7 +24,8 @@ export class Trimmer {
    */
   constructor(save, failed) {
     const { elements } = this.#form;
-    for (const name of ["start-handle", "end-handle"]) elements[name].oninput = () => this.#take(name, elements[name].valueAsNumber);
+    for (const name of ["start-handle", "end-handle"])
+      elements[name].oninput = () => this.#take(name, elements[name].valueAsNumber);
     for (const name of ["start", "end"]) elements[name].onchange = () => this.#take(name, elements[name].valueAsNumber);
     elements.preview.onclick = () => this.#preview(failed);
     elements.cancel.onclick = () => this.#dialog.close("");
@@ -41,7 +42,8 @@ export class Trimmer {
     this.#start = 0;
     this.#end = clip.seconds;
     this.#dialog.returnValue = "";
-    for (const name of ["start", "end", "start-handle", "end-handle"]) this.#form.elements[name].max = String(clip.seconds);
+    for (const name of ["start", "end", "start-handle", "end-handle"])
+      this.#form.elements[name].max = String(clip.seconds);
     this.#playhead.hidden = true;
     this.#show();
     this.#dialog.showModal();
