@@ -97,7 +97,21 @@ def test_what_is_typed_is_trimmed_and_composed(typed: str, kept: str) -> None:
 
 @pytest.mark.parametrize(
     "label",
-    ["", " ", "\n", "a\nb", "a\0b", "a\x1b[31m", "a\x7fb", "a\x85b", "a\u2028b", "\ud800", "x" * 65, "x" * 300, "🙂" * 17],
+    [
+        "",
+        " ",
+        "\n",
+        "a\nb",
+        "a\0b",
+        "a\x1b[31m",
+        "a\x7fb",
+        "a\x85b",
+        "a\u2028b",
+        "\ud800",
+        "x" * 65,
+        "x" * 300,
+        "🙂" * 17,
+    ],
     ids=ascii,
 )
 def test_an_unfit_label_is_refused_in_one_sentence(label: str) -> None:

@@ -1,0 +1,296 @@
+"""The real command, in processes of its own, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import earmark
+from earmark import Project
+from tests import sounds
+
+COMMAND = str(Path(sys.executable).with_name("earmark"))
+
+
+def run(
+    *arguments: object, stdin: bytes = b"", code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command; its exit code must be the given one."""
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == code, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def run_json(*arguments: object, stdin: bytes = b"") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(*arguments, "--json", stdin=stdin).stdout.decode().split("\n")[:-1]]
+
+
+def complaint(*arguments: object, stdin: bytes = b"", **environment: str) -> str:
+    """The one line of a failed command."""
+    done = run(*arguments, stdin=stdin, code=1, **environment)
+    assert done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    assert re.fullmatch(r"Error: .+: .+\.", line)
+    return line
+
+
+def pcm(samples: sounds.Samples) -> bytes:
+    return (samples * 32_767).astype("<i2").tobytes()
+
+
+def three_sounds() -> sounds.Samples:
+    takes = [sounds.whistle(1.5, 61), sounds.snaps(1.5, 62), sounds.murmur(1.5, 63)]
+    return np.concatenate(takes)
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "three.wav", three_sounds(), sounds.RATE)
+    return tmp_path / "three.wav"
+
+
+# Help
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["record", "train", "listen", "recognize", "studio"])
+def test_each_command_has_help(command: str) -> None:
+    told = run(command, "--help", COLUMNS="200").stdout.decode()
+    assert f"Usage: earmark {command} [OPTIONS]" in told
+    assert command in run("--help", COLUMNS="200").stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dance",),
+        ("record",),
+        ("train", "x", "--epochs", "0"),
+        ("train", "x", "--epochs", "many"),
+        ("listen", "x", "--encoding", "mp3"),
+    ],
+)
+def test_a_misuse_exits_with_2(arguments: tuple[str, ...]) -> None:
+    assert b"Error" in run(*arguments, code=2).stderr
+
+
+# record
+
+
+def test_a_files_first_seconds_are_recorded(tmp_path: Path, wav: Path) -> None:
+    (told,) = run_json("record", tmp_path / "new", "AC/DC", "--input", wav, "--seconds", 1)
+    # One second at 48 kHz is 44,100 samples at 44.1: 43 hops, and a window takes 4, so 40 windows start.
+    assert (told["label"], told["seconds"], told["examples"]) == ("AC/DC", 1, 40)
+    assert Path(told["path"]).parent == tmp_path / "new" / "clips" / "AC%2FDC"
+    data, rate = soundfile.read(told["path"], dtype="float32")
+    expected, _ = soundfile.read(wav, frames=48_000, dtype="float32")
+    assert rate == 48_000
+    np.testing.assert_array_equal(data, expected)
+    text = run("record", tmp_path / "new", "AC/DC", "--input", wav).stdout.decode()
+    assert text.startswith("AC/DC: 3.00 s, ")
+    assert len(Project(tmp_path / "new").clips()) == 2
+
+
+@pytest.mark.parametrize("encoding", ["s16le", "f32le"])
+def test_raw_pcm_is_recorded_from_standard_input(tmp_path: Path, encoding: str) -> None:
+    values = (np.arange(32_000, dtype=np.int16) % 300 * 100).reshape(-1, 2)  # two channels, one second at 16 kHz
+    data = values.astype("<i2") if encoding == "s16le" else (values / 32_768).astype("<f4")
+    (told,) = run_json(
+        "record", tmp_path / "new", "Left", "--input", "-", "--sample-rate", 16_000, "--channels", 2,
+        "--encoding", encoding, "--seconds", 0.5, stdin=data.tobytes(),
+    )  # fmt: skip
+    assert told["seconds"] == 0.5
+    stored, rate = soundfile.read(told["path"])
+    assert rate == 16_000
+    np.testing.assert_allclose(stored, values[:8_000].mean(axis=1) / 32_768, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "stdin", "says"),
+    [
+        ("Left", ["--input", "missing.wav"], b"", "missing.wav does not exist"),
+        ("Left", ["--input", "text.wav"], b"", "text.wav is not a sound file"),
+        ("Left", ["--input", "-"], b"", "empty"),
+        ("Left", ["--input", "-"], bytes(2_000), "lasts 0.02 s"),
+        ("Left", ["--input", "-", "--sample-rate", "0"], bytes(20_000), "sample rate of 0 Hz"),
+        ("Left", ["--input", "-", "--channels", "0"], bytes(20_000), "0 channels"),
+        ("Left", ["--input", "-", "--encoding", "f32le"], b"\0\0\xc0\x7f" * 9_000, "not finite"),
+        ("Left", ["--input", "-", "--seconds", "nan"], bytes(20_000), "600"),
+        ("x" * 300, ["--input", "-"], bytes(20_000), "300 characters"),
+        ("", ["--input", "-"], bytes(20_000), "needs a name"),
+        ("a\nb", ["--input", "-"], bytes(20_000), "control characters"),
+        ("Left", ["--device", "²"], b"", ": "),
+    ],
+)  # fmt: skip
+def test_a_bad_recording_is_told_in_one_line_and_makes_no_project(
+    tmp_path: Path, label: str, options: list[str], stdin: bytes, says: str
+) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    options = [str(tmp_path / option) if option.endswith(".wav") else option for option in options]
+    done = run_failing("record", tmp_path / "new", label, *options, stdin=stdin)
+    assert says in done
+    assert not (tmp_path / "new").exists()
+
+
+def run_failing(*arguments: object, stdin: bytes = b"") -> str:
+    """What a command says on standard error that fails in whichever way, without a traceback."""
+    command = [COMMAND, *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in (1, 2)
+    if done.returncode == 1:
+        assert len(done.stderr.decode().splitlines()) == 1
+    return done.stderr.decode()
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail(tmp_path: Path, wav: Path) -> None:
+    for coding in ("ascii", "cp1252"):
+        told = run("record", tmp_path / "new", "été 🙂", "--input", wav, PYTHONIOENCODING=coding).stdout
+        assert b"3.00 s" in told
+    assert len(Project(tmp_path / "new").clips()) == 2
+
+
+# train
+
+
+def test_training_prints_each_epoch_and_the_model_as_json(trained: Project, tmp_path: Path) -> None:
+    shutil.copytree(trained.path / "clips", tmp_path / "copy" / "clips")
+    shutil.copy(trained.path / "earmark.toml", tmp_path / "copy")
+    *epochs, last = run_json("train", tmp_path / "copy")
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 11))
+    assert {epoch["epochs"] for epoch in epochs} == {10}
+    assert all(epoch["loss"] > 0 and 0 <= epoch["accuracy"] <= 1 for epoch in epochs)
+    assert last == {"model": str(tmp_path / "copy" / "models" / "sounds")}
+    samples = sounds.whistle(0.5, 5)
+    np.testing.assert_allclose(
+        earmark.load(last["model"]).recognize(samples, sounds.RATE).scores,
+        trained.model().recognize(samples, sounds.RATE).scores,
+        atol=1e-6,
+    )
+
+
+def test_training_tells_epochs_to_a_person_and_where_to_go_on(trained: Project, tmp_path: Path) -> None:
+    shutil.copytree(trained.path, tmp_path / "copy")
+    lines = run("train", tmp_path / "copy", "--epochs", 2).stdout.decode().splitlines()
+    assert re.fullmatch(r"Epoch 1/2: loss \d\.\d{4}, accuracy \d+\.\d%", lines[0])
+    assert lines[2] == f"Saved in {tmp_path}/copy/models/sounds. Now: earmark listen {tmp_path}/copy"
+
+
+def test_a_training_that_can_not_be_is_told(tmp_path: Path) -> None:
+    assert "is not a project: create it" in complaint("train", tmp_path / "missing")
+    Project(tmp_path / "empty", create=True)
+    assert "at least two labels" in complaint("train", tmp_path / "empty")
+    assert "base 'speech' is not known" in complaint("train", tmp_path / "empty", "--base", "speech")
+
+
+# listen
+
+
+def assert_three(found: list[dict[str, Any]]) -> None:
+    assert [one["label"] for one in found] == ["Left", "Right", "Noise"]
+    for one, start in zip(found, (0, 1.5, 3), strict=True):
+        assert one["start"] == pytest.approx(start, abs=0.1)
+        assert one["end"] == pytest.approx(start + 1.5, abs=0.1)
+        assert 0.75 <= one["score"] <= 1
+
+
+def test_listening_to_a_file_finds_each_sound_at_its_time(trained: Project, wav: Path) -> None:
+    assert_three(run_json("listen", trained.path, "--input", wav))
+    lines = run("listen", trained.path, "--input", wav).stdout.decode().splitlines()
+    assert [line.split()[-1] for line in lines] == ["Left", "Right", "Noise"]
+
+
+def test_listening_to_raw_pcm_finds_each_sound_at_its_time(trained: Project) -> None:
+    options = ("listen", trained.path / "models" / "sounds", "--input", "-", "--sample-rate", 48_000)
+    assert_three(run_json(*options, stdin=pcm(three_sounds())))
+    done = run(*options, stdin=pcm(three_sounds()))
+    assert len(done.stdout.splitlines()) == 3
+    assert b"Listening to standard input for Left, Right, Noise." in done.stderr
+
+
+def test_listening_tells_what_it_hears_while_the_stream_goes_on(trained: Project) -> None:
+    command = [COMMAND, "listen", str(trained.path), "--input", "-", "--sample-rate", "48000", "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listener:
+        assert listener.stdin is not None
+        assert listener.stdout is not None
+        assert listener.stderr is not None
+        listener.stdin.write(pcm(three_sounds()))
+        listener.stdin.flush()
+        assert json.loads(listener.stdout.readline())["label"] == "Left"  # standard input is still open
+        listener.send_signal(signal.SIGINT)
+        told = listener.stderr.read()
+    assert listener.returncode == 130
+    assert b"Traceback" not in told
+
+
+def test_a_reader_that_goes_away_is_no_error(trained: Project, wav: Path) -> None:
+    command = [COMMAND, "listen", str(trained.path), "--input", str(wav), "--json"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_listening_that_can_not_be_is_told(trained: Project, tmp_path: Path, wav: Path) -> None:
+    cut = tmp_path / "cut.flac"
+    soundfile.write(cut, three_sounds(), sounds.RATE)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 7 // 10])
+    assert "missing does not exist" in complaint("listen", tmp_path / "missing", "--input", wav)
+    assert "three.wav is not an ONNX model" in complaint("listen", wav, "--input", wav)
+    assert "does not exist" in complaint("listen", trained.path, "--input", tmp_path / "missing.wav")
+    assert "threshold is 2" in complaint("listen", trained.path, "--input", wav, "--probability-threshold", 2)
+    done = run("listen", trained.path, "--input", cut, "--json", code=1)
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()][:1] == ["Left"], "what was heard is told"
+    assert b"cut.flac is damaged or cut off: get a whole copy" in done.stderr
+
+
+# recognize
+
+
+def test_a_bad_file_among_good_ones_fails_and_the_good_ones_are_told(trained: Project, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "left.wav", sounds.whistle(1, 5), sounds.RATE)
+    soundfile.write(tmp_path / "right.wav", sounds.snaps(1, 5), sounds.RATE)
+    (tmp_path / "bad.wav").write_text("no sound")
+    files = [tmp_path / name for name in ("left.wav", "bad.wav", "right.wav")]
+    done = run("recognize", trained.path, *files, "--json", code=1)
+    left, right = (json.loads(line) for line in done.stdout.splitlines())
+    assert (left["label"], left["path"]) == ("Left", str(files[0]))
+    assert (right["label"], right["path"]) == ("Right", str(files[2]))
+    assert left["scores"].keys() == {"Left", "Right", "Noise"}
+    assert left["score"] == max(left["scores"].values())
+    assert sum(left["scores"].values()) == pytest.approx(1, abs=1e-5)
+    (line,) = done.stderr.decode().splitlines()
+    assert "bad.wav is not a sound file" in line
+    assert re.match(r" *\d+\.\d%  Left  .*left\.wav\n", run("recognize", trained.path, files[0]).stdout.decode())
+
+
+def test_a_file_name_that_is_not_unicode_is_recognized(trained: Project, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "left.wav", sounds.whistle(0.5, 5), sounds.RATE)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 [red].wav"))
+    (tmp_path / "left.wav").rename(odd)
+    assert b"Left" in run("recognize", trained.path, odd, PYTHONIOENCODING="utf-8").stdout
+    odd.write_text("no sound")
+    done = run("recognize", trained.path, odd, code=1, PYTHONIOENCODING="utf-8")
+    assert b"[red].wav is not a sound file" in done.stderr

@@ -1,0 +1,60 @@
+"""The sound network as an ONNX file, against the layers written out in NumPy."""
+
+import io
+import json
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+
+from earmark.formats.onnx import SoundWeights, sound_model
+from earmark.metadata import Metadata
+
+Array = npt.NDArray[np.float32]
+
+
+def random_weights(labels: int, seed: int = 0) -> SoundWeights:
+    random = np.random.default_rng(seed)
+    shapes = ((8, 1, 3, 3), (8,), (labels, 920), (labels,))
+    return SoundWeights(*(random.normal(0, 0.3, shape).astype(np.float32) for shape in shapes))
+
+
+def by_hand(windows: Array, weights: SoundWeights) -> npt.NDArray[np.float64]:
+    """Convolution, ReLU, pooling, dense layer and softmax, each as its definition reads."""
+    filtered = np.zeros((len(windows), 8, 230))
+    for output in range(8):
+        for at in range(230):
+            patch = windows[:, :, at : at + 3].astype(np.float64)
+            filtered[:, output, at] = (patch * weights.kernel[output, 0]).sum(axis=(1, 2)) + weights.kernel_bias[output]
+    pooled = np.maximum(filtered, 0).reshape(len(windows), 8, 115, 2).max(axis=3)
+    logits = pooled.reshape(len(windows), 920) @ weights.dense.T.astype(np.float64) + weights.dense_bias
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
+
+
+@pytest.mark.parametrize("labels", [2, 3, 20])
+def test_the_scores_are_those_of_the_layers_by_hand(labels: int) -> None:
+    weights = random_weights(labels)
+    names = tuple(f"label {number}" for number in range(labels))
+    model = sound_model(weights, Metadata("sounds", names, 3, -100.0, 10.0))
+    session = onnxruntime.InferenceSession(model)
+    windows = np.random.default_rng(1).normal(0, 1, (5, 3, 232)).astype(np.float32)
+    (scores,) = session.run(["scores"], {"window": windows})
+    assert scores.shape == (5, labels)
+    np.testing.assert_allclose(scores, by_hand(windows, weights), atol=1e-5)
+
+
+def test_the_file_alone_says_all_that_is_needed() -> None:
+    metadata = Metadata("sounds", ("Left", "été 🙂", "../x"), 3, -100.0, 10.0)
+    model = onnx.load(io.BytesIO(sound_model(random_weights(3), metadata)))
+    onnx.checker.check_model(model, full_check=True)
+    (entry,) = (entry.value for entry in model.metadata_props if entry.key == "earmark")
+    values = json.loads(entry)
+    assert values["labels"] == ["Left", "été 🙂", "../x"]
+    assert (values["window_frames"], values["mean"], values["deviation"]) == (3, -100, 10)
+    assert values["front_end"] == {"sample_rate": 44_100, "fft_size": 2_048, "hop": 1_024, "bins": 232}
+    (window,), (scores,) = model.graph.input, model.graph.output
+    assert [dimension.dim_value for dimension in window.type.tensor_type.shape.dim] == [0, 3, 232]
+    assert [dimension.dim_value for dimension in scores.type.tensor_type.shape.dim] == [0, 3]
