@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import soxr
 
-from earmark.spectrogram import spectrogram
+from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.analyser import analyser_frames
 from tests.browser import chromium
@@ -41,7 +41,7 @@ def differences(clips: list[np.ndarray]) -> tuple[float, float, int]:
     with chromium() as browser:
         page = browser.new_page()
         for clip in clips:
-            theirs, ours = analyser_frames(page, clip), spectrogram(clip)
+            theirs, ours = analyser_frames(page, clip), compute_spectrogram(clip)
             assert theirs.shape == ours.shape
             loud = theirs > -100
             distance = np.abs(np.where(loud, theirs, 0) - np.where(loud, ours, 0))

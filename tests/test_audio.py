@@ -86,7 +86,7 @@ def test_every_kind_of_wav_gives_its_samples(content: bytes, samples: list[float
     np.testing.assert_allclose(clip.samples, samples, atol=1e-7)
 
 
-@pytest.mark.parametrize("rate", [1_000, 8_000, 44_100, 192_000, 768_000])
+@pytest.mark.parametrize("rate", [1_000, 8_000, 44_100, 192_000, 384_000])
 def test_a_clip_keeps_its_rate(rate: int) -> None:
     clip = read_clip(wav(bytes(2 * rate // 4), rate))
     assert (clip.sample_rate, clip.seconds) == (rate, 0.25)
@@ -116,7 +116,8 @@ BAD_FILES = {
     "cut off.flac": FLAC[: len(FLAC) * 7 // 10],
     "cut in the header.flac": FLAC[:30],
     "slow.wav": header(rate=999),
-    "fast.wav": header(rate=768_001),
+    "fast.wav": header(rate=655_360),
+    "odd.wav": header(rate=96_001),
     "very fast.wav": header(rate=2**32 - 1),
     "no rate.wav": header(rate=0),
     "no channels.wav": header(channels=0),
@@ -192,7 +193,7 @@ def test_what_is_no_file_is_named_with_a_remedy(tmp_path: Path, name: str) -> No
 def test_bad_samples_are_told(samples: npt.ArrayLike, rate: int | None, says: str) -> None:
     with pytest.raises(EarmarkError, match=says) as caught:
         as_clip(samples, rate)
-    assert_tells(caught.value, "he sample")
+    assert_tells(caught.value, "he clip")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_flac_keeps_every_16_bit_and_24_bit_sample() -> None:
         np.testing.assert_array_equal(read_clip(data).samples, samples)
 
 
-@pytest.mark.parametrize("rate", [1_000, 8_000, 44_101, 65_537, 96_001, 192_000, 655_350, 700_000, 768_000])
+@pytest.mark.parametrize("rate", [1_000, 8_000, 44_101, 65_535, 192_000, 655_350])
 def test_a_clip_of_any_rate_that_can_be_read_can_be_kept(rate: int) -> None:
     samples = tone(100, rate, 0.1)
     kept = read_clip(encode_flac(Clip(samples, rate)))
@@ -278,7 +279,7 @@ def assert_valid_or_told(data: bytes) -> None:
     assert clip.samples.dtype == np.float32
     assert np.isfinite(clip.samples).all()
     assert np.abs(clip.samples).max() <= 1
-    assert 1_000 <= clip.sample_rate <= 768_000
+    assert 1_000 <= clip.sample_rate <= 655_350
 
 
 def test_a_file_source_gives_all_samples_in_order(tmp_path: Path) -> None:

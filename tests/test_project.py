@@ -86,7 +86,7 @@ def test_a_project_that_can_not_be_is_told_and_nothing_is_made(
 # Clips
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000, 65_537, 192_000])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000, 65_535, 192_000])
 def test_a_clip_is_kept_without_loss_at_its_own_rate(project: Project, rate: int) -> None:
     samples = (np.random.default_rng(0).integers(-32_768, 32_768, rate // 2) / 32_768).astype(np.float32)
     added = project.add("Left", samples, rate)
@@ -309,7 +309,7 @@ def test_what_was_emptied_can_not_be_restored(project: Project) -> None:
 
 def test_a_clip_is_found_by_its_id_and_no_id_leads_out(project: Project, tmp_path: Path) -> None:
     clip = project.add("AC/DC", SHORT, sounds.RATE, name="../a")
-    assert project.clip(project.clip_id(clip)) == clip
+    assert project.clip(clip.id) == clip
     soundfile.write(tmp_path / "out.wav", SHORT, sounds.RATE)
     for bad in (
         "",
@@ -447,7 +447,7 @@ def test_a_file_name_that_is_not_unicode_is_a_clip_too(project: Project) -> None
     clip.path.rename(os.fsdecode(os.fsencode(clip.path.parent) + b"/caf\xe9.flac"))
     (found,) = project.clips()
     assert found.examples == 18
-    assert project.clip(project.clip_id(found)) == found
+    assert project.clip(found.id) == found
     assert project.fingerprint() == project.fingerprint()
     project.move_clip(found, "Right")
     assert kept(project) == [("Right", 24_000)]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import earmark
 from earmark import EarmarkError, Recognizer, Source
 from earmark.audio import Samples
-from earmark.spectrogram import spectrogram
+from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 
 
@@ -64,7 +64,7 @@ def test_a_clip_gets_its_label(recognizer: Recognizer, label: str, make: type) -
 
 def test_a_clips_scores_are_the_mean_over_all_its_windows(recognizer: Recognizer) -> None:
     samples = np.concatenate([sounds.whistle(1, 5), sounds.snaps(0.6, 6)])
-    frames = spectrogram(samples, sounds.RATE, silence_before=False)
+    frames = compute_spectrogram(samples, sounds.RATE, silence_before=False)
     windows = np.stack([frames[at : at + 3] for at in range(len(frames) - 2)])
     expected = np.mean([result.scores for result in recognizer.recognize_batch(windows)], axis=0)
     result = recognizer.recognize(samples, sounds.RATE, include_spectrogram=True)
@@ -92,7 +92,7 @@ def test_a_float_file_beyond_full_scale_is_recognized_as_its_clip_is(recognizer:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 6_000), st.integers(1_000, 400_000))
+@given(st.integers(1, 6_000), st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda tens: 10 * tens))
 def test_a_clip_of_any_length_is_recognized(recognizer: Recognizer, length: int, rate: int) -> None:
     scores = recognizer.recognize(np.full(length, 0.1, np.float32), rate).scores
     assert np.isfinite(scores).all()

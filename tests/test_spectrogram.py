@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.spectrogram import FLOOR_DB, StreamingSpectrogram, spectrogram
+from earmark.spectrogram import FLOOR_DB, StreamingSpectrogram, compute_spectrogram
 from tests import sounds
 
 BIN_HZ = 44_100 / 2_048
@@ -24,7 +24,7 @@ def tone(frequency: float, amplitude: float, seconds: float = 1.0, rate: int = 4
 def test_a_tone_has_the_level_that_the_window_leaves_it(bin_index: int, amplitude: float) -> None:
     # A sine at a bin's centre has the magnitude amplitude / 2 × the window's mean, which for Blackman is a0 = 0.42.
     expected = 20 * math.log10(amplitude / 2 * 0.42)
-    frames = spectrogram(tone(bin_index * BIN_HZ, amplitude))
+    frames = compute_spectrogram(tone(bin_index * BIN_HZ, amplitude))
     assert frames[5].argmax() == bin_index
     assert frames[5, bin_index] == pytest.approx(expected, abs=1e-3)
     # The next bin sees a1 / 2 = 0.25 of it, the one after a2 / 2 = 0.04 (the window's Fourier coefficients).
@@ -35,22 +35,22 @@ def test_a_tone_has_the_level_that_the_window_leaves_it(bin_index: int, amplitud
 
 def test_a_tone_keeps_its_level_at_other_sample_rates() -> None:
     for rate in (8_000, 16_000, 48_000, 192_000):
-        frames = spectrogram(tone(100 * BIN_HZ, 0.5, rate=rate), rate)
+        frames = compute_spectrogram(tone(100 * BIN_HZ, 0.5, rate=rate), rate)
         assert frames[20, 100] == pytest.approx(20 * math.log10(0.25 * 0.42), abs=0.02), rate
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(0, 0), (1_023, 0), (1_024, 1), (2_047, 1), (2_048, 2), (44_100, 43)])
 def test_every_1024_samples_give_a_frame(samples: int, frames: int) -> None:
-    assert spectrogram(np.ones(samples, np.float32)).shape == (frames, 232)
+    assert compute_spectrogram(np.ones(samples, np.float32)).shape == (frames, 232)
 
 
 def test_without_silence_before_the_first_frame_waits_for_2048_samples() -> None:
     sound = sounds.whistle(0.5, 1)
-    assert np.array_equal(spectrogram(sound, silence_before=False), spectrogram(sound)[1:])
+    assert np.array_equal(compute_spectrogram(sound, silence_before=False), compute_spectrogram(sound)[1:])
 
 
 def test_silence_lies_at_the_floor() -> None:
-    assert (spectrogram(np.zeros(4_096, np.float32)) == FLOOR_DB).all()
+    assert (compute_spectrogram(np.zeros(4_096, np.float32)) == FLOOR_DB).all()
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000, 16_000, 8_000, 22_050, 192_000])
@@ -60,20 +60,20 @@ def test_streaming_gives_the_same_bits_however_the_stream_is_cut(rate: int, cuts
     sound = np.random.default_rng(seed).uniform(-1, 1, 30_000).astype(np.float32)
     front_end = StreamingSpectrogram(rate)
     parts = [front_end.process(chunk) for chunk in np.split(sound, sorted(cuts))]
-    assert np.array_equal(np.concatenate([*parts, front_end.finish()]), spectrogram(sound, rate))
+    assert np.array_equal(np.concatenate([*parts, front_end.finish()]), compute_spectrogram(sound, rate))
 
 
 def test_streaming_by_single_samples_gives_the_same_bits() -> None:
     sound = sounds.snaps(0.2, 3)
     front_end = StreamingSpectrogram(48_000)
     parts = [front_end.process(sound[at : at + 1]) for at in range(len(sound))]
-    assert np.array_equal(np.concatenate([*parts, front_end.finish()]), spectrogram(sound, 48_000))
+    assert np.array_equal(np.concatenate([*parts, front_end.finish()]), compute_spectrogram(sound, 48_000))
 
 
 @settings(max_examples=20, deadline=None)
 @given(count=st.integers(2_048, 200_000))
 def test_a_frame_does_not_depend_on_those_computed_with_it(count: int) -> None:
     sound = np.random.default_rng(count).uniform(-1, 1, count).astype(np.float32)
-    whole = spectrogram(sound)
+    whole = compute_spectrogram(sound)
     at = (len(whole) - 1) * 1_024
-    assert np.array_equal(spectrogram(sound[at - 1_024 : at + 1_024])[1], whole[-1])
+    assert np.array_equal(compute_spectrogram(sound[at - 1_024 : at + 1_024])[1], whole[-1])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from earmark.errors import EarmarkError
     from earmark.project import Project
     from earmark.recognizer import Recognizer, Result, load
-    from earmark.spectrogram import StreamingSpectrogram, spectrogram
+    from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
 
 _HOMES = {
@@ -31,10 +31,10 @@ _HOMES = {
     "Result": "recognizer",
     "Source": "audio",
     "StreamingSpectrogram": "spectrogram",
+    "compute_spectrogram": "spectrogram",
     "load": "recognizer",
     "open_source": "audio",
     "read_clip": "audio",
-    "spectrogram": "spectrogram",
 }
 
 __all__ = [
@@ -47,10 +47,10 @@ __all__ = [
     "Source",
     "StreamingSpectrogram",
     "__version__",
+    "compute_spectrogram",
     "load",
     "open_source",
     "read_clip",
-    "spectrogram",
 ]
 
 

@@ -6,6 +6,8 @@ A clip is short and held in memory; a source is any length and comes in chunks.
 from __future__ import annotations
 
 import io
+import math
+import os
 import queue
 import sys
 from collections.abc import Iterator
@@ -25,8 +27,9 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 Encoding = Literal["s16le", "f32le"]
 
 CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is for sources
+CLIP_SAMPLES = CLIP_SECONDS * 192_000
 CHUNK_SECONDS = 1.0  # what a file source reads at a time
-RATES = range(1_000, 768_001)  # Hz
+RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
 AUDIO_SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {".oga", ".opus", ".aif"}
 
 
@@ -47,7 +50,7 @@ class Clip:
         return len(self.samples) / self.sample_rate
 
 
-def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the samples") -> Clip:
+def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the clip") -> Clip:
     """Check samples and make them a clip.
 
     Args:
@@ -71,10 +74,8 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the sa
     elif not np.issubdtype(array.dtype, np.floating):
         raise EarmarkError(f"{_start(name)} has the type {array.dtype}: pass floats in [-1, 1] or signed integers.")
     mono = _mono(array.reshape(len(array), -1), name)
-    if len(mono) > CLIP_SECONDS * sample_rate:
-        raise EarmarkError(
-            f"{_start(name)} lasts {len(mono) / sample_rate:.0f} s: cut it to at most {CLIP_SECONDS} s for a clip."
-        )
+    if len(mono) > longest_clip(sample_rate):
+        raise _too_long(name, sample_rate)
     if np.abs(mono).max() > 2:
         raise EarmarkError(f"{_start(name)} goes beyond [-1, 1]: divide the samples by full scale.")
     return Clip(np.clip(mono, -1, 1), int(sample_rate))
@@ -91,14 +92,29 @@ def read_clip(file: str | Path | bytes, name: str | None = None) -> Clip:
         EarmarkError: missing, not audio, empty, truncated, too long, or not finite.
     """
     name = name or (str(file) if not isinstance(file, bytes) else "the file")
-    with _open(io.BytesIO(file) if isinstance(file, bytes) else Path(file), name) as sound:
-        if sound.frames > CLIP_SECONDS * sound.samplerate:
-            seconds = sound.frames / sound.samplerate
-            raise EarmarkError(f"{name} lasts {seconds:.0f} s: cut it to at most {CLIP_SECONDS} s for a clip.")
-        samples = _read(sound, sound.frames, name)
-        if len(samples) < sound.frames:
-            raise _damaged(name)
-        return as_clip(_mono(samples, name).clip(-1, 1), sound.samplerate, name)
+    with _open(_Bytes(file) if isinstance(file, bytes) else Path(file), name) as sound:
+        longest = longest_clip(sound.samplerate)
+        if _length_known(sound) and sound.frames > longest:
+            raise _too_long(name, sound.samplerate)
+        # Read in parts, each averaged to mono: many channels of a small file could fill the memory.
+        parts = [np.zeros(0, np.float32)]
+        have = 0
+        for part in _parts(sound, name):
+            parts.append(part)
+            have += len(part)
+            if have > longest:
+                raise _too_long(name, sound.samplerate)
+        return as_clip(np.concatenate(parts), sound.samplerate, name)
+
+
+def is_rate(sample_rate: float) -> bool:
+    """Whether clips and streams may have that sample rate."""
+    return math.isfinite(sample_rate) and int(sample_rate) in RATES and (sample_rate <= 65_535 or sample_rate % 10 == 0)
+
+
+def longest_clip(sample_rate: int) -> int:
+    """The most samples that a clip of that rate may have."""
+    return min(CLIP_SECONDS * sample_rate, CLIP_SAMPLES)
 
 
 def encode_flac(clip: Clip) -> bytes:
@@ -128,6 +144,8 @@ def clip_length(path: Path) -> tuple[int, int]:
     with _open(path, path.name) as sound:
         if sound.frames == 0:
             raise EarmarkError(f"{path.name} is empty: record it again or delete it.")
+        if not _length_known(sound):
+            raise EarmarkError(f"{path.name} doesn't say how long it is: save it anew with an audio editor.")
         return sound.frames, sound.samplerate
 
 
@@ -176,7 +194,7 @@ class Source:
 class ArraySource(Source):
     """Samples in memory, as one chunk."""
 
-    def __init__(self, clip: Clip, name: str = "the samples") -> None:
+    def __init__(self, clip: Clip, name: str = "the clip") -> None:
         self.sample_rate, self.name, self.seconds = clip.sample_rate, name, clip.seconds
         self._samples = clip.samples
 
@@ -191,21 +209,14 @@ class FileSource(Source):
         self.name = str(path)
         self._sound = _open(path, self.name)
         self.sample_rate = self._sound.samplerate
-        self.seconds = self._sound.frames / self.sample_rate
+        self.seconds = self._sound.frames / self.sample_rate if _length_known(self._sound) else None
         if self._sound.frames == 0:
             self.close()
             raise EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
 
     def __iter__(self) -> Iterator[Samples]:
-        size = int(CHUNK_SECONDS * self.sample_rate)
         self._sound.seek(0)
-        left = self._sound.frames
-        while left > 0:
-            samples = _read(self._sound, min(size, left), self.name)
-            if len(samples) == 0:
-                raise _damaged(self.name)
-            left -= len(samples)
-            yield _mono(samples, self.name)
+        yield from _parts(self._sound, self.name)
 
     def close(self) -> None:
         self._sound.close()
@@ -312,60 +323,99 @@ def open_source(
         if source == "microphone":
             return MicrophoneSource(device)
         if source == "-":
-            return PcmSource(sys.stdin.buffer, sample_rate or 44_100, encoding, channels)
+            rate = 44_100 if sample_rate is None else sample_rate
+            return PcmSource(sys.stdin.buffer, rate, encoding, channels)
         return FileSource(Path(source))
     return ArraySource(as_clip(source, sample_rate))
 
 
 def decode_pcm(data: bytes, encoding: Encoding) -> Samples:
-    """Raw little-endian PCM as float32 in [-1, 1], shape [samples]; 16-bit full scale is 32,768."""
+    """Raw little-endian PCM as float32, cut to [-1, 1], shape [samples]; 16-bit full scale is 32,768."""
     if encoding == "s16le":
         return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
-    return np.frombuffer(data, "<f4").astype(np.float32)
+    return np.frombuffer(data, "<f4").clip(-1, 1).astype(np.float32)
+
+
+class _Bytes(io.BytesIO):
+    """A file in memory for libsndfile, which seeks before the start in damaged files and must not meet an exception."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = {0: 0, 1: self.tell(), 2: len(self.getbuffer())}[whence]
+        return super().seek(max(0, start + offset))
 
 
 def _open(file: Path | BinaryIO, name: str) -> Any:
     if isinstance(file, Path):
-        if not file.exists():
-            raise EarmarkError(f"{name} does not exist: check the path.")
-        if file.is_dir():
-            raise EarmarkError(f"{name} is a folder: name a sound file.")
-        if file.stat().st_size == 0:
-            raise EarmarkError(f"{name} is empty: choose a file with sound in it.")
+        _check_file(file, name)
     try:
-        sound = soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        # Names needn't be UTF-8 everywhere, and soundfile takes bytes as they are.
+        plain = os.fsencode(file) if isinstance(file, Path) and os.name != "nt" else file
+        sound = soundfile.SoundFile(plain)
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         raise EarmarkError(f"{name} is not a sound file that can be read: use WAV, FLAC, OGG or MP3.") from error
     try:
         _check_rate(sound.samplerate, name)
-        if sound.frames < 0 or sound.frames > 1 << 45:  # the length is not known: a header cut off while writing
-            raise _damaged(name)
     except EarmarkError:
         sound.close()
         raise
     return sound
 
 
-def _read(sound: Any, count: int, name: str) -> npt.NDArray[np.float32]:
+def _check_file(file: Path, name: str) -> None:
     try:
-        return sound.read(count, dtype="float32", always_2d=True)  # type: ignore[no-any-return]
-    except soundfile.LibsndfileError as error:
-        raise _damaged(name) from error
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise EarmarkError(f"{name} does not exist: check the path.") from error
+    except (OSError, ValueError) as error:
+        raise EarmarkError(f"{name} can't be read ({error}): check the path.") from error
+    if file.is_dir():
+        raise EarmarkError(f"{name} is a folder: name a sound file.")
+    if size == 0:
+        raise EarmarkError(f"{name} is empty: choose a file with sound in it.")
+
+
+def _length_known(sound: Any) -> bool:
+    """Whether the header tells the length; libsndfile gives the largest number where it doesn't (FLAC from a pipe)."""
+    return bool(sound.frames < 1 << 45)
+
+
+def _parts(sound: Any, name: str) -> Iterator[Samples]:
+    """The rest of the file in mono, about a second at a time, cut to [-1, 1]."""
+    size = max(1, int(CHUNK_SECONDS * sound.samplerate) // sound.channels)
+    left = sound.frames
+    while left > 0:
+        try:
+            samples = sound.read(min(size, left), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise _damaged(name) from error
+        if len(samples) == 0:
+            if _length_known(sound):
+                raise _damaged(name)
+            return
+        left -= len(samples)
+        yield _mono(samples, name).clip(-1, 1)
 
 
 def _mono(samples: npt.NDArray[Any], name: str) -> Samples:
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    mono = np.ascontiguousarray(mono, np.float32)
+    with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
+        mono = np.ascontiguousarray(mono, np.float32)
     if not np.isfinite(mono).all():
         raise EarmarkError(f"{_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")
     return mono
 
 
-def _check_rate(sample_rate: int, name: str) -> None:
-    if int(sample_rate) not in RATES:
+def _check_rate(sample_rate: float, name: str) -> None:
+    if not is_rate(sample_rate):
         raise EarmarkError(
-            f"{_start(name)} has a sample rate of {sample_rate} Hz: use {RATES.start:,} to {RATES.stop - 1:,} Hz."
+            f"{_start(name)} has a sample rate of {sample_rate} Hz: "
+            f"use {RATES.start:,} to {RATES.stop - 1:,} Hz, above 65,535 Hz a multiple of 10."
         )
+
+
+def _too_long(name: str, sample_rate: int) -> EarmarkError:
+    longest = longest_clip(sample_rate) / sample_rate
+    return EarmarkError(f"{_start(name)} lasts longer than {longest:.0f} s: cut it, or listen to it as a stream.")
 
 
 def _damaged(name: str) -> EarmarkError:

@@ -39,7 +39,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     try:
         card = json.loads((folder / CARD_FILE).read_bytes())
         model = (folder / MODEL_FILE).read_bytes()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     matches = isinstance(card, dict) and card.get("model_sha256") == hashlib.sha256(model).hexdigest()
     return card if matches else None

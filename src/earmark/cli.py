@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -51,6 +52,9 @@ PcmFormat = Annotated[PcmEncoding, typer.Option(help="Of raw PCM.")]
 
 def main() -> None:
     """Run the command; what the user can mend is told in one sentence, with exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a label may hold what the terminal can't show
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EarmarkError as error:
@@ -58,9 +62,6 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 @app.callback(invoke_without_command=True)
@@ -84,6 +85,8 @@ def record(
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
     from earmark.audio import open_source
+    from earmark.clips import check_length
+    from earmark.labels import check_label
     from earmark.project import Project
 
     source = open_source(
@@ -91,9 +94,9 @@ def record(
     )
     with source:
         clip = _record(source, seconds)
-    opened = Project(project, create=True)
-    opened.check_length(clip)
-    saved = opened.add(label, clip)
+    check_length(clip)
+    label = check_label(label)
+    saved = Project(project, create=True).add(label, clip)
     values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": saved.examples}
     _put(values, as_json, f"{saved.label}: {saved.seconds:.2f} s, {saved.examples} examples → {saved.path}")
 
@@ -220,8 +223,12 @@ def _record(source: Source, seconds: float) -> Clip:
 
 
 def _put(values: dict[str, Any], as_json: bool, text: str) -> None:
-    sys.stdout.write((json.dumps(values, ensure_ascii=False) if as_json else text) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write((json.dumps(values, ensure_ascii=False) if as_json else text) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def _complain(sentence: str) -> None:
@@ -250,4 +257,4 @@ def _encoding(encoding: PcmEncoding) -> Encoding:
 
 
 def _device(device: str | None) -> str | int | None:
-    return int(device) if device is not None and device.isdigit() else device
+    return int(device) if device is not None and device.isdecimal() else device

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio import Clip
-from earmark.spectrogram import BINS, HOP, SAMPLE_RATE, Spectrogram, spectrogram
+from earmark.spectrogram import BINS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
 from earmark.streaming import sliding_windows
 
 SOUND_FRAMES = 3  # frames in a short sound's window, about 70 ms
@@ -49,7 +49,7 @@ class Examples:
 
 def cut_examples(clips: list[tuple[Clip, int]], window_frames: int) -> Examples:
     """Cut every window from clips, each given with its label's index."""
-    spectrograms = [spectrogram(clip.samples, clip.sample_rate, silence_before=False) for clip, _ in clips]
+    spectrograms = [compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False) for clip, _ in clips]
     starts, targets, offset = [], [], 0
     for frames, (_, target) in zip(spectrograms, clips, strict=True):
         count = max(0, len(frames) - window_frames + 1)

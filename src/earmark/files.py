@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written aside, flushed to the disk, then renamed."""
+"""Files that are either whole or not there: written aside, flushed to the disk, then given their name."""
 
 import os
 import secrets
@@ -15,18 +15,34 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         EarmarkError: the disk is full or the folder can't be written; `path` is then as it was.
     """
-    aside = path.with_name(f".{secrets.token_hex(6)}.part")
-    with _told(path):
-        try:
-            with aside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+    with _told(path), _written_aside(path.parent, data) as aside:
+        aside.replace(path)
+
+
+def write_new(path: Path, data: bytes) -> Path:
+    """Write `data` to `path` or, where that is taken, to a free path like it, which is returned.
+
+    Raises:
+        EarmarkError: the disk is full or the folder can't be written; nothing is left of the file then.
+    """
+    with _told(path), _written_aside(path.parent, data) as aside:
+        while True:
+            path = free_path(path)
+            try:
+                path.hardlink_to(aside)  # unlike a rename, it never replaces a file that came between
+            except FileExistsError:
+                continue
+            except OSError:  # a file system without links
+                aside.replace(path)
+            return path
+
+
+def free_path(path: Path) -> Path:
+    """The path, or one like it where it is taken."""
+    free = path
+    while os.path.lexists(free):
+        free = path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    return free
 
 
 def move(source: Path, destination: Path) -> None:
@@ -52,12 +68,27 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def _written_aside(folder: Path, data: bytes) -> Iterator[Path]:
+    aside = folder / f".{secrets.token_hex(6)}.part"
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync_folder(folder)
+
+
+@contextmanager
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise EarmarkError(
-            f"{path} can't be written ({error.strerror}): free some space or choose a folder that you may write to."
+            f"{path} can't be written ({reason}): free some space or choose a folder that you may write to."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Label names: any text a person types, and its safe name as a folder."""
+"""Names: of labels, which are any text a person types, and the safe names of their folders and files."""
 
 import unicodedata
 from urllib.parse import unquote
@@ -6,9 +6,10 @@ from urllib.parse import unquote
 from earmark.errors import EarmarkError
 
 MAX_CHARACTERS = 64
-MAX_FOLDER_BYTES = 200  # file systems allow 255
+MAX_BYTES = 200  # of a folder's or file's name; file systems allow 255, and a suffix may follow
 _PLAIN = frozenset(" -_+,'!()&#@=")  # safe in file names everywhere, besides letters and digits
-_DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
+_DEVICES = {"con", "prn", "aux", "nul"} | {port + number for port in ("com", "lpt") for number in "123456789¹²³"}
+_UNTYPED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters, line and paragraph ends
 
 
 def check_label(label: str) -> str:
@@ -22,9 +23,9 @@ def check_label(label: str) -> str:
         raise EarmarkError("A label needs a name: type at least one character.")
     if len(label) > MAX_CHARACTERS:
         raise EarmarkError(f"The label {label[:20]!r}… has {len(label)} characters: use at most {MAX_CHARACTERS}.")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in label):
+    if any(unicodedata.category(character) in _UNTYPED for character in label):
         raise EarmarkError("A label can't hold line breaks or control characters: type plain text.")
-    if len(label_folder(label).encode()) > MAX_FOLDER_BYTES:
+    if len(label_folder(label).encode()) > MAX_BYTES:
         raise EarmarkError(f"The label {label[:20]!r}… is too long for a folder's name: use fewer characters.")
     return label
 
@@ -36,8 +37,27 @@ def label_folder(label: str) -> str:
 
 
 def folder_label(folder: str) -> str:
-    """The label that a folder's name stands for, also where somebody made the folder by hand."""
+    """The label that a folder's name stands for."""
     return unicodedata.normalize("NFC", unquote(folder))
+
+
+def tidy_label(folder: str) -> str:
+    """A label for any folder, however somebody named it: what no label can hold is left out."""
+    label = "".join(
+        " " if unicodedata.category(character) in _UNTYPED else character for character in folder_label(folder)
+    ).strip()[:MAX_CHARACTERS]
+    while len(label_folder(label).encode()) > MAX_BYTES:
+        label = label[:-1]
+    return label.strip() or "unnamed"
+
+
+def file_stem(name: str) -> str:
+    """A safe file name without suffix for any text: encoded like a label, but with dots inside, and never too long."""
+    stem = ".".join(label_folder(part) if part else "" for part in name.strip().split("."))
+    stem = stem.replace("..", "%2E%2E").removesuffix(".").removeprefix(".")
+    while len(stem.encode()) > MAX_BYTES:
+        stem = stem[:-1]
+    return stem.rstrip(" .") or "clip"
 
 
 def _is_safe(character: str) -> bool:
@@ -45,4 +65,4 @@ def _is_safe(character: str) -> bool:
 
 
 def _encode(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in text.encode())
+    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogateescape"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 from earmark.errors import EarmarkError
 from earmark.spectrogram import BINS, FFT_SIZE, HOP, SAMPLE_RATE
 
 FORMAT = 1
+MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 _FRONT_END = {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
@@ -47,9 +49,11 @@ class Metadata:
                 raise EarmarkError(f"{source} was made by a newer Earmark: update Earmark to load it.")
             if values.pop("front_end") != _FRONT_END:
                 raise EarmarkError(f"{source} was trained on another spectrogram: train it again with Earmark.")
+            if not isinstance(values["labels"], list):
+                raise _broken(source)
             values["labels"] = tuple(values["labels"])
             metadata = cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error
         if not metadata._valid():
             raise _broken(source)
@@ -61,9 +65,9 @@ class Metadata:
             isinstance(self.name, str)
             and len(self.labels) > 0
             and all(isinstance(label, str) for label in self.labels)
-            and all(isinstance(number, (int, float)) for number in numbers)
+            and all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
             and isinstance(self.window_frames, int)
-            and self.window_frames > 0
+            and 0 < self.window_frames <= MAX_WINDOW_FRAMES
             and self.deviation > 0
         )
 

@@ -5,26 +5,21 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import shutil
-import string
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from earmark.audio import AUDIO_SUFFIXES, Clip, as_clip, clip_length, encode_flac, read_clip
+from earmark.audio import Clip, as_clip, read_clip
 from earmark.card import MODEL_FILE, read_card, save_model
+from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
-from earmark.examples import SOUND_FRAMES, cut_examples, example_count
-from earmark.files import make_folder, move, write_atomically
-from earmark.labels import MAX_CHARACTERS, check_label, folder_label, label_folder
+from earmark.examples import SOUND_FRAMES, cut_examples
+from earmark.labels import MAX_CHARACTERS, check_label
 from earmark.recognizer import PROJECT_FILE, Recognizer, load
 from earmark.settings import MODES, Label, Settings, check_colour, free_colour, read_settings, write_settings
 
@@ -33,34 +28,13 @@ if TYPE_CHECKING:
 
 MAX_LABELS = 20
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
-MAX_STEM = 120  # characters of a file's name
-TRASH_SECONDS = 30 * 24 * 3600
-
-
-@dataclass(frozen=True)
-class ClipFile:
-    """A clip in a project.
-
-    Attributes:
-        label: its folder's.
-        path: of the file.
-        seconds: how long it lasts; 0 where it can't be read.
-        examples: how many windows training cuts from it.
-        error: why it can't be read, if so.
-    """
-
-    label: str
-    path: Path
-    seconds: float
-    examples: int
-    error: str | None = None
 
 
 @dataclass(frozen=True)
 class Trashed:
-    """What was deleted and where it lies until it is restored: from → to."""
+    """What was deleted, until it is restored: its files, and the label with its place if that went too."""
 
-    moved: tuple[tuple[Path, Path], ...]
+    moved: Moved
     label: Label | None = None
     position: int = 0
 
@@ -86,8 +60,8 @@ class Project:
         labels: tuple[str, ...] = (),
     ) -> None:
         self.path = Path(path)
-        self._lengths: dict[Path, tuple[tuple[int, int], ClipFile]] = {}
-        if create and not self._settings_file.exists():
+        self._clips = ClipFolders(self.path)
+        if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
         settings = read_settings(self._settings_file)
         self.name, self.mode = settings.name, settings.mode
@@ -103,7 +77,7 @@ class Project:
         """The labels with their colours, in order."""
         labels = list(read_settings(self._settings_file).labels)
         known = {label.name for label in labels}
-        for name in sorted(self._folders()):
+        for name in self._clips.labels():
             if name not in known:
                 labels.append(Label(name, free_colour(labels)))
         return labels
@@ -115,7 +89,7 @@ class Project:
             EarmarkError: there is no such label.
         """
         labels = self.label_settings()
-        return labels[self._index(labels, name)]
+        return labels[_index(labels, name)]
 
     def add_label(self, name: str, colour: str | None = None) -> Label:
         """Add a label at the end.
@@ -123,13 +97,9 @@ class Project:
         Raises:
             EarmarkError: the name is taken or unfit, the colour is none, or there are 20 already.
         """
-        name = self._check_new(name)
-        labels = self.label_settings()
-        if len(labels) >= MAX_LABELS:
-            raise EarmarkError(f"A project holds at most {MAX_LABELS} labels: remove one first.")
-        label = Label(name, check_colour(colour) if colour else free_colour(labels))
-        self._write_labels([*labels, label])
-        return label
+        labels = _extended(self.label_settings(), name, colour)
+        self._write_labels(labels)
+        return labels[-1]
 
     def change_label(
         self, name: str, *, new_name: str | None = None, colour: str | None = None, position: int | None = None
@@ -140,15 +110,14 @@ class Project:
             EarmarkError: no such label, or a value is unfit; nothing is changed then.
         """
         labels = self.label_settings()
-        index = self._index(labels, name)
+        index = _index(labels, name)
         label = labels.pop(index)
         if colour is not None:
             label = replace(label, colour=check_colour(colour))
-        if new_name is not None and new_name != name:
-            label = replace(label, name=self._check_new(new_name, but=name))
-            folder = self._folders().get(name)
-            if folder is not None and label.name != name:
-                move(folder, self._clips / label_folder(label.name))
+        if new_name is not None:
+            label = replace(label, name=_check_new(labels, new_name))
+        if label.name != name:
+            self._clips.rename(name, label.name)
         labels.insert(max(0, min(index if position is None else position, len(labels))), label)
         self._write_labels(labels)
         return label
@@ -156,10 +125,9 @@ class Project:
     def remove_label(self, name: str) -> Trashed:
         """Remove a label and its clips, to the trash; `restore` brings both back."""
         labels = self.label_settings()
-        index = self._index(labels, name)
-        folder = self._folders().get(name)
-        trashed = self._trash([folder] if folder else [], labels[index], index)
-        self._write_labels(labels[:index] + labels[index + 1 :])
+        index = _index(labels, name)
+        trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index)
+        self._write_labels(labels)
         return trashed
 
     # Clips
@@ -183,49 +151,46 @@ class Project:
         Raises:
             EarmarkError: the clip can't be read or the label is unfit; nothing is written then.
         """
+        label = check_label(label)
+        labels = self.label_settings()
+        is_new = label not in [known.name for known in labels]
+        if is_new:
+            labels = _extended(labels, label)
         if isinstance(clip, (str, Path)):
             name = name or Path(clip).stem
             clip = read_clip(clip)
-        elif not isinstance(clip, Clip):
+        elif isinstance(clip, Clip):
+            clip = as_clip(clip.samples, clip.sample_rate)
+        else:
             clip = as_clip(clip, sample_rate)
-        if label not in self.labels:
-            label = self.add_label(label).name
-        return self._write_clip(label, clip, name or recording_name())
+        added = self._clips.write(label, clip, name or recording_name())
+        if is_new:
+            self._write_labels(labels)
+        return added
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
         """The clips of one label or of all, in the order of their labels and file names."""
-        folders = self._folders()
-        wanted = self.labels if label is None else (label,)
-        found = []
-        for name in wanted:
-            if (folder := folders.get(name)) is not None:
-                found += [self._clip_file(name, path) for path in _audio_files(folder)]
-        return found
+        return [clip for name in (self.labels if label is None else (label,)) for clip in self._clips.of(name)]
 
     def clip(self, clip_id: str) -> ClipFile:
-        """The clip with that id, as `clip_id` gives it.
+        """The clip with that `ClipFile.id`.
 
         Raises:
-            EarmarkError: there is none, or the id leads out of the project's clips.
+            EarmarkError: there is none.
         """
-        folder, _, file = clip_id.partition("/")
-        for name, path in self._folders().items():
-            if path.name == folder:
-                for found in _audio_files(path):
-                    if found.name == file:
-                        return self._clip_file(name, found)
+        for clip in self.clips():
+            if clip.id == clip_id:
+                return clip
         raise EarmarkError("That recording is no longer there: reload the page.")
 
-    def clip_id(self, clip: ClipFile) -> str:
-        """A name for the clip that stays the same for as long as the clip does."""
-        return f"{clip.path.parent.name}/{clip.path.name}"
-
     def move_clip(self, clip: ClipFile, label: str) -> ClipFile:
-        """Move a clip to another label."""
-        self._index(self.label_settings(), label)
-        target = self._free_path(label, clip.path.stem, clip.path.suffix)
-        move(clip.path, target)
-        return self._clip_file(label, target)
+        """Move a clip to another label.
+
+        Raises:
+            EarmarkError: there is no such label, or the file is gone.
+        """
+        _index(self.label_settings(), label)
+        return self._clips.move(clip, label)
 
     def trim_clip(self, clip: ClipFile, start: float, end: float) -> tuple[ClipFile, Trashed]:
         """Keep only the seconds from start to end; the whole clip goes to the trash.
@@ -234,50 +199,35 @@ class Project:
             EarmarkError: the span is empty or too short for one example.
         """
         whole = read_clip(clip.path, clip.path.name)
-        first, last = round(max(0.0, start) * whole.sample_rate), round(end * whole.sample_rate)
+        # NaN compares as false, so that such a span is empty.
+        first, last = (
+            round(min(max(0.0, at), whole.seconds) * whole.sample_rate) if at == at else 0 for at in (start, end)
+        )
         part = Clip(whole.samples[first : max(first, last)], whole.sample_rate)
-        self.check_length(part)
-        stem = clip.path.stem.rsplit("-", 1)[0] if "-" in clip.path.stem else clip.path.stem
-        trimmed = self._write_clip(clip.label, part, f"{stem}-{random_id()}")
-        return trimmed, self._trash([clip.path])
+        check_length(part)
+        name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"
+        trimmed = self._clips.write(clip.label, part, name)
+        return trimmed, self.remove_clip(clip)
 
     def remove_clip(self, clip: ClipFile) -> Trashed:
-        """Delete a clip, to the trash."""
-        return self._trash([clip.path])
+        """Delete a clip, to the trash; `restore` brings it back."""
+        return Trashed(self._clips.trash(clip))
 
     def restore(self, trashed: Trashed) -> None:
-        """Bring back what was deleted.
+        """Bring back what was deleted; what has taken its place meanwhile stays too.
 
         Raises:
             EarmarkError: the trash was emptied since.
         """
-        for _, there in trashed.moved:
-            if not there.exists():
-                raise EarmarkError("That can't be undone: the trash was emptied.")
-        for home, there in trashed.moved:
-            if home.is_dir():  # a label of that name has been made again: both keep their clips
-                for file in there.iterdir():
-                    move(file, home / file.name)
-            else:
-                move(there, home)
+        self._clips.restore(trashed.moved)
         if trashed.label is not None:
             labels = [label for label in self.label_settings() if label.name != trashed.label.name]
-            self._write_labels([*labels[: trashed.position], trashed.label, *labels[trashed.position :]])
+            labels.insert(trashed.position, trashed.label)
+            self._write_labels(labels)
 
     def empty_trash(self) -> None:
         """Remove for good what was deleted more than 30 days ago."""
-        for entry in self._trash_folder.glob("*"):
-            if time.time() - entry.stat().st_mtime > TRASH_SECONDS:
-                shutil.rmtree(entry)
-
-    def check_length(self, clip: Clip) -> None:
-        """Refuse a clip that gives no example.
-
-        Raises:
-            EarmarkError: it is too short.
-        """
-        if example_count(len(clip.samples), clip.sample_rate, SOUND_FRAMES) == 0:
-            raise EarmarkError(f"The recording lasts {clip.seconds:.2f} s: make it at least 0.1 s long.")
+        self._clips.empty_trash()
 
     # Models
 
@@ -305,8 +255,7 @@ class Project:
         if base != "sounds":
             raise EarmarkError(f"The base {base!r} is not known: use 'sounds'.")
         training = _import_training()
-        clips, fingerprint = self.clips(), self.fingerprint()
-        labels = self.labels
+        clips, fingerprint, labels = self.clips(), self.fingerprint(), self.labels
         _check_trainable(clips)
         examples = cut_examples([(read_clip(clip.path), labels.index(clip.label)) for clip in clips], SOUND_FRAMES)
         options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -347,11 +296,7 @@ class Project:
 
     def fingerprint(self) -> str:
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
-        parts = list(self.labels)
-        for clip in self.clips():
-            stat = clip.path.stat()
-            parts.append(f"{self.clip_id(clip)}:{stat.st_size}:{stat.st_mtime_ns}")
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self._clips.fingerprint(self.labels)
 
     # What lies underneath
 
@@ -360,108 +305,46 @@ class Project:
         return self.path / PROJECT_FILE
 
     @property
-    def _clips(self) -> Path:
-        return self.path / "clips"
-
-    @property
     def _models(self) -> Path:
         return self.path / "models"
 
-    @property
-    def _trash_folder(self) -> Path:
-        return self.path / ".trash"
-
-    def _create(self, mode: str, labels: tuple[str, ...]) -> None:
+    def _create(self, mode: str, names: Iterable[str]) -> None:
         if mode not in MODES:
             raise EarmarkError(f"The mode {mode!r} is not known: use {' or '.join(MODES)}.")
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.exists(self.path) and not self.path.is_dir():  # noqa: PTH110 (as above)
             raise EarmarkError(f"{self.path} is a file: name a folder for the project.")
-        settings: list[Label] = []
-        for label in labels:
-            settings.append(Label(check_label(label), free_colour(settings)))
-        make_folder(self._clips)
-        write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(settings)))
+        labels: list[Label] = []
+        for name in names:
+            labels = _extended(labels, name)
+        self._clips.create()
+        write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
 
     def _write_labels(self, labels: list[Label]) -> None:
         write_settings(self._settings_file, Settings(self.name, self.mode, tuple(labels)))
 
-    def _folders(self) -> dict[str, Path]:
-        """Each label's folder; where two stand for one label, the first by name."""
-        folders: dict[str, Path] = {}
-        if self._clips.is_dir():
-            for folder in sorted(self._clips.iterdir()):
-                if folder.is_dir() and not folder.name.startswith("."):
-                    folders.setdefault(folder_label(folder.name), folder)
-        return folders
 
-    def _index(self, labels: list[Label], name: str) -> int:
-        for index, label in enumerate(labels):
-            if label.name == name:
-                return index
-        raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: choose one of {', '.join(self.labels)}.")
-
-    def _check_new(self, name: str, but: str | None = None) -> str:
-        name = check_label(name)
-        # Some file systems don't tell upper from lower case, and people seldom do.
-        if name.casefold() in [label.casefold() for label in self.labels if label != but]:
-            raise EarmarkError(f"There is a label {name!r} already: choose another name.")
-        return name
-
-    def _clip_file(self, label: str, path: Path) -> ClipFile:
-        stat = path.stat()
-        state = (stat.st_mtime_ns, stat.st_size)
-        known = self._lengths.get(path)
-        if known is None or known[0] != state:
-            known = self._lengths[path] = (state, _read_length(label, path))
-        return known[1]
-
-    def _write_clip(self, label: str, clip: Clip, name: str) -> ClipFile:
-        folder = self._folders().get(label, self._clips / label_folder(label))
-        make_folder(folder)
-        path = self._free_path(label, name, ".flac")
-        write_atomically(path, encode_flac(clip))
-        return self._clip_file(label, path)
-
-    def _free_path(self, label: str, stem: str, suffix: str) -> Path:
-        folder = self._folders().get(label, self._clips / label_folder(label))
-        stem = label_folder(stem.strip())[:MAX_STEM] or "clip"
-        path = folder / f"{stem}{suffix}"
-        while path.exists():
-            path = folder / f"{stem}-{random_id()}{suffix}"
-        return path
-
-    def _trash(self, paths: list[Path], label: Label | None = None, position: int = 0) -> Trashed:
-        entry = self._trash_folder / f"{time.time_ns()}-{random_id()}"
-        moved = tuple((path, entry / path.relative_to(self._clips)) for path in paths)
-        for home, there in moved:
-            move(home, there)
-        return Trashed(moved, label, position)
+def _extended(labels: list[Label], name: str, colour: str | None = None) -> list[Label]:
+    """The labels and one more."""
+    name = _check_new(labels, name)
+    if len(labels) >= MAX_LABELS:
+        raise EarmarkError(f"A project holds at most {MAX_LABELS} labels: remove one first.")
+    return [*labels, Label(name, check_colour(colour) if colour else free_colour(labels))]
 
 
-def recording_name(identity: str | None = None) -> str:
-    """A new recording's file name without suffix: when it was made, and an id so that no two share one."""
-    return f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{identity or random_id()}"
+def _check_new(labels: list[Label], name: str) -> str:
+    name = check_label(name)
+    # Some file systems don't tell upper from lower case, and people seldom do.
+    if name.casefold() in [label.name.casefold() for label in labels]:
+        raise EarmarkError(f"There is a label {name!r} already: choose another name.")
+    return name
 
 
-def random_id() -> str:
-    """Eight of a-z and 0-9."""
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-
-
-def _audio_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-
-
-def _read_length(label: str, path: Path) -> ClipFile:
-    try:
-        samples, rate = clip_length(path)
-    except EarmarkError as error:
-        return ClipFile(label, path, 0.0, 0, str(error))
-    return ClipFile(label, path, samples / rate, example_count(samples, rate, SOUND_FRAMES))
+def _index(labels: list[Label], name: str) -> int:
+    for index, label in enumerate(labels):
+        if label.name == name:
+            return index
+    names = ", ".join(label.name for label in labels)
+    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: choose one of {names}.")
 
 
 def _check_trainable(clips: list[ClipFile]) -> None:

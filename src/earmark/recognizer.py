@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,10 @@ class Recognizer:
         Raises:
             EarmarkError: another shape, or values that are not finite.
         """
-        windows = np.asarray(spectrograms, np.float32)
+        try:
+            windows = np.asarray(spectrograms, np.float32)
+        except (ValueError, TypeError) as error:
+            raise EarmarkError("The spectrograms are no array of numbers: pass [windows, frames, bins].") from error
         if windows.ndim != 3 or windows.shape[1:] != self.input_shape:
             frames, bins = self.input_shape
             raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {bins}].")
@@ -233,19 +237,19 @@ def load(path: str | Path) -> Recognizer:
         EarmarkError: nothing there, or not a model.
     """
     path = Path(path)
-    if (path / PROJECT_FILE).is_file():
+    if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
         from earmark.project import Project
 
         return Project(path).model()
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = path / MODEL_FILE if os.path.isdir(path) else path  # noqa: PTH112 (as above)
     try:
         return Recognizer(file.read_bytes(), str(file))
     except FileNotFoundError as error:
         if path.is_dir():
             raise EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.") from error
         raise EarmarkError(f"{path} does not exist: check the path.") from error
-    except OSError as error:
-        raise EarmarkError(f"{file} can't be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
 
 
 def _open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:

@@ -53,7 +53,7 @@ def read_settings(file: Path) -> Settings:
         raise EarmarkError(f"{file.parent} is not a project: create it with `earmark studio {file.parent}`.") from error
     except OSError as error:
         raise EarmarkError(f"{file} can't be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EarmarkError) as error:
         raise EarmarkError(f"{file} can't be understood ({error}): mend it or restore an older copy.") from error
     if settings.mode not in MODES:
         raise EarmarkError(f"{file} has the mode {settings.mode!r}: this Earmark knows {', '.join(MODES)}.")

@@ -68,7 +68,9 @@ class StreamingSpectrogram:
         return frames
 
 
-def spectrogram(samples: Samples, sample_rate: int = SAMPLE_RATE, *, silence_before: bool = True) -> Spectrogram:
+def compute_spectrogram(
+    samples: Samples, sample_rate: int = SAMPLE_RATE, *, silence_before: bool = True
+) -> Spectrogram:
     """The whole spectrogram of a clip.
 
     Args:

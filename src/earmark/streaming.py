@@ -134,6 +134,7 @@ class Decisions:
         self._recent: deque[ScoredWindow] = deque(maxlen=smoothing_windows)
         self._decided = 0  # windows of `_recent` that have been decided on
         self._open: Detection | None = None
+        self._is_dropped = False  # whether the open detection began while others were suppressed
         self._quiet_until = 0.0
 
     def process(self, windows: Iterable[ScoredWindow]) -> list[Detection]:
@@ -165,13 +166,14 @@ class Decisions:
             self._open = Detection(label, max(score, self._open.score), self._open.start, window.end)
             return []
         ended = self._close()
-        if score >= self._threshold and label not in self._silent and window.start >= self._quiet_until:
+        if score >= self._threshold and label not in self._silent:
             self._open = Detection(label, score, window.start, window.end)
+            self._is_dropped = window.start < self._quiet_until
         return ended
 
     def _close(self) -> list[Detection]:
-        if self._open is None:
-            return []
         ended, self._open = self._open, None
+        if ended is None or self._is_dropped:
+            return []
         self._quiet_until = ended.end + self._suppression if self._suppression else 0.0
         return [ended]

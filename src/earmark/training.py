@@ -97,8 +97,10 @@ def train_sounds(
     Raises:
         EarmarkError: an option is out of its range, or there is nothing to learn from.
     """
-    if epochs < 1 or batch_size < 1 or not learning_rate > 0:
-        raise EarmarkError("epochs, batch_size and learning_rate must be greater than 0.")
+    if epochs < 1 or batch_size < 1 or not 0 < learning_rate < math.inf:
+        raise EarmarkError("epochs, batch_size and learning_rate must be greater than 0: choose other values.")
+    if not 0 <= seed < 2**63:
+        raise EarmarkError(f"The seed is {seed}: it must be a number from 0 to 2^63 − 1.")
     if len(examples) == 0:
         raise EarmarkError("There are no examples to train on: record some first.")
     with _one_thread(), torch.random.fork_rng(devices=[]):
@@ -110,7 +112,7 @@ def train_sounds(
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, eps=1e-7)
         history = []
         for number in range(1, epochs + 1):
-            loss, accuracy = _learn(network, optimizer, windows, targets, batch_size)
+            loss, accuracy = _learn(network, optimizer, windows, targets, min(batch_size, len(windows)))
             history.append(Epoch(number, epochs, loss, accuracy))
             if on_epoch is not None:
                 on_epoch(history[-1])

@@ -299,8 +299,8 @@ def test_what_was_recorded_is_what_the_microphone_heard(fresh: Studio, takes: Ca
         clip = wait_for_saved(fresh, 1)["labels"][0]["clips"][0]["id"]
         recorded = earmark.read_clip(fresh.request("GET", "/api/clips/audio", params={"clip": clip}).content)
     played = earmark.read_clip(takes("left", 1))
-    ours = earmark.spectrogram(recorded.samples, recorded.sample_rate)[2:40]
-    theirs = earmark.spectrogram(np.tile(played.samples, 2), played.sample_rate)
+    ours = earmark.compute_spectrogram(recorded.samples, recorded.sample_rate)[2:40]
+    theirs = earmark.compute_spectrogram(np.tile(played.samples, 2), played.sample_rate)
     # Frames of the two don't fall on the same samples: the nearest of the file's lie within a few dB where it is loud.
     loud = ours > ours.max() - 20
     distances = [np.abs(theirs[at : at + len(ours)] - ours)[loud].mean() for at in range(len(theirs) // 2)]

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO
+from urllib.parse import unquote
 
 import numpy as np
 
-from earmark.audio import AUDIO_SUFFIXES, Clip, read_clip
+from earmark.audio import AUDIO_SUFFIXES, Clip, encode_flac, read_clip
+from earmark.clips import ClipFile
 from earmark.errors import EarmarkError
-from earmark.labels import folder_label, label_folder
-from earmark.project import ClipFile, Project
+from earmark.labels import check_label, folder_label, label_folder
+from earmark.project import Project
 
 MAX_ENTRIES = 20_000
+# What zipfile and its decompressors raise; RuntimeError is its word for a zip with a password.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 MAX_ENTRY_BYTES = 256 << 20
 MAX_TOTAL_BYTES = 4 << 30
 
@@ -62,7 +76,7 @@ def read_zip(project: Project, file: IO[bytes], done: Imported, name: str = "the
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
                 if not any(part.startswith((".", "__MACOSX")) for part in path.parts if part not in (".", "..")):
                     _read_entry(project, archive, entry, path, done)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except DAMAGED as error:
         if done.added:
             done.skipped.append((name, "the rest of the zip is damaged: get a whole copy of it."))
             return
@@ -91,17 +105,20 @@ def _read_entry(
             data = packed.read(MAX_ENTRY_BYTES + 1)
         if len(data) > MAX_ENTRY_BYTES:
             raise EarmarkError(f"{path.name} is larger than {MAX_ENTRY_BYTES >> 20} MiB: cut it into clips.")
-        clip, label = read_clip(data, path.name), folder_label(path.parts[-2])
-        if _is_there(project, label, path.stem, clip):
+        clip, label = read_clip(data, path.name), check_label(folder_label(path.parts[-2]))
+        if _is_there(project, label, clip):
             raise EarmarkError(f"{path.name} is in the project already.")
-        done.added.append(project.add(label, clip, name=path.stem))
+        done.added.append(project.add(label, clip, name=unquote(path.stem)))
     except EarmarkError as error:
         done.skipped.append((entry.filename, str(error)))
 
 
-def _is_there(project: Project, label: str, stem: str, clip: Clip) -> bool:
+def _is_there(project: Project, label: str, clip: Clip) -> bool:
+    """Whether the label has a clip of the same samples; what is kept is what FLAC's 24 bits hold."""
+    kept = read_clip(encode_flac(clip))
     for known in project.clips(label):
-        if known.path.stem == stem and known.error is None:
+        if known.error is None and known.seconds == clip.seconds:
             other = read_clip(known.path)
-            return other.sample_rate == clip.sample_rate and np.array_equal(other.samples, clip.samples)
+            if other.sample_rate == kept.sample_rate and np.array_equal(other.samples, kept.samples):
+                return True
     return False

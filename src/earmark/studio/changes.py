@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from earmark.audio import read_clip
+from earmark.clips import check_length
 from earmark.formats.label_folders import Imported
 from earmark.project import Project
 
@@ -31,7 +32,7 @@ def remove_label(project: Project, name: str) -> Undo:
 def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
     project.label(label)  # a page's upload, unlike a recording, is for a label that is there
     clip = read_clip(data, file_name)
-    project.check_length(clip)
+    check_length(clip)
     added = project.add(label, clip, name=PurePath(file_name.replace("\\", "/")).stem)
     return lambda: project.remove_clip(added)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.audio import RATES, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio import Encoding, Samples, as_clip, decode_pcm, is_rate
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import Listener, Recognizer
@@ -138,7 +138,7 @@ class LiveSession:
             message = json.loads(text)
             kind = message["type"]
             if kind == "hello":
-                self._hello(_rate(message["sample_rate"]))
+                self._hello(_rate(message["sample_rate"]), int(message.get("next", 0)))
             elif kind == "listen":
                 self._listen(bool(message["on"]))
             elif kind == "record":
@@ -152,8 +152,8 @@ class LiveSession:
         except (ValueError, KeyError, TypeError) as error:
             raise ProtocolError("Message not understood.") from error
 
-    def _hello(self, sample_rate: int) -> None:
-        self._rate = sample_rate
+    def _hello(self, sample_rate: int, number: int) -> None:
+        self._rate, self._next = sample_rate, number
         self._restart()
         self.send({"type": "ready"})
 
@@ -277,7 +277,7 @@ def picture(frames: Spectrogram) -> npt.NDArray[np.uint8]:
 
 
 def _rate(value: object) -> int:
-    if not isinstance(value, (int, float)) or int(value) not in RATES:
+    if not isinstance(value, (int, float)) or not is_rate(value):
         raise ProtocolError("Sample rate not supported.")
     return int(value)
 

@@ -23,7 +23,7 @@ from earmark.audio import Clip, encode_wav, read_clip
 from earmark.errors import EarmarkError
 from earmark.formats.label_folders import Imported, read_zip, write_zip
 from earmark.project import Project
-from earmark.spectrogram import Spectrogram, spectrogram
+from earmark.spectrogram import Spectrogram, compute_spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.guard import Guard
@@ -99,7 +99,7 @@ def create_app(project: Project) -> FastAPI:
     async def live(websocket: WebSocket) -> None:
         await LiveSession(studio, websocket).run()
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
@@ -194,7 +194,7 @@ def _zipped(project: Project) -> IO[bytes]:
 
 
 def _clip_picture(clip: Clip) -> bytes:
-    frames = spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+    frames = compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
     return picture(_squeeze(frames)).tobytes()
 
 

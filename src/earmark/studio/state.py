@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from earmark.audio import Clip
+from earmark.clips import ClipFile, check_length, recording_name
 from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS
-from earmark.project import MAX_LABELS, ClipFile, Project, recording_name
+from earmark.project import MAX_LABELS, Project
 from earmark.recognizer import Recognizer
 from earmark.studio.changes import Undo
 from earmark.studio.trainer import Report, Trainer
@@ -46,6 +49,8 @@ class Studio:
         self._epochs: list[Report] = []
         self._undo: deque[tuple[str, Undo]] = deque(maxlen=UNDO_STEPS)
         self._lock = asyncio.Lock()
+        # So that a page notices when another project is served at its address.
+        self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
         self._tasks: set[asyncio.Task[None]] = set()
         # Which recordings are on disk, so that one sent again after a lost connection isn't saved twice.
         self._saved = dict(filter(None, map(self._recording, project.clips())))
@@ -92,11 +97,11 @@ class Studio:
         Raises:
             EarmarkError: it is too short, or can't be written.
         """
-        self.project.check_length(clip)
+        check_length(clip)
 
         def add() -> Undo:
             saved = self.project.add(label, clip, name=recording_name(recording))
-            self._saved[recording] = self.project.clip_id(saved)
+            self._saved[recording] = saved.id
             return lambda: self.project.remove_clip(saved)
 
         await self.change("Add recording", add)
@@ -144,6 +149,7 @@ class Studio:
             for label in project.label_settings()
         ]
         return {
+            "id": self._id,
             "name": project.name,
             "mode": project.mode,
             "examples": sum(clip.examples for clip in clips),
@@ -159,10 +165,10 @@ class Studio:
 
     def _describe_clip(self, clip: ClipFile) -> dict[str, Any]:
         return {
-            "id": self.project.clip_id(clip),
+            "id": clip.id,
             "seconds": round(clip.seconds, 3),
             "examples": clip.examples,
-            "error": clip.error,
+            "error": clip.error and clip.error.encode(errors="replace").decode(),
         }
 
     def _describe_model(self) -> dict[str, Any] | None:
@@ -181,7 +187,7 @@ class Studio:
 
     def _recording(self, clip: ClipFile) -> tuple[str, str] | None:
         match = re.search("-([a-z0-9]{8})$", clip.path.stem)
-        return (match[1], self.project.clip_id(clip)) if match else None
+        return (match[1], clip.id) if match else None
 
     def _on_training(self, report: Report) -> None:
         if report["state"] == "done":

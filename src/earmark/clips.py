@@ -1,0 +1,207 @@
+"""The clips of a project on disk: one folder a label, one file a recording, and a trash to undo from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import string
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from earmark.audio import AUDIO_SUFFIXES, Clip, clip_length, encode_flac
+from earmark.errors import EarmarkError
+from earmark.examples import SOUND_FRAMES, example_count
+from earmark.files import free_path, make_folder, move, write_new
+from earmark.labels import file_stem, label_folder, tidy_label
+
+TRASH_SECONDS = 30 * 24 * 3600
+
+Moved = tuple[tuple[Path, Path], ...]  # where each file or folder was, and where it lies now
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A clip in a project.
+
+    Attributes:
+        label: its folder's.
+        path: of the file.
+        seconds: how long it lasts; 0 where it can't be read.
+        examples: how many windows training cuts from it.
+        error: why it can't be read, if so.
+    """
+
+    label: str
+    path: Path
+    seconds: float
+    examples: int
+    error: str | None = None
+
+    @property
+    def id(self) -> str:
+        """A name for the clip within its project, the same for as long as the clip is."""
+        return "/".join(quote(os.fsencode(name), safe=" ") for name in (self.path.parent.name, self.path.name))
+
+
+class ClipFolders:
+    """`clips/<label>/<clip>` and `.trash/` in a project's folder. What is asked is read from the disk anew.
+
+    Args:
+        project: the project's folder.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._root, self._trash = project / "clips", project / ".trash"
+        self._lengths: dict[Path, tuple[tuple[int, int], ClipFile]] = {}
+
+    def create(self) -> None:
+        """Make the folder of clips."""
+        make_folder(self._root)
+
+    def labels(self) -> list[str]:
+        """The labels that have a folder, in the order of the folders' names."""
+        return list(self._folders())
+
+    def of(self, label: str) -> list[ClipFile]:
+        """A label's clips, in the order of their file names."""
+        return [self._clip(label, path) for folder in self._folders().get(label, []) for path in _audio_files(folder)]
+
+    def write(self, label: str, clip: Clip, name: str) -> ClipFile:
+        """Write a clip as FLAC; where the name is taken it gets another one. Nothing is left of one that fails."""
+        data = encode_flac(clip)
+        folder = self._folder(label)
+        is_new = not folder.exists()
+        make_folder(folder)
+        try:
+            path = write_new(folder / f"{file_stem(name)}.flac", data)
+        except EarmarkError:
+            if is_new:
+                folder.rmdir()
+            raise
+        return self._clip(label, path)
+
+    def move(self, clip: ClipFile, label: str) -> ClipFile:
+        """Move a clip to another label."""
+        if clip.label == label:
+            return clip
+        target = free_path(self._folder(label) / clip.path.name)
+        move(clip.path, target)
+        return self._clip(label, target)
+
+    def rename(self, label: str, new_label: str) -> None:
+        """Give all clips of a label another one, that has none yet."""
+        for folder in self._folders().get(label, []):
+            _merge(folder, self._root / label_folder(new_label))
+
+    def trash(self, clip: ClipFile) -> Moved:
+        """Move a clip to the trash."""
+        return self._to_trash([clip.path])
+
+    def trash_label(self, label: str) -> Moved:
+        """Move all of a label to the trash."""
+        return self._to_trash(self._folders().get(label, []))
+
+    def restore(self, moved: Moved) -> None:
+        """Bring back what was moved to the trash; what has taken its place meanwhile stays too.
+
+        Raises:
+            EarmarkError: the trash was emptied since.
+        """
+        if not all(os.path.lexists(there) for _, there in moved):
+            raise EarmarkError("That can't be undone: the trash was emptied.")
+        for home, there in moved:
+            _merge(there, home)
+
+    def empty_trash(self) -> None:
+        """Remove for good what was deleted more than 30 days ago."""
+        for entry in self._trash.glob("*"):
+            if time.time() - entry.stat().st_mtime > TRASH_SECONDS:
+                shutil.rmtree(entry)
+
+    def fingerprint(self, labels: tuple[str, ...]) -> str:
+        """Changes when one of the labels or a clip of theirs does."""
+        parts = list(labels)
+        for clip in (clip for label in labels for clip in self.of(label)):
+            stat = clip.path.stat()
+            parts.append(f"{clip.id}:{stat.st_size}:{stat.st_mtime_ns}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _folders(self) -> dict[str, list[Path]]:
+        """Each label's folders: one, unless somebody made a second that stands for the same label."""
+        folders: dict[str, list[Path]] = {}
+        if self._root.is_dir():
+            for folder in sorted(self._root.iterdir()):
+                if folder.is_dir() and not folder.name.startswith("."):
+                    folders.setdefault(tidy_label(folder.name), []).append(folder)
+        return folders
+
+    def _folder(self, label: str) -> Path:
+        return self._folders().get(label, [self._root / label_folder(label)])[0]
+
+    def _clip(self, label: str, path: Path) -> ClipFile:
+        stat = path.stat()
+        state = (stat.st_mtime_ns, stat.st_size)
+        known = self._lengths.get(path)
+        if known is None or known[0] != state or known[1].label != label:
+            known = self._lengths[path] = (state, _measure(label, path))
+        return known[1]
+
+    def _to_trash(self, paths: list[Path]) -> Moved:
+        entry = self._trash / f"{time.time_ns()}-{random_id()}"
+        moved = tuple((path, entry / path.relative_to(self._root)) for path in paths)
+        for home, there in moved:
+            move(home, there)
+        return moved
+
+
+def check_length(clip: Clip) -> None:
+    """Refuse a clip that gives no example.
+
+    Raises:
+        EarmarkError: it is too short.
+    """
+    if example_count(len(clip.samples), clip.sample_rate, SOUND_FRAMES) == 0:
+        raise EarmarkError(f"The recording lasts {clip.seconds:.2f} s: make it at least 0.1 s long.")
+
+
+def recording_name(identity: str | None = None) -> str:
+    """A new recording's file name without suffix: when it was made, and an id so that no two share one."""
+    return f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{identity or random_id()}"
+
+
+def random_id() -> str:
+    """Eight of a-z and 0-9."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _measure(label: str, path: Path) -> ClipFile:
+    try:
+        samples, rate = clip_length(path)
+    except EarmarkError as error:
+        return ClipFile(label, path, 0.0, 0, str(error))
+    return ClipFile(label, path, samples / rate, example_count(samples, rate, SOUND_FRAMES))
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move a file or folder; a file that is in the way keeps its name, and one that comes gets another."""
+    if source.is_dir() and target.is_dir() and not source.samefile(target):
+        for file in sorted(source.iterdir()):
+            move(file, free_path(target / file.name))
+        source.rmdir()
+    elif source.is_dir():
+        move(source, target)
+    else:
+        move(source, free_path(target))
