@@ -2,7 +2,7 @@
 
     python -m benchmarks.live [SECONDS]
 
-A client in this process plays a microphone at 48 kHz in real time, in chunks of 512 samples as the page does. Measured
+A client in this process plays a microphone at 48 kHz in real time, in chunks of 1,024 samples as the page does. Measured
 is the server's process alone, user and system time, against the same work without a server (`Recognizer.stream`).
 """
 

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests import sounds
 
-CHUNK = 512  # samples
+CHUNK = 1_024  # samples, as the page sends them
 CHANGE = {"X-Earmark": "studio"}
 
 

@@ -65,7 +65,7 @@ def test_the_spectrogram_that_is_shown_is_the_front_ends(page: Page) -> None:
 
 def test_chunks_sent_again_after_a_lost_connection_complete_the_recording(running: Studio) -> None:
     sound = sounds.murmur(1.0, 3)
-    half = 40 * 512
+    half = 20 * 1_024
     before = Page(running)
     before.play(sounds.room(0.5, 9))
     first = before.number
@@ -74,12 +74,14 @@ def test_chunks_sent_again_after_a_lost_connection_complete_the_recording(runnin
     before.connection.socket.close()  # no closing handshake: the network is gone
 
     after = Page(running)
+    after.say(type="hello", sample_rate=sounds.RATE, next=first + 47)  # 48,000 samples are 47 chunks
     after.say(type="record", recording="bbbbbbb1", label="Noise", sample_rate=sounds.RATE, first=first)
     end = after.play(sound, first)
     after.play(sound[:half], first)  # and once more: twice does no harm
     after.say(type="stop", recording="bbbbbbb1", end=end)
     kept = saved_samples(running, after.wait("saved", recording="bbbbbbb1")["clip"])
     assert np.abs(kept - sound).max() < 2**-14
+    assert after.frames == 0, "what is sent again is no live sound"
     after.close()
 
 
@@ -117,8 +119,8 @@ def test_a_recording_too_short_for_an_example_is_refused_and_nothing_written(run
 def test_a_recording_that_goes_on_too_long_is_refused(page: Page) -> None:
     page.say(type="record", recording="fffffff1", label="Left", sample_rate=1_000, first=0)
     page.say(type="hello", sample_rate=1_000)
-    for _ in range(125):  # chunks of 512 samples at 1 kHz: 64 s
-        page.play(np.zeros(512, np.float32))
+    for _ in range(128):  # chunks of 500 samples at 1 kHz: 64 s
+        page.play(np.zeros(500, np.float32))
     assert "60 s" in page.wait("refused", recording="fffffff1")["error"]
 
 

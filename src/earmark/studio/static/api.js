@@ -27,6 +27,7 @@ const json = async (...request) => (await ask(...request)).json();
 /** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number}} Epoch */
 /**
  * @typedef {object} ProjectState
+ * @property {string} id tells one project from another at the same address
  * @property {string} name
  * @property {string} mode
  * @property {number} examples

@@ -1,6 +1,6 @@
-/** Runs on the audio thread: gathers the microphone into chunks of 512 mono samples. */
+/** Runs on the audio thread: gathers the microphone into chunks of 1,024 mono samples, about a frame. */
 
-const CHUNK_SAMPLES = 512;
+const CHUNK_SAMPLES = 1_024;
 
 class Capture extends AudioWorkletProcessor {
   #samples = new Float32Array(CHUNK_SAMPLES);

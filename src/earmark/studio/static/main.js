@@ -130,7 +130,7 @@ function begin(label) {
   }
   player.stop();
   listening.want(false);
-  outbox.begin(project.state.name, label, microphone.rate);
+  outbox.begin(project.state.id, label, microphone.rate);
   return true;
 }
 
@@ -154,7 +154,7 @@ let saidRate = 0;
 
 function sayHello() {
   saidRate = microphone.rate || USUAL_RATE;
-  live.send({ type: "hello", sample_rate: saidRate });
+  live.send({ type: "hello", sample_rate: saidRate, next: outbox.next });
 }
 
 function microphoneChanged() {
@@ -162,13 +162,16 @@ function microphoneChanged() {
   else if (microphone.rate !== saidRate) sayHello();
 }
 
-function connected() {
-  sayHello();
-  outbox.resend();
-  if (listening.isWanted) listening.ask();
-  refresh();
+async function connected() {
+  const { id } = project.state;
   isLost = false;
   showBanner();
+  sayHello();
+  if (listening.isWanted) listening.ask();
+  await refresh();
+  // Another project may be served here now. What was recorded for the old one waits in this browser for it.
+  if (project.state.id !== id) location.reload();
+  else outbox.resend();
 }
 
 function lost() {
@@ -250,7 +253,7 @@ async function start() {
   wire();
   await load();
   // Before any sound: the numbers of held recordings must not be given again.
-  await outbox.restore(project.state.name);
+  await outbox.restore(project.state.id);
   live.connect();
   if (await microphone.isAllowed()) microphone.start();
 }

@@ -12,7 +12,7 @@ const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789";
 /**
  * @typedef {object} Recording
  * @property {string} id
- * @property {string} project the name of the project that it was made for
+ * @property {string} project the id of the project that it was made for
  * @property {string} label
  * @property {number} rate samples a second
  * @property {number} first the number of its first chunk
@@ -49,6 +49,11 @@ export class Outbox extends EventTarget {
       if (recording.project === project) this.#recordings.set(recording.id, recording);
     }
     this.#changed();
+  }
+
+  /** The number of the next chunk. */
+  get next() {
+    return this.#next;
   }
 
   /** Recordings that would be lost if the page went now. */
