@@ -79,6 +79,8 @@ class Page:
         self.sample_rate = sample_rate
         self.number = 0
         self.frames = 0
+        self.columns = b""
+        self.heard: list[list[float]] = []
         self.say(type="hello", sample_rate=sample_rate)
         self.wait("ready")
 
@@ -100,12 +102,12 @@ class Page:
         self.say(type="stop", recording=recording, end=self.play(samples))
 
     def receive(self, timeout: float = 30) -> dict[str, Any]:
-        """The next message that is not a spectrogram."""
+        """The next message that is not of what was heard."""
         while True:
             message = self.connection.recv(timeout)
             if isinstance(message, str):
                 return json.loads(message)  # type: ignore[no-any-return]
-            self.frames += (len(message) - 8) // 232
+            self._hear(message)
 
     def wait(self, kind: str, **values: Any) -> dict[str, Any]:
         """The next message of a kind, and with those values."""
@@ -114,10 +116,23 @@ class Page:
             if message["type"] == kind and all(message.get(name) == value for name, value in values.items()):
                 return message
 
-    def scores(self, samples: np.ndarray, windows: int) -> list[list[float]]:
-        """Play samples and collect that many windows' scores."""
-        self.play(samples)
-        return [self.wait("scores")["scores"] for _ in range(windows)]
+    def hear(self, frames: int) -> None:
+        """Wait until that many frames have been heard in all."""
+        while self.frames < frames:
+            message = self.connection.recv(30)
+            if isinstance(message, bytes):
+                self._hear(message)
+
+    def _hear(self, message: bytes) -> None:
+        """Take in what was heard: `columns` of the spectrogram, and the `heard` windows' scores."""
+        _, _, frames, windows, labels = struct.unpack_from("<IfHHH", message)
+        at = 16
+        for _ in range(windows):
+            self.heard.append(list(struct.unpack_from(f"<{labels}f", message, at + 16)))
+            at += 16 + 4 * labels
+        assert len(message) == at + 232 * frames
+        self.frames += frames
+        self.columns += message[at:]
 
     def close(self) -> None:
         self._open.close()

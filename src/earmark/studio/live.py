@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import struct
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import Listener, Recognizer
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
+from earmark.streaming import ScoredWindow
 from earmark.studio.state import RECORDING_SECONDS, Studio
 
 HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
-FRAMES_HEADER = struct.Struct("<If")  # first frame's index, peak level
+HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level; how many frames, windows and labels
+WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream, and when that was captured
 ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
 PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
 MAX_CHUNK_BYTES = 1 << 20  # a second of floats at 192 kHz, and some
@@ -196,10 +199,10 @@ class LiveSession:
         frames = self._front_end.process(samples)
         self._seconds += len(samples) / self._rate
         if len(frames):
-            self._show(frames, samples)
-            if self._listener is not None:
-                self._score(self._listener, frames, captured)
+            windows = self._listener.process(frames) if self._listener is not None else []
+            self.send(self._heard(frames, samples, windows, captured))
             self._frames += len(frames)
+            self._shown += len(frames)
 
     def _decode(self, data: bytes) -> tuple[int, Samples, float]:
         if self._front_end is None:
@@ -224,17 +227,16 @@ class LiveSession:
         if self._listener is not None and self._studio.recognizer is not None:
             self._listener = Listener(self._studio.recognizer)
 
-    def _show(self, frames: Spectrogram, samples: Samples) -> None:
-        peak = 20 * np.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
-        self.send(FRAMES_HEADER.pack(self._shown & 0xFFFFFFFF, peak) + picture(frames).tobytes())
-        self._shown += len(frames)
-
-    def _score(self, listener: Listener, frames: Spectrogram, captured: float) -> None:
+    def _heard(self, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow], captured: float) -> bytes:
+        """What the page shows of a chunk. One message for all of it: at 43 a second, each one costs."""
+        peak = 20 * math.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
+        labels = len(windows[0].scores) if windows else 0
         begin = captured - 1000 * self._seconds  # when the stream's first sample was captured
-        for window in listener.process(frames):
-            scores = [round(score, 4) for score in window.scores.tolist()]
-            heard = begin + 1000 * window.end
-            self.send({"type": "scores", "scores": scores, "time": round(window.end, 4), "captured": round(heard, 2)})
+        parts = [HEARD_HEADER.pack(self._shown & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
+        for window in windows:
+            parts.append(WINDOW_HEADER.pack(window.end, begin + 1000 * window.end))
+            parts.append(window.scores.astype("<f4").tobytes())
+        return b"".join([*parts, picture(frames).tobytes()])
 
     # Recordings
 

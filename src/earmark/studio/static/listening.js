@@ -69,7 +69,7 @@ export class Listening {
     this.update();
   }
 
-  /** @param {{scores: number[], time: number, captured: number}} message */
+  /** @param {import("./heard.js").Prediction} prediction */
   predict({ scores, time, captured }) {
     if (!this.isWanted || this.#labels.length !== scores.length) return;
     const index = scores.indexOf(Math.max(...scores));

@@ -9,8 +9,8 @@ const CROWDED = 1_000_000; // bytes that wait to be sent
 export class Live extends EventTarget {
   /** @type {(message: any) => void} */
   onmessage = () => {};
-  /** Columns of the live spectrogram. @type {(frames: ArrayBuffer) => void} */
-  onframes = () => {};
+  /** What the server heard, see heard.js. @type {(heard: ArrayBuffer) => void} */
+  onheard = () => {};
   /** @type {WebSocket|null} */
   #socket = null;
   #delay = FIRST_DELAY;
@@ -48,7 +48,7 @@ export class Live extends EventTarget {
 
   #receive(data) {
     if (data instanceof ArrayBuffer) {
-      this.onframes(data);
+      this.onheard(data);
       return;
     }
     const message = JSON.parse(data);

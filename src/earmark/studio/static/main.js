@@ -5,6 +5,7 @@ import { Classes } from "./classes.js";
 import { Display } from "./display.js";
 import { byId, counted, isTyping, setText } from "./dom.js";
 import { Files } from "./files.js";
+import { decode } from "./heard.js";
 import { Listening } from "./listening.js";
 import { Live } from "./live.js";
 import { Microphone } from "./microphone.js";
@@ -189,7 +190,6 @@ const RECEIVERS = {
   saved,
   refused,
   listening: (message) => listening.receive(message),
-  scores: (message) => listening.predict(message),
   training: (message) => training.receive(message),
   changed: refresh,
   error: ({ error }) => notifyError({ message: error }),
@@ -213,6 +213,12 @@ function refused({ recording, error }) {
   });
 }
 
+function hear(message) {
+  const { predictions, columns } = decode(message);
+  for (const prediction of predictions) listening.predict(prediction);
+  scope.add(columns);
+}
+
 function shortcut(event) {
   const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
   if (!isUndo || isTyping(event.target) || document.querySelector("dialog[open]")) return;
@@ -230,7 +236,7 @@ function wire() {
   recorder.attachDigits((position) => project.state?.labels[position]?.name);
   live.addEventListener("open", connected);
   live.addEventListener("lost", lost);
-  live.onframes = (frames) => scope.add(frames);
+  live.onheard = hear;
   live.onmessage = (message) => RECEIVERS[message.type]?.(message);
   byId("undo").addEventListener("click", undo);
   byId("add-class").addEventListener("click", addClass);

@@ -5,7 +5,6 @@ import { BINS, drawColumns } from "./spectrogram.js";
 const COLUMN_WIDTH = 2; // CSS pixels a frame: an 800-pixel scope shows about 9 s
 const KEPT = 2_048; // columns, enough for a very wide screen
 const STRIP_HEIGHT = 5; // CSS pixels
-const HEADER_BYTES = 8;
 
 export class Scope {
   #canvas;
@@ -27,12 +26,11 @@ export class Scope {
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
-  /** @param {ArrayBuffer} message a frame number, a level, and columns of the spectrogram */
-  add(message) {
-    const bytes = new Uint8Array(message, HEADER_BYTES);
+  /** @param {Uint8Array} columns of the spectrogram, one after the other */
+  add(columns) {
     const context = this.#ring.getContext("2d");
-    for (let at = 0; at + BINS <= bytes.length; at += BINS) {
-      drawColumns(context, bytes.subarray(at, at + BINS), this.#end);
+    for (let at = 0; at + BINS <= columns.length; at += BINS) {
+      drawColumns(context, columns.subarray(at, at + BINS), this.#end);
       this.#marks[this.#end] = this.mark;
       this.#end = (this.#end + 1) % KEPT;
     }
