@@ -2,8 +2,9 @@
 
     python -m benchmarks.latency [SECONDS]
 
-Each prediction that the page shows carries the time at which the AudioWorklet had the last sample that completed its
-frame, and the time at which the slider had moved. The capture's own buffers, before the worklet, aren't in it.
+Each prediction that the page shows carries the time at which the last sample of its window was captured, and the time
+at which the slider had moved. The first is when the AudioWorklet had that sample, less the latency that the browser
+says its capture device has.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from tests import sounds
 from tests.browser import chromium, microphone_arguments
 from tests.studio.running import studio
 
+DEVICE = """async () => {
+  const [track] = (await navigator.mediaDevices.getUserMedia({audio: true})).getAudioTracks();
+  return {contextRate: new AudioContext().sampleRate, latencySeconds: track.getSettings().latency};
+}"""
 FOLLOW = "window.heard = []; document.addEventListener('earmark:prediction', ({detail}) => window.heard.push(detail))"
 
 
@@ -39,6 +44,7 @@ def latencies(seconds: float) -> list[float]:
             page.evaluate(FOLLOW)
             page.locator("#listen").click()
             page.wait_for_timeout(seconds * 1_000)
+            print(page.evaluate(DEVICE))
             return [prediction["shown"] - prediction["captured"] for prediction in page.evaluate("window.heard")]
 
 

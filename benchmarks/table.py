@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
 
-def print_table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     """Print rows as a table; floats keep three digits."""
     table = Table(*columns, title=title)
     for row in rows:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import soxr
 
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.analyser import analyser_frames
 from tests.browser import chromium
+from tests.corpus import clip_rows, read_row
 
 CLIPS = {"speech_commands": 14, "esc10": 10, "free_spoken_digits": 6}  # of each corpus, one for each word or sound
 
@@ -24,12 +23,10 @@ def real_clips(data: Path) -> list[np.ndarray]:
     clips = []
     for corpus, count in CLIPS.items():
         first: dict[str, dict[str, str]] = {}
-        with (data / corpus / "index.tsv").open(newline="") as index:
-            for row in csv.DictReader(index, delimiter="\t"):
-                first.setdefault(row["word"], row)
+        for row in clip_rows(data, corpus):
+            first.setdefault(row["word"], row)
         for row in list(first.values())[:count]:
-            file = data / corpus / f"{row['split']}-{row['word'].replace(' ', '_')}.ogg"
-            samples, rate = soundfile.read(file, dtype="float32", start=int(row["start"]), frames=int(row["samples"]))
+            samples, rate = read_row(data, corpus, row)
             clips.append(soxr.resample(samples, rate, 44_100))
     return clips
 

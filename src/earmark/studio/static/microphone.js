@@ -89,7 +89,10 @@ export class Microphone extends EventTarget {
 
   #connect(context) {
     const capture = new AudioWorkletNode(context, "capture");
-    capture.port.onmessage = ({ data }) => this.#context === context && this.onchunk(data);
+    // What the worklet gets was in the device's own buffers before.
+    const delay = 1_000 * (this.#stream.getAudioTracks()[0].getSettings().latency ?? 0);
+    capture.port.onmessage = ({ data: { samples, captured } }) =>
+      this.#context === context && this.onchunk({ samples, captured: captured - delay });
     context.createMediaStreamSource(this.#stream).connect(capture);
     // Some browsers run only what leads to the loudspeaker; the worklet's output is silence.
     capture.connect(context.destination);

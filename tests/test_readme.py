@@ -1,0 +1,42 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tests import sounds
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    for name, take in (
+        ("left", sounds.whistle(2, 1)),
+        ("right", sounds.snaps(2, 1)),
+        ("noise", sounds.murmur(2, 1)),
+        ("snap", sounds.snaps(0.5, 2)),
+        ("long", np.concatenate([sounds.murmur(1, 2), sounds.snaps(1, 3), sounds.murmur(1, 4)])),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", take, sounds.RATE)
+    program += "print(result.label)\n"
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert sum(line.startswith("Epoch ") for line in lines) == 10
+    assert lines[-1] == "Right"
+    assert [line.split()[0] for line in lines[10:-1]] == ["Noise", "Right", "Noise"]
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    named = set(re.findall(r"^earmark (\w+)", README.read_text("utf-8"), re.MULTILINE))
+    assert named == {"record", "train", "listen", "recognize", "studio"}
+    shown = subprocess.run([sys.executable, "-m", "earmark", "--help"], capture_output=True, text=True, check=True)
+    for command in named:
+        assert f" {command} " in shown.stdout
