@@ -20,8 +20,7 @@ check: .venv/.test
 	$(BIN)/mypy
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Earmark needs Python 3.10 or newer: name one with make PYTHON=…"'
-	$(PYTHON) -m venv .venv
+	sh scripts/make-venv.sh $(PYTHON)
 
 .venv/.studio: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing Earmark and PyTorch into .venv (a few minutes, once)…"

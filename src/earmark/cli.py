@@ -19,7 +19,7 @@ from earmark.errors import EarmarkError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from earmark.audio import Clip, Encoding, Source
+    from earmark.audio import Clip, Source
     from earmark.training import Epoch
 
 DEFAULT_PROJECT = Path("my-sounds")
@@ -90,7 +90,7 @@ def record(
     from earmark.project import Project
 
     source = open_source(
-        input, sample_rate=sample_rate, channels=channels, encoding=_encoding(encoding), device=_device(device)
+        input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=_device(device)
     )
     with source:
         clip = _record(source, seconds)
@@ -147,7 +147,7 @@ def listen(
 
     recognizer = load(model)
     source = open_source(
-        input, sample_rate=sample_rate, channels=channels, encoding=_encoding(encoding), device=_device(device)
+        input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=_device(device)
     )
     if source.seconds is None and not as_json:
         typer.echo(f"Listening to {source.name} for {', '.join(recognizer.labels)}. Ctrl+C ends it.", err=True)
@@ -250,10 +250,6 @@ def _with_progress(source: Source) -> Source:
 
     terminal = _terminal()
     return source if source.seconds is None or not terminal.is_terminal else ProgressSource(source, terminal)
-
-
-def _encoding(encoding: PcmEncoding) -> Encoding:
-    return encoding.value
 
 
 def _device(device: str | None) -> str | int | None:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import string
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,7 +70,12 @@ class ClipFolders:
 
     def of(self, label: str) -> list[ClipFile]:
         """A label's clips, in the order of their file names."""
-        return [self._clip(label, path) for folder in self._folders().get(label, []) for path in _audio_files(folder)]
+        found = []
+        for folder in self._folders().get(label, []):
+            for path in _audio_files(folder):
+                with suppress(FileNotFoundError):  # somebody deletes it at this very moment
+                    found.append(self._clip(label, path))
+        return found
 
     def write(self, label: str, clip: Clip, name: str) -> ClipFile:
         """Write a clip as FLAC; where the name is taken it gets another one. Nothing is left of one that fails."""

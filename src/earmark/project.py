@@ -5,6 +5,7 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -198,11 +199,10 @@ class Project:
         Raises:
             EarmarkError: the span is empty or too short for one example.
         """
+        if math.isnan(start) or math.isnan(end):
+            raise EarmarkError("The span to keep is not a number: give its start and end in seconds.")
         whole = read_clip(clip.path, clip.path.name)
-        # NaN compares as false, so that such a span is empty.
-        first, last = (
-            round(min(max(0.0, at), whole.seconds) * whole.sample_rate) if at == at else 0 for at in (start, end)
-        )
+        first, last = (round(min(max(0.0, at), whole.seconds) * whole.sample_rate) for at in (start, end))
         part = Clip(whole.samples[first : max(first, last)], whole.sample_rate)
         check_length(part)
         name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"

@@ -157,9 +157,7 @@ class Recognizer:
             smoothing_windows=smoothing_windows,
             invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
         )
-        for window in self.stream(source, sample_rate=sample_rate, overlap_factor=overlap_factor):
-            yield from decisions.process([window])
-        yield from decisions.finish()
+        return _decide(decisions, self.stream(source, sample_rate=sample_rate, overlap_factor=overlap_factor))
 
     def stream(
         self,
@@ -175,13 +173,13 @@ class Recognizer:
             sample_rate: of samples, in Hz.
             overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
                 every frame and words one every half window.
+
+        Raises:
+            EarmarkError: the source can't be opened or read, or the overlap is out of its range.
         """
+        # Not a generator itself, so that a wrong option is told here and not at the first window.
         listener = Listener(self, overlap_factor)
-        with open_source(source, sample_rate=sample_rate) as opened:
-            front_end = StreamingSpectrogram(opened.sample_rate)
-            for chunk in opened:
-                yield from listener.process(front_end.process(chunk))
-            yield from listener.process(front_end.finish())
+        return _hear(listener, open_source(source, sample_rate=sample_rate))
 
     def score_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
         """Scores, shape [windows, labels], of windows in dB, shape [windows, frames, bins]."""
@@ -225,6 +223,20 @@ class Listener:
         windows, times = self._windows.process(frames)
         scores = self._recognizer.score_windows(windows)
         return [ScoredWindow(row, start, end) for row, (start, end) in zip(scores, times, strict=True)]
+
+
+def _hear(listener: Listener, source: Source) -> Iterator[ScoredWindow]:
+    with source:
+        front_end = StreamingSpectrogram(source.sample_rate)
+        for chunk in source:
+            yield from listener.process(front_end.process(chunk))
+        yield from listener.process(front_end.finish())
+
+
+def _decide(decisions: Decisions, windows: Iterator[ScoredWindow]) -> Iterator[Detection]:
+    for window in windows:
+        yield from decisions.process([window])
+    yield from decisions.finish()
 
 
 def load(path: str | Path) -> Recognizer:

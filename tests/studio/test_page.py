@@ -208,6 +208,12 @@ def test_axe_finds_no_serious_fault(codelab: Studio, takes: Callable[[str, int],
     assert serious == []
 
 
+def choose(page: Page, menu: str, item: str) -> None:
+    """Choose an item of the menu that a button opens."""
+    page.get_by_role("button", name=menu, exact=True).click()
+    page.get_by_role("menuitem", name=item, exact=True).click()
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Studio]:
     with studio(tmp_path / "clapper") as running:
@@ -246,50 +252,145 @@ def test_the_count_rises_while_the_button_is_held(fresh: Studio, takes: Callable
         expect(page.locator("#console")).to_have_text(f"{fresh.project()['examples']} examples collected")
 
 
-def test_a_recording_survives_a_server_that_dies_in_the_middle_of_it(
-    tmp_path: Path, takes: Callable[[str, int], Path]
-) -> None:
-    with (
-        chromium(*microphone_arguments(takes("left", 1))) as browser,
-        studio(tmp_path / "clapper") as first,
-    ):
-        page, _ = new_page(browser, first)
+@contextmanager
+def lost_server(project: Path, recording: Path) -> Iterator[tuple[Page, int]]:
+    """A page that has made a two-second recording, in the middle of which its server died; and the server's port."""
+    with chromium(*microphone_arguments(recording)) as browser, studio(project) as running:
+        page, _ = new_page(browser, running)
+        page.on("dialog", lambda dialog: dialog.accept())
         wait_for_microphone(page)
         page.locator("#left").hover()
         page.mouse.down()
         page.wait_for_timeout(1_000)
-        first.kill()
+        running.kill()
         page.wait_for_timeout(1_000)
         page.mouse.up()  # let go while nobody is there to hear it
         expect(page.locator("#banner")).to_be_visible()
-        with studio(tmp_path / "clapper", first.port) as second:
-            project = wait_for_saved(second, 1)
-            expect(page.locator("#banner")).to_be_hidden()
-            assert project["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
-            expect(page.locator("#console")).to_have_text(f"{project['examples']} examples collected")
+        yield page, running.port
+
+
+def test_a_recording_survives_a_server_that_dies_in_the_middle_of_it(
+    tmp_path: Path, takes: Callable[[str, int], Path]
+) -> None:
+    with (
+        lost_server(tmp_path / "clapper", takes("left", 1)) as (page, port),
+        studio(tmp_path / "clapper", port) as again,
+    ):
+        project = wait_for_saved(again, 1)
+        expect(page.locator("#banner")).to_be_hidden()
+        assert project["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
+        expect(page.locator("#console")).to_have_text(f"{project['examples']} examples collected")
 
 
 def test_a_finished_recording_survives_a_reload_while_the_server_is_away(
     tmp_path: Path, takes: Callable[[str, int], Path]
 ) -> None:
-    with (
-        chromium(*microphone_arguments(takes("left", 1))) as browser,
-        studio(tmp_path / "clapper") as first,
-    ):
-        page, _ = new_page(browser, first)
-        wait_for_microphone(page)
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.locator("#left").hover()
-        page.mouse.down()
-        page.wait_for_timeout(700)
-        first.kill()
-        page.wait_for_timeout(700)
-        page.mouse.up()
+    with lost_server(tmp_path / "clapper", takes("left", 1)) as (page, port):
         page.wait_for_timeout(300)
         page.goto("about:blank")
-        with studio(tmp_path / "clapper", first.port) as second:
-            page.goto(second.address)
-            assert wait_for_saved(second, 1)["labels"][0]["clips"][0]["seconds"] == pytest.approx(1.4, abs=0.3)
+        with studio(tmp_path / "clapper", port) as again:
+            page.goto(again.address)
+            assert wait_for_saved(again, 1)["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
+
+
+def test_a_recording_waits_for_its_own_project(tmp_path: Path, takes: Callable[[str, int], Path]) -> None:
+    """Another project, of the same name, is served at the address: it doesn't get what was recorded for the first."""
+    with lost_server(tmp_path / "clapper", takes("left", 1)) as (page, port):
+        with studio(tmp_path / "other" / "clapper", port) as other:
+            expect(page.locator("#banner")).to_be_hidden(timeout=20_000)
+            page.wait_for_timeout(1_000)
+            assert other.project()["examples"] == 0
+        with studio(tmp_path / "clapper", port) as again:
+            assert wait_for_saved(again, 1)["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
+
+
+def test_recordings_are_added_played_trimmed_moved_deleted_and_brought_back(
+    fresh: Studio, takes: Callable[[str, int], Path]
+) -> None:
+    with open_page(fresh, takes("noise", 1)) as page:
+        with page.expect_file_chooser() as chooser:
+            choose(page, "More for Left", "Add sound files…")
+        chooser.value.set_files(takes("left", 1))
+        expect(page.locator("#console")).to_have_text("513 examples collected")  # 12 s are 516 hops; a window takes 4
+        play = page.get_by_role("button", name="Play recording 1 of Left")
+        play.click()
+        expect(play).to_have_class(re.compile("playing"))
+        choose(page, "Trim or move recording 1 of Left", "Trim…")
+        page.locator("#trimmer input[name=start]").fill("1")
+        page.locator("#trimmer input[name=end]").fill("3")
+        page.locator("#trimmer button[name=save]").click()
+        expect(page.locator("#console")).to_have_text("83 examples collected")  # 2 s are 86 hops
+        choose(page, "Trim or move recording 1 of Left", "Move to Right")
+        expect(page.get_by_role("button", name="Play recording 1 of Right")).to_be_visible()
+        page.get_by_role("button", name="Delete recording 1 of Right").click()
+        expect(page.locator("#console")).to_have_text("0 examples collected")
+        page.locator(".notice").get_by_role("button", name="Undo").last.click()
+        expect(page.locator("#console")).to_have_text("83 examples collected")
+        for _ in range(2):
+            page.locator("#undo").click()
+        expect(page.locator("#console")).to_have_text("513 examples collected")
+    assert [len(label["clips"]) for label in fresh.project()["labels"]] == [1, 0, 0]
+
+
+def test_classes_are_added_renamed_moved_and_removed(fresh: Studio, takes: Callable[[str, int], Path]) -> None:
+    def names() -> list[str]:
+        return [label["name"] for label in fresh.project()["labels"]]
+
+    with open_page(fresh, takes("noise", 1)) as page:
+        page.locator("#add-class").click()
+        page.keyboard.type("AC/DC 🎸")
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Name of class 4")).to_have_value("AC/DC 🎸")
+        choose(page, "More for AC/DC 🎸", "Move to the left")
+        expect(page.get_by_label("Name of class 3")).to_have_value("AC/DC 🎸")
+        expect(page.locator("#noise")).to_have_accessible_name(re.compile("AC/DC"))
+        assert names() == ["Left", "Right", "AC/DC 🎸", "Noise"]
+        page.get_by_label("Name of class 1").fill("right")
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice.error")).to_contain_text("already: choose another name")
+        expect(page.get_by_label("Name of class 1")).to_have_value("Left")
+        choose(page, "More for Right", "Remove class")
+        expect(page.get_by_label("Name of class 2")).to_have_value("AC/DC 🎸")
+        assert names() == ["Left", "AC/DC 🎸", "Noise"]
+
+
+def test_recordings_are_downloaded_and_loaded_and_a_bad_file_is_told(
+    codelab: Studio, fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    with open_page(codelab, takes("noise", 1)) as page:
+        with page.expect_download() as download:
+            page.locator("#download").click()
+        download.value.save_as(tmp_path / "recordings.zip")
+    with chromium(*microphone_arguments(takes("noise", 1))) as browser:
+        page, _ = new_page(browser, fresh)  # the browser itself notes the refused file on its console
+        with page.expect_file_chooser() as chooser:
+            page.locator("#load").click()
+        chooser.value.set_files(tmp_path / "recordings.zip")
+        expect(page.locator("#console")).to_have_text(f"{codelab.project()['examples']} examples collected")
+        (tmp_path / "notes.zip").write_text("no zip")
+        with page.expect_file_chooser() as chooser:
+            page.locator("#load").click()
+        chooser.value.set_files(tmp_path / "notes.zip")
+        expect(page.locator(".notice.error")).to_contain_text("not a zip that can be read")
+    assert len(wait_for_saved(fresh, 3)["labels"]) == 3
+
+
+def test_the_training_is_drawn_and_can_be_cancelled(tmp_path: Path, takes: Callable[[str, int], Path]) -> None:
+    project = earmark.Project(tmp_path / "clapper", create=True)
+    for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
+        project.add(label, make(60.0, 1), sounds.RATE)
+    with studio(project.path) as running, open_page(running, takes("noise", 1)) as page:
+        page.locator("#train").click()
+        expect(page.locator("#console")).to_contain_text("Epoch: 1", timeout=30_000)
+        expect(page.locator("#train")).to_have_text("Cancel")
+        page.locator("#train").click()
+        expect(page.locator("#train")).to_have_text("Train")
+        expect(page.locator("#listen")).to_be_disabled()
+        page.locator("#train").click()
+        expect(page.locator("#console")).to_contain_text("Epoch: 10", timeout=60_000)
+        expect(page.locator("#curve")).to_be_visible()
+        expect(page.locator("#curve svg")).to_have_count(1)
+        expect(page.locator("#listen")).to_be_enabled()
 
 
 def test_what_was_recorded_is_what_the_microphone_heard(fresh: Studio, takes: Callable[[str, int], Path]) -> None:

@@ -29,6 +29,7 @@ ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
 PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
 MAX_CHUNK_BYTES = 1 << 20  # a second of floats at 192 kHz, and some
 HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
+HELD_RECORDINGS = 100
 UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page that far behind is let go
 
 
@@ -171,6 +172,8 @@ class LiveSession:
     def _record(self, identity: str, message: dict[str, Any]) -> None:
         if (clip := self._studio.saved(identity)) is not None:
             self.send({"type": "saved", "recording": identity, "clip": clip})
+        elif len(self._recordings) >= HELD_RECORDINGS:
+            self._refuse(identity, f"More than {HELD_RECORDINGS} recordings are under way: wait for them to be saved.")
         else:
             self._recordings[identity] = Recording(
                 str(message["label"]), _rate(message["sample_rate"]), int(message["first"])

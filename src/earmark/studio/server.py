@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -165,7 +165,7 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
     async def download() -> StreamingResponse:
         file = await asyncio.to_thread(_zipped, project)
         headers = {"Content-Disposition": 'attachment; filename="recordings.zip"'}
-        return StreamingResponse(file, media_type="application/zip", headers=headers)
+        return StreamingResponse(_parts(file), media_type="application/zip", headers=headers)
 
     @app.post("/api/import")
     async def load(request: Request) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _read(project: Project, clip_id: str) -> Clip:
 
 
 def _zipped(project: Project) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the response has been sent)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it has been sent)
     write_zip(project, file)
     file.seek(0)
     return file
@@ -204,6 +204,12 @@ def _squeeze(frames: Spectrogram) -> Spectrogram:
         return frames
     edges = np.linspace(0, len(frames), PICTURE_COLUMNS, endpoint=False).astype(int)
     return np.maximum.reduceat(frames, edges, axis=0)
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while part := file.read(1 << 16):
+            yield part
 
 
 async def _upload(request: Request) -> IO[bytes]:

@@ -107,3 +107,20 @@ export const counted = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}
 
 /** @param {number} seconds */
 export const duration = (seconds) => `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+
+/**
+ * For what comes faster than the screen shows it.
+ * @param {() => void} draw
+ * @returns {() => void} has `draw` called in the screen's next frame, once however often it is asked
+ */
+export function onceAFrame(draw) {
+  let isScheduled = false;
+  return () => {
+    if (isScheduled) return;
+    isScheduled = true;
+    requestAnimationFrame(() => {
+      isScheduled = false;
+      draw();
+    });
+  };
+}

@@ -7,7 +7,7 @@
  * is the slider's.
  */
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, onceAFrame, setText } from "./dom.js";
 
 const STEP = 0.1;
 const LOWEST = 0;
@@ -29,7 +29,7 @@ export class Listening {
   /** @type {{shown: number, latency: number}[]} */
   #latencies = [];
   #scores = [];
-  #isScheduled = false;
+  #schedule = onceAFrame(() => this.#draw());
 
   /**
    * @param {import("./project.js").Project} project
@@ -90,15 +90,6 @@ export class Listening {
     const moved = Math.round((this.#slider.valueAsNumber + direction * STEP) * 10) / 10; // 0.1 has no exact float
     this.#slider.value = String(Math.min(HIGHEST, Math.max(LOWEST, moved)));
     return this.#slider.valueAsNumber;
-  }
-
-  #schedule() {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      this.#draw();
-    });
   }
 
   #draw() {

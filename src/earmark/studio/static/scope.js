@@ -1,5 +1,6 @@
 /** The live spectrogram: it scrolls to the left, and a strip below it shows what was recorded. */
 
+import { onceAFrame } from "./dom.js";
 import { BINS, drawColumns } from "./spectrogram.js";
 
 const COLUMN_WIDTH = 2; // CSS pixels a frame: an 800-pixel scope shows about 9 s
@@ -13,7 +14,7 @@ export class Scope {
   #end = 0;
   /** @type {(string|null)[]} the colour of the recording that each column belongs to */
   #marks = new Array(KEPT).fill(null);
-  #isScheduled = false;
+  #schedule = onceAFrame(() => this.#draw());
   /** @type {string|null} the colour of the recording that runs */
   mark = null;
 
@@ -42,15 +43,6 @@ export class Scope {
     this.#canvas.width = Math.round(clientWidth * devicePixelRatio);
     this.#canvas.height = Math.round(clientHeight * devicePixelRatio);
     this.#draw();
-  }
-
-  #schedule() {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      this.#draw();
-    });
   }
 
   #draw() {

@@ -1,6 +1,6 @@
 /** The microphone's panel: help, choice of device, level. */
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, onceAFrame, setText } from "./dom.js";
 import { peakLevel } from "./microphone.js";
 
 const SILENT = -90; // dBFS
@@ -13,7 +13,7 @@ export class SoundPanel {
   #heardAt = 0;
   #level = FLOOR;
   #drawnAt = 0;
-  #isScheduled = false;
+  #schedule = onceAFrame(() => this.#draw());
 
   /** @param {import("./microphone.js").Microphone} microphone */
   constructor(microphone) {
@@ -35,12 +35,7 @@ export class SoundPanel {
     if (level > SILENT) this.#heardAt = now;
     this.#level = Math.max(level, this.#level - (FALL * (now - this.#drawnAt)) / 1_000);
     this.#drawnAt = now;
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    requestAnimationFrame(() => {
-      this.#isScheduled = false;
-      this.#draw();
-    });
+    this.#schedule();
   }
 
   #draw() {
