@@ -27,6 +27,15 @@ def microphone_arguments(recording: Path) -> list[str]:
     ]
 
 
+def device_rate(rate: int) -> str:
+    """A script for a page, after which its audio contexts run at that rate, as they do where the device does."""
+    return f"""
+      window.AudioContext = class extends AudioContext {{
+        constructor(options) {{ super({{...options, sampleRate: {rate}}}); }}
+      }};
+    """
+
+
 def launch(playwright: Playwright, *arguments: str) -> Browser:
     return playwright.chromium.launch(executable_path=executable(), args=[*QUIET, *arguments])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 
 from earmark.errors import EarmarkError
@@ -11,6 +10,7 @@ from earmark.spectrogram import BINS, FFT_SIZE, HOP, SAMPLE_RATE
 
 FORMAT = 1
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
+MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 _FRONT_END = {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
@@ -65,7 +65,7 @@ class Metadata:
             isinstance(self.name, str)
             and len(self.labels) > 0
             and all(isinstance(label, str) for label in self.labels)
-            and all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
+            and all(isinstance(number, (int, float)) and abs(number) < MAX_NUMBER for number in numbers)
             and isinstance(self.window_frames, int)
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
             and self.deviation > 0
