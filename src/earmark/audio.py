@@ -172,11 +172,13 @@ class Source:
         sample_rate: in Hz.
         name: for messages.
         seconds: how long it is, where that is known.
+        overflows: how often sound was lost because it wasn't read in time (microphones only).
     """
 
     sample_rate: int
     name: str
     seconds: float | None = None
+    overflows: int = 0
 
     def __iter__(self) -> Iterator[Samples]:
         raise NotImplementedError
@@ -268,7 +270,8 @@ class MicrophoneSource(Source):
         self.name = "the microphone"
         self._chunks: queue.SimpleQueue[Samples | None] = queue.SimpleQueue()
 
-        def receive(data: npt.NDArray[np.float32], _frames: int, _time: object, _status: object) -> None:
+        def receive(data: npt.NDArray[np.float32], _frames: int, _time: object, status: Any) -> None:
+            self.overflows += bool(status.input_overflow)
             self._chunks.put(data[:, 0].copy())
 
         try:

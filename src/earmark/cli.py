@@ -219,6 +219,8 @@ def _record(source: Source, seconds: float) -> Clip:
             have += len(chunk)
             if have >= wanted:
                 break
+    if source.overflows:
+        raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")
     return as_clip(np.concatenate([np.zeros(0, np.float32), *chunks])[:wanted], source.sample_rate, source.name)
 
 

@@ -90,6 +90,18 @@ def test_a_recording_sent_again_after_it_was_saved_is_not_saved_twice(running: S
     assert len(running.project()["labels"][0]["clips"]) == count
 
 
+def test_a_recording_sent_by_two_pages_at_once_is_saved_once(running: Studio) -> None:
+    pages = [Page(running), Page(running)]
+    before = len(running.project()["labels"][0]["clips"])
+    for page in pages:
+        page.record("hhhhhhh1", "Left", sounds.whistle(3.0, 8))
+    clips = {page.wait("saved", recording="hhhhhhh1")["clip"] for page in pages}
+    assert len(clips) == 1
+    assert len(running.project()["labels"][0]["clips"]) == before + 1
+    for page in pages:
+        page.close()
+
+
 def test_a_server_that_is_killed_and_started_again_knows_what_it_saved(tmp_path: Path) -> None:
     with studio(tmp_path / "clapper") as first:
         page = Page(first)
@@ -129,6 +141,8 @@ def test_a_recording_that_goes_on_too_long_is_refused(page: Page) -> None:
         '{"type": "hello", "sample_rate": 12}',
         '{"type": "record", "recording": "../../etc", "label": "x", "sample_rate": 48000, "first": 0}',
         '{"type": "stop", "recording": "aaaaaaaa"}',
+        '{"type": "record", "recording": "aaaaaaaa", "label": "x", "sample_rate": 48000, "first": Infinity}',
+        "[" * 100_000,
         b"",
         b"\x00" * 15,
         struct.pack("<IB3xd", 0, 7, 0.0) + b"\x00" * 8,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.audio import Encoding, Samples, as_clip, decode_pcm, is_rate
+from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm, is_rate
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import Listener, Recognizer
@@ -54,8 +54,9 @@ class Recording:
     def complete(self) -> bool:
         return self.end is not None and len(self.chunks) >= self.end - self.first
 
-    def joined(self) -> Samples:
-        return np.concatenate([np.zeros(0, np.float32), *(self.chunks[number] for number in sorted(self.chunks))])
+    def clip(self) -> Clip:
+        chunks = (self.chunks[number] for number in sorted(self.chunks))
+        return as_clip(np.concatenate([np.zeros(0, np.float32), *chunks]), self.sample_rate, "the recording")
 
 
 class LiveSession:
@@ -153,7 +154,7 @@ class LiveSession:
                 self._recordings.pop(_recording_id(message), None)
             else:
                 raise ProtocolError("Unknown message type.")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolError("Message not understood.") from error
 
     def _hello(self, sample_rate: int, number: int) -> None:
@@ -184,6 +185,7 @@ class LiveSession:
         if recording is not None:
             recording.end = end
             recording.chunks = {number: chunk for number, chunk in recording.chunks.items() if number < end}
+            recording.samples = sum(map(len, recording.chunks.values()))
             self._save_if_complete(identity, recording)
 
     # Sound
@@ -264,7 +266,8 @@ class LiveSession:
 
     async def _save(self, identity: str, recording: Recording) -> None:
         try:
-            clip = as_clip(recording.joined(), recording.sample_rate, "the recording")
+            # Off the event loop: a minute of sound is long enough to hold up everybody's live sound.
+            clip = await asyncio.to_thread(recording.clip)
             saved = await self._studio.save(identity, recording.label, clip)
             self.send({"type": "saved", "recording": identity, "clip": saved})
         except EarmarkError as error:

@@ -48,7 +48,7 @@ class Studio:
         self.sessions: set[Listening] = set()
         self._epochs: list[Report] = []
         self._undo: deque[tuple[str, Undo]] = deque(maxlen=UNDO_STEPS)
-        self._lock = asyncio.Lock()
+        self._lock, self._save_lock = asyncio.Lock(), asyncio.Lock()
         # So that a page notices when another project is served at its address.
         self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,8 +104,10 @@ class Studio:
             self._saved[recording] = saved.id
             return lambda: self.project.remove_clip(saved)
 
-        await self.change("Add recording", add)
-        return self._saved[recording]
+        async with self._save_lock:  # its page may have sent it again while it is being saved
+            if recording not in self._saved:
+                await self.change("Add recording", add)
+            return self._saved[recording]
 
     async def train(self) -> dict[str, Any]:
         """Start a training.
