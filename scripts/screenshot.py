@@ -41,10 +41,10 @@ def main(folder: Path) -> None:
             for take, seconds in ((1, 2.2), (2, 1.6)):
                 project.add(label, make(seconds, take), sounds.RATE)
         project.train()
-        take = Path(work) / "take.wav"
+        recording = Path(work) / "take.wav"
         parts = (sounds.murmur(2.0, 3), sounds.snaps(1.5, 4), sounds.murmur(1.2, 5), sounds.whistle(6.0, 6))
-        soundfile.write(take, np.concatenate(parts), sounds.RATE)
-        with studio(project.path) as running, chromium(*microphone_arguments(take)) as browser:
+        soundfile.write(recording, np.concatenate(parts), sounds.RATE)
+        with studio(project.path) as running, chromium(*microphone_arguments(recording)) as browser:
             for name, options in (
                 ("studio", {**DESKTOP, "color_scheme": "light"}),
                 ("studio-dark", {**DESKTOP, "color_scheme": "dark"}),
