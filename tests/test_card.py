@@ -20,7 +20,12 @@ def test_a_card_says_how_its_model_came_to_be(trained: earmark.Project) -> None:
     digest = subprocess.run(["sha256sum", str(model)], capture_output=True, text=True, check=True).stdout.split()[0]
     assert card["model_sha256"] == digest
     # 3.5 s at 48 kHz are 154,350 samples at 44.1: 150 hops of 1,024, and a window takes 4, so 147 windows start.
-    assert card["labels"] == [{"name": name, "clips": 1, "examples": 147} for name in ("Left", "Right", "Noise")]
+    assert [(entry["name"], entry["clips"], entry["examples"]) for entry in card["labels"]] == [
+        ("Left", 1, 147),
+        ("Right", 1, 147),
+        ("Noise", 1, 147),
+    ]
+    assert len({entry["colour"] for entry in card["labels"]}) == 3
     assert card["examples"] == 3 * 147
     assert card["training"] == {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}
     assert 0.9 < card["metrics"]["accuracy"] <= 1

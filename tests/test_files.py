@@ -26,7 +26,12 @@ def test_an_empty_file_can_be_written(tmp_path: Path) -> None:
     assert (tmp_path / "empty").read_bytes() == b""
 
 
-@pytest.mark.parametrize("target", ["missing/a.bin", "file/a.bin", "folder", "x" * 300])
+def test_a_folder_that_went_away_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EarmarkError, match=r"a\.bin can't be written, since it or its folder is gone: look again"):
+        write_atomically(tmp_path / "missing" / "a.bin", b"new")
+
+
+@pytest.mark.parametrize("target", ["file/a.bin", "folder", "x" * 300])
 def test_what_can_not_be_written_is_told_in_one_sentence_and_changes_nothing(tmp_path: Path, target: str) -> None:
     (tmp_path / "file").write_bytes(b"kept")
     (tmp_path / "folder").mkdir()

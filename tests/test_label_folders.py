@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -222,17 +224,29 @@ def test_every_compression_is_read_and_its_damage_told(project: Project, compres
     damaged = bytearray(data)
     for at in range(60, 200):
         damaged[at] ^= 0x5A
-    with pytest.raises(EarmarkError, match=r"^my\.zip is not a zip that can be read: choose"):
-        imported(project, bytes(damaged))
+    done = imported(project, bytes(damaged))
+    assert done.added == []
+    assert done.skipped == [("Left/a.wav", "a.wav is damaged in the zip, or locked: get a whole copy of it.")]
     assert len(project.clips()) == 1
 
 
-def test_clips_before_a_damage_are_kept_and_counted(project: Project) -> None:
-    data = bytearray(zipped([("Left/a.wav", WAV), ("Left/b.wav", OTHER_WAV)]))
-    data[len(WAV) + 300] ^= 0xFF  # within the second clip, whose checksum then doesn't match
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_damaged_clip_is_skipped_and_those_around_it_are_added(project: Project, damaged: int) -> None:
+    data = bytearray(zipped([("Left/a.wav", WAV), ("Left/b.wav", WAV[:9_000]), ("Left/c.wav", OTHER_WAV)]))
+    at = (0, len(WAV) + 300, len(WAV) + 9_000 + 400)[damaged]
+    data[at + 200] ^= 0xFF  # within one clip, whose checksum then doesn't match
     done = imported(project, bytes(data))
-    assert len(done.added) == len(project.clips()) == 1
-    assert done.skipped == [("my.zip", "the rest of the zip is damaged: get a whole copy of it.")]
+    assert [name for name, _ in done.skipped] == [("Left/a.wav", "Left/b.wav", "Left/c.wav")[damaged]]
+    assert len(project.clips()) == len(done.added) == 2
+
+
+def test_a_clip_of_any_time_and_name_goes_into_the_zip(project: Project) -> None:
+    clip = project.add("Left", SHORT, sounds.RATE)
+    os.utime(clip.path, (0, 0))  # 1970, before a zip's first year
+    shutil.copy(clip.path, os.fsdecode(os.fsencode(clip.path.parent) + b"/caf\xe9.flac"))
+    file = io.BytesIO()
+    write_zip(project, file)
+    assert len(zipfile.ZipFile(file).namelist()) == 2
 
 
 PLAIN = zipped([("Left/a.wav", WAV[:3_000]), ("../x/b.wav", OTHER_WAV[:2_000]), ("AC%2FDC/c.wav", WAV[:1_000])])

@@ -301,8 +301,11 @@ def test_what_was_emptied_can_not_be_restored(project: Project) -> None:
     month_ago = time.time() - 31 * 24 * 3600
     for path in [*(project.path / ".trash").rglob("*"), project.path / ".trash"]:
         os.utime(path, (month_ago, month_ago))
+    stray = project.path / ".trash" / ".DS_Store"
+    stray.touch()
+    os.utime(stray, (month_ago, month_ago))
     project.empty_trash()
-    assert list(project.path.rglob("*.flac")) == []
+    assert list((project.path / ".trash").iterdir()) == []
     with pytest.raises(EarmarkError, match="can't be undone: the trash was emptied"):
         project.restore(trashed)
 
@@ -656,16 +659,24 @@ def test_a_full_disk_is_told_and_changes_nothing(project: Project, tmp_path: Pat
         from earmark import EarmarkError, Project
         samples = numpy.load(sys.argv[2])
         project = Project(sys.argv[1])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))  # the system then refuses larger files
-        for label in ("Left", "New"):
+
+        def told(change):
             try:
-                project.add(label, samples, 48_000)
+                change()
             except EarmarkError as error:
                 print(error)
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 1 << 40))  # the system then refuses larger files
+        for label in ("Left", "New"):
+            told(lambda: project.add(label, samples, 48_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 1 << 40))  # and now any settings
+        told(lambda: project.remove_label("Left"))
+        told(lambda: project.change_label("Left", new_name="Whistle"))
+        told(lambda: project.add_label("New"))
     """
     with python(script, project.path, tmp_path / "samples.npy") as run:
         told = run.communicate()[0]
-    assert told.count("can't be written") == 2
+    assert told.count("can't be written") == 5
     assert contents(project) == before
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from earmark.audio import AUDIO_SUFFIXES, Clip, clip_length, encode_flac
 from earmark.errors import EarmarkError
@@ -72,10 +72,21 @@ class ClipFolders:
         """A label's clips, in the order of their file names."""
         found = []
         for folder in self._folders().get(label, []):
-            for path in _audio_files(folder):
-                with suppress(FileNotFoundError):  # somebody deletes it at this very moment
-                    found.append(self._clip(label, path))
+            with suppress(FileNotFoundError):  # somebody renames the folder or deletes a file at this very moment
+                for path in _audio_files(folder):
+                    with suppress(FileNotFoundError):
+                        found.append(self._clip(label, path))
         return found
+
+    def find(self, clip_id: str) -> ClipFile | None:
+        """The clip with that id, without a look at the others."""
+        for label, folders in self._folders().items():
+            for folder in folders:
+                name = os.fsdecode(unquote_to_bytes(clip_id.rpartition("/")[2]))
+                path = folder / name
+                if path.parent == folder and _is_clip(path) and (clip := self._clip(label, path)).id == clip_id:
+                    return clip
+        return None
 
     def write(self, label: str, clip: Clip, name: str) -> ClipFile:
         """Write a clip as FLAC; where the name is taken it gets another one. Nothing is left of one that fails."""
@@ -126,15 +137,21 @@ class ClipFolders:
     def empty_trash(self) -> None:
         """Remove for good what was deleted more than 30 days ago."""
         for entry in self._trash.glob("*"):
-            if time.time() - entry.stat().st_mtime > TRASH_SECONDS:
-                shutil.rmtree(entry)
+            with suppress(OSError):  # what can't be removed now can be the next time
+                if time.time() - entry.stat().st_mtime < TRASH_SECONDS:
+                    continue
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
 
     def fingerprint(self, labels: tuple[str, ...]) -> str:
         """Changes when one of the labels or a clip of theirs does."""
         parts = list(labels)
         for clip in (clip for label in labels for clip in self.of(label)):
-            stat = clip.path.stat()
-            parts.append(f"{clip.id}:{stat.st_size}:{stat.st_mtime_ns}")
+            with suppress(FileNotFoundError):
+                stat = clip.path.stat()
+                parts.append(f"{clip.id}:{stat.st_size}:{stat.st_mtime_ns}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _folders(self) -> dict[str, list[Path]]:
@@ -159,10 +176,16 @@ class ClipFolders:
 
     def _to_trash(self, paths: list[Path]) -> Moved:
         entry = self._trash / f"{time.time_ns()}-{random_id()}"
-        moved = tuple((path, entry / path.relative_to(self._root)) for path in paths)
-        for home, there in moved:
-            move(home, there)
-        return moved
+        moved: list[tuple[Path, Path]] = []
+        for path in paths:
+            there = entry / path.relative_to(self._root)
+            try:
+                move(path, there)
+            except EarmarkError:
+                self.restore(tuple(moved))
+                raise
+            moved.append((path, there))
+        return tuple(moved)
 
 
 def check_length(clip: Clip) -> None:
@@ -186,11 +209,13 @@ def random_id() -> str:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    return sorted(filter(_is_clip, folder.iterdir()))
+
+
+def _is_clip(path: Path) -> bool:
+    # os.path's function, since Path's raises for names that no file can have
+    named = path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    return named and os.path.isfile(path)  # noqa: PTH113
 
 
 def _measure(label: str, path: Path) -> ClipFile:

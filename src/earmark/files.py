@@ -86,6 +86,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise EarmarkError(f"{path} can't be written, since it or its folder is gone: look again.") from error
         reason = error.strerror if isinstance(error, OSError) else error
         raise EarmarkError(
             f"{path} can't be written ({reason}): free some space or choose a folder that you may write to."

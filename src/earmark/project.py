@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy.typing as npt
 
@@ -31,6 +33,20 @@ MAX_LABELS = 20
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
 
 
+Change = TypeVar("Change", bound=Callable[..., Any])
+
+
+def _locked(change: Change) -> Change:
+    """Make a method hold its project's lock."""
+
+    @wraps(change)
+    def locked(project: Project, *arguments: Any, **options: Any) -> Any:
+        with project.lock:
+            return change(project, *arguments, **options)
+
+    return cast("Change", locked)
+
+
 @dataclass(frozen=True)
 class Trashed:
     """What was deleted, until it is restored: its files, and the label with its place if that went too."""
@@ -42,6 +58,8 @@ class Trashed:
 
 class Project:
     """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is whole or not there.
+
+    Threads may share a project: each change holds `lock`, which a caller holds too to make several changes as one.
 
     Args:
         path: the folder.
@@ -61,6 +79,7 @@ class Project:
         labels: tuple[str, ...] = (),
     ) -> None:
         self.path = Path(path)
+        self.lock = threading.RLock()
         self._clips = ClipFolders(self.path)
         if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
@@ -92,6 +111,7 @@ class Project:
         labels = self.label_settings()
         return labels[_index(labels, name)]
 
+    @_locked
     def add_label(self, name: str, colour: str | None = None) -> Label:
         """Add a label at the end.
 
@@ -102,6 +122,7 @@ class Project:
         self._write_labels(labels)
         return labels[-1]
 
+    @_locked
     def change_label(
         self, name: str, *, new_name: str | None = None, colour: str | None = None, position: int | None = None
     ) -> Label:
@@ -117,22 +138,33 @@ class Project:
             label = replace(label, colour=check_colour(colour))
         if new_name is not None:
             label = replace(label, name=_check_new(labels, new_name))
+        labels.insert(max(0, min(index if position is None else position, len(labels))), label)
         if label.name != name:
             self._clips.rename(name, label.name)
-        labels.insert(max(0, min(index if position is None else position, len(labels))), label)
-        self._write_labels(labels)
+        try:
+            self._write_labels(labels)
+        except EarmarkError:
+            if label.name != name:
+                self._clips.rename(label.name, name)
+            raise
         return label
 
+    @_locked
     def remove_label(self, name: str) -> Trashed:
         """Remove a label and its clips, to the trash; `restore` brings both back."""
         labels = self.label_settings()
         index = _index(labels, name)
         trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index)
-        self._write_labels(labels)
+        try:
+            self._write_labels(labels)
+        except EarmarkError:
+            self._clips.restore(trashed.moved)
+            raise
         return trashed
 
     # Clips
 
+    @_locked
     def add(
         self,
         label: str,
@@ -179,11 +211,12 @@ class Project:
         Raises:
             EarmarkError: there is none.
         """
-        for clip in self.clips():
-            if clip.id == clip_id:
-                return clip
-        raise EarmarkError("That recording is no longer there: reload the page.")
+        clip = self._clips.find(clip_id)
+        if clip is None:
+            raise EarmarkError("That recording is no longer there: look for it in another label or add it again.")
+        return clip
 
+    @_locked
     def move_clip(self, clip: ClipFile, label: str) -> ClipFile:
         """Move a clip to another label.
 
@@ -193,6 +226,7 @@ class Project:
         _index(self.label_settings(), label)
         return self._clips.move(clip, label)
 
+    @_locked
     def trim_clip(self, clip: ClipFile, start: float, end: float) -> tuple[ClipFile, Trashed]:
         """Keep only the seconds from start to end; the whole clip goes to the trash.
 
@@ -213,6 +247,7 @@ class Project:
         """Delete a clip, to the trash; `restore` brings it back."""
         return Trashed(self._clips.trash(clip))
 
+    @_locked
     def restore(self, trashed: Trashed) -> None:
         """Bring back what was deleted; what has taken its place meanwhile stays too.
 
@@ -255,7 +290,8 @@ class Project:
         if base != "sounds":
             raise EarmarkError(f"The base {base!r} is not known: use 'sounds'.")
         training = _import_training()
-        clips, fingerprint, labels = self.clips(), self.fingerprint(), self.labels
+        clips, fingerprint, settings = self.clips(), self.fingerprint(), self.label_settings()
+        labels = tuple(label.name for label in settings)
         _check_trainable(clips)
         examples = cut_examples([(read_clip(clip.path), labels.index(clip.label)) for clip in clips], SOUND_FRAMES)
         options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -267,7 +303,7 @@ class Project:
             model,
             {
                 "name": base,
-                "labels": [_label_card(label, clips) for label in labels],
+                "labels": [_label_card(label, clips) for label in settings],
                 "examples": len(examples),
                 "training": options,
                 "metrics": {
@@ -357,9 +393,9 @@ def _check_trainable(clips: list[ClipFile]) -> None:
         raise EarmarkError(f"Training needs recordings of at least two labels: {has}.")
 
 
-def _label_card(label: str, clips: list[ClipFile]) -> dict[str, Any]:
-    own = [clip.examples for clip in clips if clip.label == label]
-    return {"name": label, "clips": len(own), "examples": sum(own)}
+def _label_card(label: Label, clips: list[ClipFile]) -> dict[str, Any]:
+    own = [clip.examples for clip in clips if clip.label == label.name]
+    return {"name": label.name, "colour": label.colour, "clips": len(own), "examples": sum(own)}
 
 
 def _import_training() -> ModuleType:

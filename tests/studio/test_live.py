@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -141,6 +148,7 @@ def test_a_recording_that_goes_on_too_long_is_refused(page: Page) -> None:
         '{"type": "hello", "sample_rate": 12}',
         '{"type": "record", "recording": "../../etc", "label": "x", "sample_rate": 48000, "first": 0}',
         '{"type": "stop", "recording": "aaaaaaaa"}',
+        '{"type": "record", "recording": "aaaaaaaa", "label": null, "sample_rate": 48000, "first": 0}',
         '{"type": "record", "recording": "aaaaaaaa", "label": "x", "sample_rate": 48000, "first": Infinity}',
         "[" * 100_000,
         b"",
@@ -230,6 +238,55 @@ def test_a_cancelled_training_leaves_the_old_model(trained: earmark.Project, tmp
         page.wait("training", state="done")
         assert running.project()["model"]["labels"] == ["Left", "Right"]
         page.close()
+
+
+def test_training_again_right_after_cancelling_trains(tmp_path: Path) -> None:
+    project = earmark.Project(tmp_path / "clapper", create=True)
+    for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
+        project.add(label, make(10.0, 1), sounds.RATE)
+    with studio(project.path) as running:
+        page = Page(running)
+        running.request("POST", "/api/train")
+        page.wait("training", state="epoch", epoch=1)
+        with ThreadPoolExecutor() as requests:
+            cancelled = requests.submit(running.request, "DELETE", "/api/train")
+            time.sleep(0.003)
+            again = requests.submit(running.request, "POST", "/api/train")
+        assert cancelled.result().status_code == 200
+        if again.result().status_code == 400:  # it came before the cancelling
+            running.request("POST", "/api/train")
+        page.wait("training", state="done")
+        assert running.project()["model"]["labels"] == ["Left", "Right"]
+        workers = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(workers) == 1
+        page.close()
+
+
+def test_an_interrupt_ends_the_server_and_its_worker_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "earmark", "studio", str(tmp_path / "clapper"), "--port", "0", "--no-browser"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as started:
+        assert started.stdout is not None
+        assert "http://" in started.stdout.readline()
+        time.sleep(0.5)
+        workers = psutil.Process(started.pid).children()
+        os.killpg(started.pid, signal.SIGINT)  # as a terminal's Ctrl+C does
+        _, errors = started.communicate(timeout=20)
+    assert "Traceback" not in errors
+    assert workers
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_recording_of_a_label_renamed_meanwhile_is_saved_under_its_new_name(running: Studio, page: Page) -> None:
+    running.request("POST", "/api/labels", json={"name": "Old"})
+    first = page.number
+    page.say(type="record", recording="iiiiiii1", label="Old", sample_rate=sounds.RATE, first=first)
+    end = page.play(sounds.whistle(0.5, 9))
+    running.request("PATCH", "/api/labels", params={"label": "Old"}, json={"name": "New"})
+    page.say(type="stop", recording="iiiiiii1", end=end)
+    assert page.wait("saved", recording="iiiiiii1")["clip"].startswith("New/")
+    assert "Old" not in [label["name"] for label in running.project()["labels"]]
+    running.request("DELETE", "/api/labels", params={"label": "New"})
 
 
 def test_two_pages_learn_of_each_others_recordings(running: Studio, page: Page) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -92,6 +94,28 @@ def test_a_clip_can_be_added_moved_trimmed_and_deleted_and_each_step_undone(runn
         running.request("POST", "/api/undo")
     assert running.project()["labels"] == start["labels"]
     assert running.request("GET", "/api/clips/audio", params={"clip": clip}).status_code == 400
+
+
+def test_an_undo_that_is_too_late_is_refused_and_a_change_that_is_none_is_no_step(running: Studio) -> None:
+    first = running.request("POST", "/api/labels", json={"name": "A"}).json()["undo_step"]
+    second = running.request("POST", "/api/labels", json={"name": "B"}).json()["undo_step"]
+    unchanged = running.request("PATCH", "/api/labels", params={"label": "B"}, json={}).json()
+    assert (first, second) != (second, first)
+    assert unchanged["undo_step"] == second
+    refused = running.request("POST", "/api/undo", params={"step": first})
+    assert refused.status_code == 400
+    assert "can't be undone any more" in refused.json()["error"]
+    for step in (second, first):
+        assert running.request("POST", "/api/undo", params={"step": step}).status_code == 200
+    assert label_names(running.project()) == ["Left", "Right", "Noise"]
+
+
+def test_a_card_that_somebody_broke_does_not_break_the_project(trained: earmark.Project, tmp_path: Path) -> None:
+    shutil.copytree(trained.path, tmp_path / "copy")
+    card = tmp_path / "copy" / "models" / "sounds" / "model.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "metrics": [1], "labels": {"Left": 1}}))
+    with studio(tmp_path / "copy") as other:
+        assert other.project()["model"]["accuracy"] is None
 
 
 def test_recordings_go_out_as_a_zip_and_come_back_the_same(running: Studio, tmp_path: Path) -> None:
@@ -196,7 +220,7 @@ def test_an_upload_beyond_the_limit_is_refused(running: Studio) -> None:
         for _ in range(300):
             yield b"\x00" * (1 << 20)
 
-    answer = running.request("POST", "/api/import", content=endless())
+    answer = running.request("POST", "/api/clips", params={"label": "Left"}, content=endless())
     assert answer.status_code == 413
     assert "MiB" in answer.json()["error"]
 

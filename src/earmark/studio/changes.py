@@ -18,9 +18,14 @@ def add_label(project: Project, name: str, colour: str | None) -> Undo:
     return lambda: project.remove_label(label.name)
 
 
-def change_label(project: Project, name: str, new_name: str | None, colour: str | None, position: int | None) -> Undo:
-    before, place = project.label(name), project.labels.index(name)
-    after = project.change_label(name, new_name=new_name, colour=colour, position=position)
+def change_label(
+    project: Project, name: str, new_name: str | None, colour: str | None, position: int | None
+) -> Undo | None:
+    with project.lock:
+        before, place = project.label(name), project.labels.index(name)
+        after = project.change_label(name, new_name=new_name, colour=colour, position=position)
+        if after == before and project.labels.index(name) == place:
+            return None
     return lambda: project.change_label(after.name, new_name=before.name, colour=before.colour, position=place)
 
 
@@ -37,8 +42,10 @@ def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
     return lambda: project.remove_clip(added)
 
 
-def move_clip(project: Project, clip_id: str, label: str) -> Undo:
+def move_clip(project: Project, clip_id: str, label: str) -> Undo | None:
     clip = project.clip(clip_id)
+    if clip.label == label:
+        return None
     moved = project.move_clip(clip, label)
     return lambda: project.move_clip(moved, clip.label)
 

@@ -176,9 +176,10 @@ class LiveSession:
         elif len(self._recordings) >= HELD_RECORDINGS:
             self._refuse(identity, f"More than {HELD_RECORDINGS} recordings are under way: wait for them to be saved.")
         else:
-            self._recordings[identity] = Recording(
-                str(message["label"]), _rate(message["sample_rate"]), int(message["first"])
-            )
+            label = message["label"]
+            if not isinstance(label, str):
+                raise ProtocolError("Label not understood.")
+            self._recordings[identity] = Recording(label, _rate(message["sample_rate"]), int(message["first"]))
 
     def _stop(self, identity: str, end: int) -> None:
         recording = self._recordings.get(identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from earmark import __version__
@@ -31,6 +32,7 @@ from earmark.studio.live import LiveSession, picture
 from earmark.studio.state import UPLOAD_BYTES, Studio
 
 PICTURE_COLUMNS = 200
+CLIP_BYTES = 256 << 20
 STATIC = Path(str(files("earmark.studio") / "static"))
 
 LabelName = Annotated[str, Query(alias="label")]
@@ -75,6 +77,7 @@ def create_app(project: Project) -> FastAPI:
     app.add_exception_handler(EarmarkError, _tell)
     app.add_exception_handler(RequestValidationError, _tell)
     app.add_exception_handler(HTTPException, _tell)
+    app.add_exception_handler(Exception, _tell)
     _add_label_routes(app, studio)
     _add_clip_routes(app, studio)
     _add_exchange_routes(app, studio)
@@ -84,8 +87,8 @@ def create_app(project: Project) -> FastAPI:
         return await studio.describe()
 
     @app.post("/api/undo")
-    async def undo() -> dict[str, Any]:
-        return await studio.undo()
+    async def undo(step: int | None = None) -> dict[str, Any]:
+        return await studio.undo(step)
 
     @app.post("/api/train")
     async def train() -> dict[str, Any]:
@@ -116,10 +119,13 @@ def _add_label_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.patch("/api/labels")
     async def change_label(label: LabelName, wanted: LabelChange) -> dict[str, Any]:
-        return await studio.change(
+        described = await studio.change(
             "Change class",
             lambda: changes.change_label(project, label, wanted.name, wanted.colour, wanted.position),
         )
+        if wanted.name is not None:
+            studio.renamed(label, wanted.name)
+        return described
 
     @app.delete("/api/labels")
     async def remove_label(label: LabelName) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/api/clips")
     async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
-        with await _upload(request) as file:
+        with await _upload(request, CLIP_BYTES) as file:
             return await studio.change("Add recording", lambda: changes.add_clip(project, label, file.read(), name))
 
     @app.patch("/api/clips")
@@ -175,7 +181,7 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
             read_zip(project, file, imported)
             return changes.forget_import(project, imported)
 
-        with await _upload(request) as file:
+        with await _upload(request, UPLOAD_BYTES) as file:
             described = await studio.change("Load recordings", change)
         skipped = [{"name": name, "error": error} for name, error in imported.skipped]
         return {"added": len(imported.added), "skipped": skipped, "project": described}
@@ -212,15 +218,19 @@ def _parts(file: IO[bytes]) -> Iterator[bytes]:
             yield part
 
 
-async def _upload(request: Request) -> IO[bytes]:
+async def _upload(request: Request, limit: int) -> IO[bytes]:
     """The request's body, on disk rather than in memory."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    async for part in request.stream():
-        file.write(part)
-        if file.tell() > UPLOAD_BYTES:
-            file.close()
-            raise HTTPException(413, f"The file is larger than {UPLOAD_BYTES >> 20} MiB: send it in parts.")
-    file.seek(0)
+    with ExitStack() as until_whole:
+        file = until_whole.enter_context(tempfile.TemporaryFile())
+        try:
+            async for part in request.stream():
+                file.write(part)
+                if file.tell() > limit:
+                    raise HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
+        except ClientDisconnect as error:
+            raise HTTPException(400, "The upload broke off: send the file again.") from error
+        file.seek(0)
+        until_whole.pop_all()  # the caller closes it
     return file
 
 
@@ -232,4 +242,6 @@ async def _tell(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": f"The request can't be understood: {where}: {first['msg']}."}, 422)
     if isinstance(error, HTTPException):
         return JSONResponse({"error": str(error.detail)}, error.status_code)
-    return JSONResponse({"error": str(error)}, 400)
+    if isinstance(error, EarmarkError):
+        return JSONResponse({"error": str(error)}, 400)
+    return JSONResponse({"error": "The server met an error of its own: its terminal tells more."}, 500)

@@ -21,7 +21,7 @@ from earmark.studio.trainer import Report, Trainer
 
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60
-UPLOAD_BYTES = 256 << 20
+UPLOAD_BYTES = 2 << 30
 
 
 class Listening(Protocol):
@@ -47,8 +47,10 @@ class Studio:
         self.recognizer: Recognizer | None = None
         self.sessions: set[Listening] = set()
         self._epochs: list[Report] = []
-        self._undo: deque[tuple[str, Undo]] = deque(maxlen=UNDO_STEPS)
-        self._lock, self._save_lock = asyncio.Lock(), asyncio.Lock()
+        self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
+        self._steps = 0
+        self._renamed: dict[str, str] = {}
+        self._undo_lock, self._save_lock = asyncio.Lock(), asyncio.Lock()
         # So that a page notices when another project is served at its address.
         self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,27 +67,40 @@ class Studio:
         """End the trainer."""
         await self.trainer.stop()
 
-    async def change(self, description: str, operation: Callable[[], Undo]) -> dict[str, Any]:
-        """Change labels or clips; what the operation returns takes the change back."""
-        async with self._lock:
-            undo = await asyncio.to_thread(operation)
-            self._undo.append((description, undo))
-        self.broadcast({"type": "changed"})
+    async def change(self, description: str, operation: Callable[[], Undo | None]) -> dict[str, Any]:
+        """Change labels or clips, and describe the project then."""
+        await self._apply(description, operation)
         return await self.describe()
 
-    async def undo(self) -> dict[str, Any]:
-        """Take back the last change.
+    async def _apply(self, description: str, operation: Callable[[], Undo | None]) -> None:
+        """Change labels or clips; what the operation returns takes the change back, None where nothing changed."""
+        undo = await asyncio.to_thread(operation)
+        if undo is not None:
+            self._steps += 1
+            self._undo.append((self._steps, description, undo))
+            self.broadcast({"type": "changed"})
+
+    async def undo(self, step: int | None = None) -> dict[str, Any]:
+        """Take back the last change, if it is still the step that is meant.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: there is none, it is another one, or it can't be taken back.
         """
-        async with self._lock:
+        async with self._undo_lock:
             if not self._undo:
                 raise EarmarkError("There is nothing to undo.")
-            _, undo = self._undo.pop()
+            last, _, undo = self._undo[-1]
+            if step not in (None, last):
+                raise EarmarkError("That can't be undone any more: something else was changed after it.")
             await asyncio.to_thread(undo)
+            self._undo = deque((entry for entry in self._undo if entry[0] != last), UNDO_STEPS)
         self.broadcast({"type": "changed"})
         return await self.describe()
+
+    def renamed(self, old: str, new: str) -> None:
+        """Remember a label's new name, for recordings that began under the old one."""
+        self._renamed[old] = new
+        self._renamed.pop(new, None)
 
     def saved(self, recording: str) -> str | None:
         """The clip id of a recording that is on disk already."""
@@ -100,13 +115,13 @@ class Studio:
         check_length(clip)
 
         def add() -> Undo:
-            saved = self.project.add(label, clip, name=recording_name(recording))
+            saved = self.project.add(self._current(label), clip, name=recording_name(recording))
             self._saved[recording] = saved.id
             return lambda: self.project.remove_clip(saved)
 
         async with self._save_lock:  # its page may have sent it again while it is being saved
             if recording not in self._saved:
-                await self.change("Add recording", add)
+                await self._apply("Add recording", add)
             return self._saved[recording]
 
     async def train(self) -> dict[str, Any]:
@@ -115,9 +130,6 @@ class Studio:
         Raises:
             EarmarkError: one is running already.
         """
-        if self.trainer.running:
-            raise EarmarkError("A training is running already: wait for it or cancel it.")
-        self._epochs.clear()
         await self.trainer.train()
         return await self.describe()
 
@@ -129,7 +141,8 @@ class Studio:
     async def describe(self) -> dict[str, Any]:
         """The project as `GET /api/project` gives it."""
         described = await asyncio.to_thread(self._describe_project)
-        described["undo"] = self._undo[-1][0] if self._undo else None
+        described["undo"] = self._undo[-1][1] if self._undo else None
+        described["undo_step"] = self._undo[-1][0] if self._undo else None
         described["training"] = {"running": self.trainer.running, "epochs": list(self._epochs)}
         return described
 
@@ -177,15 +190,23 @@ class Studio:
         if self.recognizer is None:
             return None
         card = self.project.model_card() or {}
-        metrics = card.get("metrics", {})
+        metrics = card.get("metrics")
+        metrics = metrics if isinstance(metrics, dict) else {}
         return {
             "labels": list(self.recognizer.labels),
+            "colours": _colours(card, self.recognizer.labels),
             "accuracy": metrics.get("accuracy"),
             "loss": metrics.get("loss"),
             "examples": card.get("examples"),
             "created": card.get("created"),
             "stale": card.get("clips_fingerprint") != self.project.fingerprint(),
         }
+
+    def _current(self, label: str) -> str:
+        labels = self.project.labels
+        while label not in labels and label in self._renamed:
+            label = self._renamed[label]
+        return label
 
     def _recording(self, clip: ClipFile) -> tuple[str, str] | None:
         match = re.search("-([a-z0-9]{8})$", clip.path.stem)
@@ -197,6 +218,8 @@ class Studio:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
+        if report["state"] == "started":
+            self._epochs.clear()
         if report["state"] == "epoch":
             self._epochs.append({key: value for key, value in report.items() if key != "state"})
         self.broadcast({"type": "training", **report})
@@ -214,3 +237,14 @@ class Studio:
         for session in list(self.sessions):
             session.use(self.recognizer)
         self.broadcast({"type": "changed"})
+
+
+def _colours(card: dict[str, Any], labels: tuple[str, ...]) -> list[str | None]:
+    """The colours that the model's labels had at its training, which they keep whatever becomes of the classes."""
+    entries = card.get("labels")
+    known = {
+        entry["name"]: entry.get("colour")
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    }
+    return [known.get(label) for label in labels]

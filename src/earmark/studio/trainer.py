@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +33,16 @@ class Trainer:
         self._project, self._report = project, report
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # a training doesn't start while another one is being cancelled
+        self._is_finishing = False
         self.running = False
 
     async def start(self) -> None:
         """Start the worker, which then loads PyTorch in the background."""
+        async with self._lock:
+            await self._start()
+
+    async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -47,26 +54,41 @@ class Trainer:
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def train(self) -> None:
-        """Start a training."""
-        if self._process is None or self._process.returncode is not None:
-            await self.start()
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self.running = True
-        self._report({"state": "started"})
-        self._process.stdin.write(b"train\n")
-        await self._process.stdin.drain()
+        """Start a training.
+
+        Raises:
+            EarmarkError: one is running already.
+        """
+        async with self._lock:
+            if self.running:
+                raise EarmarkError("A training is running already: wait for it or cancel it.")
+            if self._process is None or self._process.returncode is not None:
+                await self._start()
+            assert self._process is not None
+            assert self._process.stdin is not None
+            self.running, self._is_finishing = True, False
+            self._report({"state": "started"})
+            self._process.stdin.write(b"train\n")
+            await self._process.stdin.drain()
 
     async def cancel(self) -> None:
-        """Stop the training that is running, if any; the old model stays."""
-        if self.running:
-            self.running = False
-            await self.stop()
-            self._report({"state": "cancelled"})
-            await self.start()
+        """Stop the training that is running, if any; the old model stays.
+
+        After the last epoch the new model is being written, and the training ends as done.
+        """
+        async with self._lock:
+            if self.running and not self._is_finishing:
+                await self._stop()
+                self.running = False
+                self._report({"state": "cancelled"})
+                await self._start()
 
     async def stop(self) -> None:
         """End the worker."""
+        async with self._lock:
+            await self._stop()
+
+    async def _stop(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
         if self._process is not None and self._process.returncode is None:
@@ -78,6 +100,7 @@ class Trainer:
         async for line in process.stdout:
             report = json.loads(line)
             self.running = report["state"] == "epoch"
+            self._is_finishing = self.running and report["epoch"] == report["epochs"]
             self._report(report)
         if self.running:
             self.running = False
@@ -86,12 +109,16 @@ class Trainer:
 
 def _work(project: Path) -> None:
     """The worker: for each line on standard input, one training."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which then ends this process
     reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
 
     def report(**values: object) -> None:
-        reports.write(json.dumps(values) + "\n")
-        reports.flush()
+        try:
+            reports.write(json.dumps(values) + "\n")
+            reports.flush()
+        except BrokenPipeError:  # the server is gone
+            os._exit(1)
 
     _warm_up()
     for _ in sys.stdin:

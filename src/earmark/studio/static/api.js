@@ -1,4 +1,5 @@
-/** The project over HTTP. Every function rejects with an Error whose message can be shown as it is. */
+/** The project over HTTP. Every function rejects with an Error whose message can be shown as it is;
+ * its `isAnswer` tells that the server gave it. */
 
 const UNREACHABLE = "The studio's server can't be reached. Start it again and repeat this step.";
 
@@ -10,7 +11,7 @@ async function ask(method, path, body) {
   const response = await fetch(path, options).catch(() => {
     throw new Error(UNREACHABLE);
   });
-  if (!response.ok) throw new Error(await explanation(response));
+  if (!response.ok) throw Object.assign(new Error(await explanation(response)), { isAnswer: true });
   return response;
 }
 
@@ -32,8 +33,9 @@ const json = async (...request) => (await ask(...request)).json();
  * @property {string} mode
  * @property {number} examples
  * @property {string|null} undo
+ * @property {number|null} undo_step
  * @property {Label[]} labels
- * @property {{labels: string[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
+ * @property {{labels: string[], colours: (string|null)[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
  * @property {{running: boolean, epochs: Epoch[]}} training
  * @property {{labels: number, label_characters: number, recording_seconds: number, upload_bytes: number}} limits
  */
@@ -52,7 +54,8 @@ export const addClip = (label, file) => json("POST", query("/api/clips", { label
 export const changeClip = (clip, change) => json("PATCH", query("/api/clips", { clip }), change);
 /** @param {string} clip */
 export const deleteClip = (clip) => json("DELETE", query("/api/clips", { clip }));
-export const undo = () => json("POST", "/api/undo");
+/** @param {number} step the change that is meant, which may not be the last one any more */
+export const undo = (step) => json("POST", query("/api/undo", { step }));
 /** @typedef {{added: number, skipped: {name: string, error: string}[], project: ProjectState}} Imported */
 /** @param {File} file @returns {Promise<Imported>} */
 export const importZip = (file) => json("POST", "/api/import", file);

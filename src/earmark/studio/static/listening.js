@@ -135,11 +135,16 @@ export class Listening {
     this.#button.disabled = !model && !this.isWanted;
     this.#button.classList.toggle("on", this.isWanted);
     const [low, high] = model?.labels ?? labels.map(({ name }) => name);
-    setText(byId("listen-hint"), model ? "" : "Train first. Then the studio can listen.");
+    setText(byId("listen-hint"), hint(model));
     setText(byId("slider-low"), low ?? "");
     setText(byId("slider-high"), high ?? "");
     [...this.#bars.children].forEach((row, i) =>
-      row.style.setProperty("--label", this.#project.colour(this.#labels[i])),
+      row.style.setProperty("--label", model?.colours[i] ?? this.#project.colour(this.#labels[i])),
     );
   }
+}
+
+function hint(model) {
+  if (!model) return "Train first. Then the studio can listen.";
+  return model.stale ? "The studio listens as it was trained. Your classes or recordings changed since." : "";
 }

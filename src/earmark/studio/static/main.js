@@ -52,7 +52,7 @@ const classes = new Classes(byId("classes"), outbox, recorder, {
 });
 
 /** The notice that offers to undo, and what it would undo. */
-let offer = { of: null, close: () => {} };
+let offer = { step: null, close: () => {} };
 
 /** Change the project, or say why not. Tells whether it went well. */
 async function change(request) {
@@ -68,16 +68,18 @@ async function change(request) {
 async function changeWithUndo(request, text) {
   offer.close();
   if (!(await change(request))) return;
-  offer = { of: project.state.undo, close: notify(text, { action: { text: "Undo", run: undo } }) };
+  const step = project.state.undo_step;
+  offer = { step, close: notify(text, { action: { text: "Undo", run: () => undo(step) } }) };
 }
 
-function undo() {
-  if (project.state?.undo) change(api.undo);
+/** Take back the last change, as this page knows it. The server refuses if another one came after it. */
+function undo(step = project.state?.undo_step) {
+  if (step) change(() => api.undo(step));
 }
 
 function showProject() {
   const { state } = project;
-  if (state.undo !== offer.of) offer.close();
+  if (state.undo_step !== offer.step) offer.close();
   outbox.settle(new Set(state.labels.flatMap(({ clips }) => clips.map(({ id }) => id))));
   setText(byId("project-name"), state.name);
   document.title = `${state.name} – Earmark studio`;
@@ -111,14 +113,15 @@ function showCount() {
   else display.showSilently(text);
 }
 
-let isLost = false;
+/** What keeps the page from working, "" if nothing does. */
+let trouble = "";
 
 function showBanner() {
-  byId("banner").hidden = !isLost;
-  if (!isLost) return;
+  byId("banner").hidden = !trouble;
+  if (!trouble) return;
   const waiting = outbox.unsaved.filter((recording) => recording.end !== null).length;
   const count = waiting ? ` ${counted(waiting, "recording")} ${waiting === 1 ? "waits" : "wait"}.` : "";
-  setText(byId("banner"), `Connection lost – your recordings are kept and will be sent again.${count}`);
+  setText(byId("banner"), trouble + count);
 }
 
 /** Start a recording if that is possible now. */
@@ -165,8 +168,7 @@ function microphoneChanged() {
 
 async function connected() {
   const { id } = project.state;
-  isLost = false;
-  showBanner();
+  showTrouble("");
   sayHello();
   if (listening.isWanted) listening.ask();
   await refresh();
@@ -176,13 +178,17 @@ async function connected() {
 }
 
 function lost() {
-  isLost = true;
+  showTrouble("Connection lost – your recordings are kept and will be sent again.");
+}
+
+function showTrouble(text) {
+  trouble = text;
   showBanner();
 }
 
-/** Fetch the project again. Where that fails the connection is lost, and fetches it when it comes back. */
+/** Fetch the project again. Where the server can't be reached, it is fetched when the connection comes back. */
 function refresh() {
-  return project.refresh().catch(() => {});
+  return project.refresh().catch((error) => error.isAnswer && notifyError(error));
 }
 
 const RECEIVERS = {
@@ -205,6 +211,7 @@ async function saved({ recording, clip }) {
 
 function refused({ recording, error }) {
   if (!outbox.get(recording)) return;
+  outbox.count(recording, 0);
   notify(error, {
     isError: true,
     stays: true,
@@ -238,7 +245,7 @@ function wire() {
   live.addEventListener("lost", lost);
   live.onheard = hear;
   live.onmessage = (message) => RECEIVERS[message.type]?.(message);
-  byId("undo").addEventListener("click", undo);
+  byId("undo").addEventListener("click", () => undo());
   byId("add-class").addEventListener("click", addClass);
   document.addEventListener("keydown", shortcut);
   addEventListener("beforeunload", (event) => outbox.unsaved.length > 0 && event.preventDefault());
@@ -248,8 +255,9 @@ function wire() {
 async function load() {
   try {
     await project.refresh();
-  } catch {
-    lost();
+  } catch (error) {
+    if (error.isAnswer) showTrouble(error.message);
+    else lost();
     await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
     await load();
   }

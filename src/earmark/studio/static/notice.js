@@ -10,7 +10,7 @@ const MOST = 3;
  * Show a notice.
  * @param {string} text
  * @param {object} [options]
- * @param {boolean} [options.stays] until it is closed, or newer ones need its place
+ * @param {boolean} [options.stays] until it is closed or, without `onclosed`, newer ones need its place
  * @param {boolean} [options.isError]
  * @param {string[]} [options.details] listed below the text
  * @param {{text: string, run: () => void}} [options.action]
@@ -24,7 +24,9 @@ export function notify(text, { stays = false, isError = false, details = [], act
   if (action) notice.append(actionButton(action, close));
   notice.append(iconButton("close", { "aria-label": "Close", onclick: () => (close(), onclosed?.()) }));
   byId("notices").append(notice);
-  if (byId("notices").childElementCount > MOST) byId("notices").firstElementChild.remove();
+  if (onclosed) notice.dataset.keep = "";
+  const others = byId("notices").querySelectorAll(".notice:not([data-keep])");
+  if (others.length > MOST) others[0].remove();
   if (!stays) closeLater(notice, isError ? ERROR_SHOWN_FOR : SHOWN_FOR);
   return close;
 }

@@ -5,7 +5,7 @@ import { byId, duration } from "./dom.js";
 import { player } from "./player.js";
 import { drawClip } from "./spectrogram.js";
 
-const SHORTEST = 0.05; // s
+const SHORTEST = 0.1; // s, as the server has it
 
 export class Trimmer {
   #dialog = byId("trimmer");
