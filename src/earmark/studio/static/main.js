@@ -72,9 +72,17 @@ async function changeWithUndo(request, text) {
   offer = { step, close: notify(text, { action: { text: "Undo", run: () => undo(step) } }) };
 }
 
-/** Take back the last change, as this page knows it. The server refuses if another one came after it. */
-function undo(step = project.state?.undo_step) {
-  if (step) change(() => api.undo(step));
+let undone = Promise.resolve();
+
+/**
+ * Take back this step, or the last one that the page knows of. The server refuses if another change came after it.
+ * @param {number} [step]
+ */
+function undo(step) {
+  undone = undone.then(() => {
+    const meant = step ?? project.state?.undo_step; // read when the undo before this one is through
+    return meant && change(() => api.undo(meant));
+  });
 }
 
 function showProject() {
