@@ -379,8 +379,8 @@ def _index(labels: list[Label], name: str) -> int:
     for index, label in enumerate(labels):
         if label.name == name:
             return index
-    names = ", ".join(label.name for label in labels)
-    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: choose one of {names}.")
+    remedy = "choose one of " + ", ".join(label.name for label in labels) if labels else "add it first"
+    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: {remedy}.")
 
 
 def _check_trainable(clips: list[ClipFile]) -> None:

@@ -136,6 +136,7 @@ class Studio:
     async def cancel(self) -> dict[str, Any]:
         """Stop the training."""
         await self.trainer.cancel()
+        await self._load_model()  # the cancelling may have come in the very moment in which the new one was written
         return await self.describe()
 
     async def describe(self) -> dict[str, Any]:

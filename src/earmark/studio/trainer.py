@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +49,7 @@ class Trainer:
             str(self._project),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a terminal's Ctrl+C is for the server, which then ends the worker
         )
         self._reader = asyncio.create_task(self._read(self._process))
 
@@ -109,7 +109,6 @@ class Trainer:
 
 def _work(project: Path) -> None:
     """The worker: for each line on standard input, one training."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which then ends this process
     reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
 
