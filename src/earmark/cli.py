@@ -84,14 +84,11 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
-    from earmark.audio import open_source
     from earmark.clips import check_length
     from earmark.labels import check_label
     from earmark.project import Project
 
-    source = open_source(
-        input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=_device(device)
-    )
+    source = _open(input, device, sample_rate, channels, encoding)
     with source:
         clip = _record(source, seconds)
     check_length(clip)
@@ -142,13 +139,10 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
-    from earmark.audio import open_source
     from earmark.recognizer import load
 
     recognizer = load(model)
-    source = open_source(
-        input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=_device(device)
-    )
+    source = _open(input, device, sample_rate, channels, encoding)
     if source.seconds is None and not as_json:
         typer.echo(f"Listening to {source.name} for {', '.join(recognizer.labels)}. Ctrl+C ends it.", err=True)
     detections = recognizer.listen(
@@ -254,5 +248,8 @@ def _with_progress(source: Source) -> Source:
     return source if source.seconds is None or not terminal.is_terminal else ProgressSource(source, terminal)
 
 
-def _device(device: str | None) -> str | int | None:
-    return int(device) if device is not None and device.isdecimal() else device
+def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:
+    from earmark.audio import open_source
+
+    number = int(device) if device is not None and device.isdecimal() else device
+    return open_source(input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=number)

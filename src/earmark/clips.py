@@ -8,6 +8,7 @@ import secrets
 import shutil
 import string
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ class ClipFile:
         path: of the file.
         seconds: how long it lasts; 0 where it can't be read.
         examples: how many windows training cuts from it.
+        state: the file's size in bytes and time of change in ns, when the rest was read.
         error: why it can't be read, if so.
     """
 
@@ -41,6 +43,7 @@ class ClipFile:
     path: Path
     seconds: float
     examples: int
+    state: tuple[int, int]
     error: str | None = None
 
     @property
@@ -58,7 +61,7 @@ class ClipFolders:
 
     def __init__(self, project: Path) -> None:
         self._root, self._trash = project / "clips", project / ".trash"
-        self._lengths: dict[Path, tuple[tuple[int, int], ClipFile]] = {}
+        self._known: dict[Path, ClipFile] = {}
 
     def create(self) -> None:
         """Make the folder of clips."""
@@ -145,15 +148,6 @@ class ClipFolders:
                 else:
                     entry.unlink()
 
-    def fingerprint(self, labels: tuple[str, ...]) -> str:
-        """Changes when one of the labels or a clip of theirs does."""
-        parts = list(labels)
-        for clip in (clip for label in labels for clip in self.of(label)):
-            with suppress(FileNotFoundError):
-                stat = clip.path.stat()
-                parts.append(f"{clip.id}:{stat.st_size}:{stat.st_mtime_ns}")
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
     def _folders(self) -> dict[str, list[Path]]:
         """Each label's folders: one, unless somebody made a second that stands for the same label."""
         folders: dict[str, list[Path]] = {}
@@ -168,11 +162,11 @@ class ClipFolders:
 
     def _clip(self, label: str, path: Path) -> ClipFile:
         stat = path.stat()
-        state = (stat.st_mtime_ns, stat.st_size)
-        known = self._lengths.get(path)
-        if known is None or known[0] != state or known[1].label != label:
-            known = self._lengths[path] = (state, _measure(label, path))
-        return known[1]
+        state = (stat.st_size, stat.st_mtime_ns)
+        known = self._known.get(path)
+        if known is None or known.state != state or known.label != label:
+            known = self._known[path] = _measure(label, path, state)
+        return known
 
     def _to_trash(self, paths: list[Path]) -> Moved:
         entry = self._trash / f"{time.time_ns()}-{random_id()}"
@@ -186,6 +180,12 @@ class ClipFolders:
                 raise
             moved.append((path, there))
         return tuple(moved)
+
+
+def fingerprint(labels: Iterable[str], clips: Iterable[ClipFile]) -> str:
+    """Changes when one of the labels or of the clips does."""
+    parts = [*labels, *(f"{clip.id}:{clip.state[0]}:{clip.state[1]}" for clip in clips)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def check_length(clip: Clip) -> None:
@@ -218,12 +218,12 @@ def _is_clip(path: Path) -> bool:
     return named and os.path.isfile(path)  # noqa: PTH113
 
 
-def _measure(label: str, path: Path) -> ClipFile:
+def _measure(label: str, path: Path, state: tuple[int, int]) -> ClipFile:
     try:
         samples, rate = clip_length(path)
     except EarmarkError as error:
-        return ClipFile(label, path, 0.0, 0, str(error))
-    return ClipFile(label, path, samples / rate, example_count(samples, rate, SOUND_FRAMES))
+        return ClipFile(label, path, 0.0, 0, state, str(error))
+    return ClipFile(label, path, samples / rate, example_count(samples, rate, SOUND_FRAMES), state)
 
 
 def _merge(source: Path, target: Path) -> None:

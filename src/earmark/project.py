@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from earmark.audio import Clip, as_clip, read_clip
 from earmark.card import MODEL_FILE, read_card, save_model
-from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
+from earmark.clips import ClipFile, ClipFolders, Moved, check_length, fingerprint, random_id, recording_name
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, cut_examples
 from earmark.labels import MAX_CHARACTERS, check_label
@@ -290,8 +290,9 @@ class Project:
         if base != "sounds":
             raise EarmarkError(f"The base {base!r} is not known: use 'sounds'.")
         training = _import_training()
-        clips, fingerprint, settings = self.clips(), self.fingerprint(), self.label_settings()
+        settings = self.label_settings()
         labels = tuple(label.name for label in settings)
+        clips = [clip for label in labels for clip in self.clips(label)]  # none of a label that comes meanwhile
         _check_trainable(clips)
         examples = cut_examples([(read_clip(clip.path), labels.index(clip.label)) for clip in clips], SOUND_FRAMES)
         options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -311,7 +312,7 @@ class Project:
                     "accuracy": history[-1].accuracy,
                     "measured_on": "the training's own examples, in the last epoch",
                 },
-                "clips_fingerprint": fingerprint,
+                "clips_fingerprint": fingerprint(labels, clips),
             },
         )
         return recognizer
@@ -332,7 +333,7 @@ class Project:
 
     def fingerprint(self) -> str:
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
-        return self._clips.fingerprint(self.labels)
+        return fingerprint(self.labels, self.clips())
 
     # What lies underneath
 

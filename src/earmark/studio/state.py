@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from earmark.audio import Clip
-from earmark.clips import ClipFile, check_length, recording_name
+from earmark.clips import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import MAX_LABELS, Project
@@ -154,7 +154,7 @@ class Studio:
 
     def _describe_project(self) -> dict[str, Any]:
         project = self.project
-        clips = project.clips()
+        settings, clips = project.label_settings(), project.clips()
         labels = [
             {
                 "name": label.name,
@@ -162,7 +162,7 @@ class Studio:
                 "examples": sum(clip.examples for clip in clips if clip.label == label.name),
                 "clips": [self._describe_clip(clip) for clip in clips if clip.label == label.name],
             }
-            for label in project.label_settings()
+            for label in settings
         ]
         return {
             "id": self._id,
@@ -170,7 +170,7 @@ class Studio:
             "mode": project.mode,
             "examples": sum(clip.examples for clip in clips),
             "labels": labels,
-            "model": self._describe_model(),
+            "model": self._describe_model(fingerprint([label.name for label in settings], clips)),
             "limits": {
                 "labels": MAX_LABELS,
                 "label_characters": MAX_CHARACTERS,
@@ -187,7 +187,7 @@ class Studio:
             "error": clip.error and clip.error.encode(errors="replace").decode(),
         }
 
-    def _describe_model(self) -> dict[str, Any] | None:
+    def _describe_model(self, now: str) -> dict[str, Any] | None:
         if self.recognizer is None:
             return None
         card = self.project.model_card() or {}
@@ -200,7 +200,7 @@ class Studio:
             "loss": metrics.get("loss"),
             "examples": card.get("examples"),
             "created": card.get("created"),
-            "stale": card.get("clips_fingerprint") != self.project.fingerprint(),
+            "stale": card.get("clips_fingerprint") != now,
         }
 
     def _current(self, label: str) -> str:
