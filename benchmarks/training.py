@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.table import print_table
 from earmark.audio import Clip
 from earmark.examples import Examples, cut_examples
-from earmark.training import SOUND_DEVIATION, SOUND_MEAN, train_sounds
+from earmark.training import SOUND_NORMALIZATION, train_sounds
 from tests import sounds
 
 PEERS = Path(__file__).parent / "peers"
@@ -58,7 +58,7 @@ def main() -> None:
     else:
         print("node or npm is missing: TensorFlow.js is left out", file=sys.stderr)
     with tempfile.NamedTemporaryFile() as file:
-        windows = (data.windows() - SOUND_MEAN) / SOUND_DEVIATION
+        windows = SOUND_NORMALIZATION(data.windows())
         file.write(windows.astype("<f4").tobytes() + data.targets.astype("<f4").tobytes())
         file.flush()
         runs = [(ours(data), theirs(Path(file.name), len(data)) if has_peer else None) for _ in range(ROUNDS)]

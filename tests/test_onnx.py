@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from earmark.formats.onnx import SoundWeights, sound_model
-from earmark.metadata import Metadata
+from earmark.metadata import KEY, FixedNormalization, Metadata
 
 Array = npt.NDArray[np.float32]
 
@@ -38,7 +38,7 @@ def by_hand(windows: Array, weights: SoundWeights) -> npt.NDArray[np.float64]:
 def test_the_scores_are_those_of_the_layers_by_hand(labels: int) -> None:
     weights = random_weights(labels)
     names = tuple(f"label {number}" for number in range(labels))
-    model = sound_model(weights, Metadata("sounds", names, 3, -100.0, 10.0))
+    model = sound_model(weights, Metadata("sounds", names, 3, FixedNormalization(-100.0, 10.0)))
     session = onnxruntime.InferenceSession(model)
     windows = np.random.default_rng(1).normal(0, 1, (5, 3, 232)).astype(np.float32)
     (scores,) = session.run(["scores"], {"window": windows})
@@ -47,13 +47,14 @@ def test_the_scores_are_those_of_the_layers_by_hand(labels: int) -> None:
 
 
 def test_the_file_alone_says_all_that_is_needed() -> None:
-    metadata = Metadata("sounds", ("Left", "été 🙂", "../x"), 3, -100.0, 10.0)
+    metadata = Metadata("sounds", ("Left", "été 🙂", "../x"), 3, FixedNormalization(-100.0, 10.0))
     model = onnx.load(io.BytesIO(sound_model(random_weights(3), metadata)))
     onnx.checker.check_model(model, full_check=True)
     (entry,) = (entry.value for entry in model.metadata_props if entry.key == "earmark")
     values = json.loads(entry)
     assert values["labels"] == ["Left", "été 🙂", "../x"]
-    assert (values["window_frames"], values["mean"], values["deviation"]) == (3, -100, 10)
+    assert values["window_frames"] == 3
+    assert values["normalization"] == {"mean": -100, "deviation": 10}
     assert values["front_end"] == {"sample_rate": 44_100, "fft_size": 2_048, "hop": 1_024, "bins": 232}
     (window,), (scores,) = model.graph.input, model.graph.output
     assert [dimension.dim_value for dimension in window.type.tensor_type.shape.dim] == [0, 3, 232]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from earmark.audio import Clip, Source
+    from earmark.pretraining import PretrainingEpoch
+    from earmark.progress import TaskProgress
     from earmark.training import Epoch
 
 DEFAULT_PROJECT = Path("my-sounds")
@@ -39,7 +41,8 @@ class PcmEncoding(str, Enum):
 
 
 ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A project, a model folder or a model.onnx.")]
+MODEL_HELP = "words (comes with Earmark), a project, a model folder or a model.onnx."
+ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON for each result.")]
 Device = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
 Input = Annotated[
@@ -120,12 +123,13 @@ def train(
 
         opened.train(base, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, on_epoch=show)
     folder = opened.path / "models" / base
-    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {project}")
+    model = "./words" if str(project) == "words" else project  # a bare "words" is the model that comes with Earmark
+    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {model}")
 
 
 @app.command()
 def listen(
-    model: ModelPath,
+    model: ModelPath = "words",
     input: Input = "microphone",
     probability_threshold: Annotated[float, typer.Option(help="How sure to be, 0 to 1.")] = 0.75,
     overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
@@ -140,11 +144,13 @@ def listen(
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
     from earmark.recognizer import load
+    from earmark.streaming import RESERVED_LABELS
 
     recognizer = load(model)
     source = _open(input, device, sample_rate, channels, encoding)
     if source.seconds is None and not as_json:
-        typer.echo(f"Listening to {source.name} for {', '.join(recognizer.labels)}. Ctrl+C ends it.", err=True)
+        labels = [label for label in recognizer.labels if noise or label not in RESERVED_LABELS]
+        typer.echo(f"Listening to {source.name} for {', '.join(labels)}. Ctrl+C ends it.", err=True)
     detections = recognizer.listen(
         _with_progress(source),
         probability_threshold=probability_threshold,
@@ -159,8 +165,8 @@ def listen(
 
 @app.command()
 def recognize(
-    model: ModelPath,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files.")],
+    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)] = "words",
     as_json: Json = False,
 ) -> None:
     """Recognize sound files, each as one clip."""
@@ -183,8 +189,48 @@ def recognize(
 
 
 @app.command()
+def pretrain(
+    data: Annotated[list[Path], typer.Option(help="A data set: a folder for each word. Repeat it for more.")],
+    output: Annotated[Path, typer.Option(help="Where the model, its card and the checkpoint go.")],
+    noise: Annotated[list[Path] | None, typer.Option(help="A data set that is all background noise.")] = None,
+    labels: Annotated[
+        str, typer.Option(help="Words to tell apart, with commas between; all: every word there is.")
+    ] = "zero,one,two,three,four,five,six,seven,eight,nine,up,down,left,right,go,stop,yes,no",
+    epochs: Annotated[int, typer.Option(min=1, help="How many.")] = 30,
+    draws: Annotated[int, typer.Option(min=1, help="Windows in an epoch.")] = 38_400,
+    batch_size: Annotated[int, typer.Option(min=2, help="Windows a step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The highest.")] = 0.003,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="The same seed and data give the same model.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = "",
+    teacher: Annotated[bool, typer.Option(help="Learn from Google's speech embedding as well.")] = True,
+    revision: Annotated[str, typer.Option(help="Of the recipe, for the model's card.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a recognizer of words from data sets of many speakers, as the pretrained `words` was made.
+
+    A data set is DIR/<word>/<clip>, DIR/{train,val,test}/<word>/<clip>, or the full Speech Commands data set. Words
+    that are no label become _unknown_. Started again, an interrupted training goes on after its last whole epoch.
+    """
+    from earmark.pretraining import PretrainingOptions
+    from earmark.pretraining_run import run
+
+    options = PretrainingOptions(epochs, draws, batch_size, learning_rate, seed=seed)
+    wanted = None if labels == "all" else tuple(dict.fromkeys(label.strip() for label in labels.split(",")))
+    with _progress() as progress:
+
+        def show(epoch: PretrainingEpoch) -> None:
+            _put(asdict(epoch), as_json, str(epoch))
+
+        run(
+            data, noise or [], wanted, output, options,
+            device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
+        )  # fmt: skip
+    _put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {output}")
+
+
+@app.command()
 def studio(
-    project: Annotated[Path, typer.Argument(metavar="[PROJECT]", help="The project's folder.")] = DEFAULT_PROJECT,
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")] = DEFAULT_PROJECT,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
@@ -238,6 +284,12 @@ def _terminal() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def _progress() -> TaskProgress:
+    from earmark.progress import TaskProgress
+
+    return TaskProgress(_terminal())
 
 
 def _with_progress(source: Source) -> Source:

@@ -4,16 +4,58 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.spectrogram import BINS, FFT_SIZE, HOP, SAMPLE_RATE
+from earmark.spectrogram import BINS, FFT_SIZE, HOP, SAMPLE_RATE, Spectrogram
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no other normalization than the fixed one
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
 MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 _FRONT_END = {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
+
+
+@dataclass(frozen=True)
+class FixedNormalization:
+    """A level x in dB goes into the network as (x − mean) / deviation: the codelab's, with −100 and 10."""
+
+    mean: float
+    deviation: float
+
+    def __call__(self, windows: Spectrogram) -> Spectrogram:
+        """Normalize levels of any shape."""
+        return (windows - np.float32(self.mean)) / np.float32(self.deviation)
+
+
+@dataclass(frozen=True)
+class WindowNormalization:
+    """Each window goes in with mean 0 and deviation 1: the normalization of the speech-commands package.
+
+    Attributes:
+        dynamic_range: first, levels further than this below the window's highest one are raised to there, in dB.
+            Digital silence and the bins above a low sample rate's half would set mean and deviation by themselves
+            otherwise. None leaves the levels as they are, as the package does.
+    """
+
+    dynamic_range: float | None = None
+
+    def __call__(self, windows: Spectrogram) -> Spectrogram:
+        """Normalize windows of shape [windows, frames, bins]; one that is the same everywhere becomes 0."""
+        if self.dynamic_range is not None:
+            highest = windows.max(axis=(1, 2), keepdims=True)
+            windows = np.maximum(windows, highest - np.float32(self.dynamic_range))
+        mean = windows.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+        centred = windows - mean.astype(np.float32)
+        deviation = np.sqrt(np.mean(centred * centred, axis=(1, 2), keepdims=True))
+        normalized: Spectrogram = centred / (deviation + np.float32(1e-7))  # the epsilon of TF.js
+        return normalized
+
+
+Normalization: TypeAlias = FixedNormalization | WindowNormalization
 
 
 @dataclass(frozen=True)
@@ -24,14 +66,13 @@ class Metadata:
         name: what the model is called, e.g. "sounds".
         labels: in the order of the scores.
         window_frames: frames that one prediction sees.
-        mean, deviation: a window's level x in dB goes into the network as (x − mean) / deviation.
+        normalization: how a window's levels in dB go into the network.
     """
 
     name: str
     labels: tuple[str, ...]
     window_frames: int
-    mean: float
-    deviation: float
+    normalization: Normalization
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, "front_end": _FRONT_END, **asdict(self)}, ensure_ascii=False)
@@ -45,13 +86,19 @@ class Metadata:
         """
         try:
             values = json.loads(text)
-            if values.pop("format") != FORMAT:
+            written = values.pop("format")
+            if type(written) is int and written > FORMAT:
                 raise EarmarkError(f"{source} was made by a newer Earmark: update Earmark to load it.")
+            if written == 1 and "normalization" not in values:
+                values["normalization"] = {"mean": values.pop("mean"), "deviation": values.pop("deviation")}
+            elif written != FORMAT:
+                raise _broken(source)
             if values.pop("front_end") != _FRONT_END:
                 raise EarmarkError(f"{source} was trained on another spectrogram: train it again with Earmark.")
             if not isinstance(values["labels"], list):
                 raise _broken(source)
             values["labels"] = tuple(values["labels"])
+            values["normalization"] = _read_normalization(values["normalization"])
             metadata = cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error
@@ -60,16 +107,29 @@ class Metadata:
         return metadata
 
     def _valid(self) -> bool:
-        numbers = (self.window_frames, self.mean, self.deviation)
         return (
             isinstance(self.name, str)
             and len(self.labels) > 0
             and all(isinstance(label, str) for label in self.labels)
-            and all(isinstance(number, (int, float)) and abs(number) < MAX_NUMBER for number in numbers)
-            and isinstance(self.window_frames, int)
+            and type(self.window_frames) is int  # and no bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
-            and self.deviation > 0
         )
+
+
+def _read_normalization(values: dict[str, Any]) -> Normalization:
+    if values.keys() == {"dynamic_range"}:
+        dynamic_range = values["dynamic_range"]
+        return WindowNormalization(None if dynamic_range is None else _number(dynamic_range, above=0))
+    mean, deviation = values["mean"], values["deviation"]
+    if len(values) != 2:
+        raise ValueError(values)
+    return FixedNormalization(_number(mean, above=-MAX_NUMBER), _number(deviation, above=1 / MAX_NUMBER))
+
+
+def _number(value: object, above: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < MAX_NUMBER:
+        raise ValueError(value)
+    return value
 
 
 def _broken(source: str) -> EarmarkError:

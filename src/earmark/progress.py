@@ -1,11 +1,11 @@
-"""A source that shows on the terminal how far it has been heard."""
+"""How far things are, shown on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from earmark.audio import Samples, Source
 
@@ -21,8 +21,7 @@ class ProgressSource(Source):
     def __init__(self, source: Source, console: Console) -> None:
         self._source = source
         self.sample_rate, self.name, self.seconds = source.sample_rate, source.name, source.seconds
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress = _bar(console)
 
     def __iter__(self) -> Iterator[Samples]:
         with self._progress as progress:
@@ -33,3 +32,35 @@ class ProgressSource(Source):
 
     def close(self) -> None:
         self._source.close()
+
+
+class TaskProgress:
+    """One task after another, each with a progress bar that goes away when the next begins.
+
+    Args:
+        console: where the bars are drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._progress = _bar(console)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TaskProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, task: str, done: int, count: int) -> None:
+        """Show that so many of a task's steps are done."""
+        if task not in self._tasks:
+            for earlier in self._tasks.values():
+                self._progress.update(earlier, visible=False)
+            self._tasks[task] = self._progress.add_task(task)
+        self._progress.update(self._tasks[task], completed=done, total=count)
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

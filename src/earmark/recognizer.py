@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PROJECT_FILE = "earmark.toml"
+PRETRAINED = Path(__file__).parent / "models"
+WORDS = "words"  # the pretrained model of 20 labels
+LOWEST_BIN = 5  # 108 Hz: below it lie rumble and a microphone's offset, which don't make a word loud
 SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
 
 
@@ -84,28 +87,25 @@ class Recognizer:
         *,
         include_spectrogram: bool = False,
     ) -> Result:
-        """Recognize a clip of any length: the scores are averaged over all its windows.
+        """Recognize a clip of any length. Silence on both sides fills one that is shorter than a window.
+
+        Short sounds' scores are averaged over all the clip's windows; a word's are those of the window around the
+        clip's loudest part.
 
         Args:
             clip: a path, or samples in [-1, 1] of shape [samples] or [samples, channels].
             sample_rate: of the samples, in Hz.
-            include_spectrogram: whether the result holds the spectrogram.
+            include_spectrogram: whether the result holds the spectrogram of what was scored.
 
         Raises:
             EarmarkError: the clip can't be read, is empty or not finite.
         """
-        kept: list[Spectrogram] = []
-        total = np.zeros(len(self.labels), np.float64)
-        windows = Windows(self.metadata.window_frames, 1)
-        count = 0
         with _clip_source(clip, sample_rate) as source:
-            for frames in _clip_frames(source, self.metadata.window_frames):
-                if include_spectrogram:
-                    kept.append(frames)
-                scores = self.score_windows(windows.process(frames)[0])
-                total += scores.sum(axis=0, dtype=np.float64)
-                count += len(scores)
-        return self._result((total / count).astype(np.float32), np.concatenate(kept) if include_spectrogram else None)
+            frames = _clip_frames(source, self.metadata.window_frames)
+            if self.metadata.window_frames > SHORT_WINDOW:
+                window = _loudest_window(frames, self.metadata.window_frames)
+                return self._result(self.score_windows(window[np.newaxis])[0], window if include_spectrogram else None)
+            return self._average(frames, include_spectrogram)
 
     def recognize_batch(self, spectrograms: npt.ArrayLike) -> list[Result]:
         """Recognize windows.
@@ -172,7 +172,7 @@ class Recognizer:
             source: what `open_source` takes; it is closed when the iteration ends.
             sample_rate: of samples, in Hz.
             overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
-                every frame and words one every half window.
+                every frame and words one every tenth of a window, about 93 ms.
 
         Raises:
             EarmarkError: the source can't be opened or read, or the overlap is out of its range.
@@ -185,8 +185,21 @@ class Recognizer:
         """Scores, shape [windows, labels], of windows in dB, shape [windows, frames, bins]."""
         if len(windows) == 0:
             return np.zeros((0, len(self.labels)), np.float32)
-        normalized = (windows - np.float32(self.metadata.mean)) / np.float32(self.metadata.deviation)
-        return self._session.run(["scores"], {"window": normalized})[0]  # type: ignore[no-any-return]
+        return self._session.run(["scores"], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
+
+    def _average(self, blocks: Iterator[Spectrogram], include_spectrogram: bool) -> Result:
+        """The mean of the scores of all windows."""
+        kept: list[Spectrogram] = []
+        total = np.zeros(len(self.labels), np.float64)
+        windows = Windows(self.metadata.window_frames, 1)
+        count = 0
+        for frames in blocks:
+            if include_spectrogram:
+                kept.append(frames)
+            scores = self.score_windows(windows.process(frames)[0])
+            total += scores.sum(axis=0, dtype=np.float64)
+            count += len(scores)
+        return self._result((total / count).astype(np.float32), np.concatenate(kept) if include_spectrogram else None)
 
     def _result(self, scores: npt.NDArray[np.float32], spectrogram: Spectrogram | None = None) -> Result:
         best = int(scores.argmax())
@@ -214,7 +227,7 @@ class Listener:
     def __init__(self, recognizer: Recognizer, overlap_factor: float | None = None, *, first_frame: int = 0) -> None:
         window_frames = recognizer.metadata.window_frames
         if overlap_factor is None:
-            overlap_factor = 1 - 1 / window_frames if window_frames <= SHORT_WINDOW else 0.5
+            overlap_factor = 1 - 1 / window_frames if window_frames <= SHORT_WINDOW else 0.9
         self._recognizer = recognizer
         self._windows = Windows(window_frames, hop_of(window_frames, overlap_factor), first_frame)
 
@@ -239,16 +252,17 @@ def _decide(decisions: Decisions, windows: Iterator[ScoredWindow]) -> Iterator[D
     yield from decisions.finish()
 
 
-def load(path: str | Path) -> Recognizer:
+def load(path: str | Path = WORDS) -> Recognizer:
     """Load a recognizer.
 
     Args:
-        path: a model folder, a `model.onnx`, or a project with a trained model.
+        path: "words", the pretrained model that comes with Earmark (a folder of that name is "./words"); a model
+            folder, a `model.onnx`, or a project with a trained model.
 
     Raises:
         EarmarkError: nothing there, or not a model.
     """
-    path = Path(path)
+    path = PRETRAINED / WORDS if path == WORDS else Path(path)
     if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
         from earmark.project import Project
 
@@ -284,12 +298,35 @@ def _clip_source(clip: str | Path | npt.ArrayLike, sample_rate: int | None) -> S
 
 
 def _clip_frames(source: Source, window_frames: int) -> Iterator[Spectrogram]:
-    """A clip's frames, in constant memory; silence fills a clip that is shorter than one window."""
+    """A clip's frames, in constant memory; silence on both sides fills a clip that is shorter than one window."""
     front_end = StreamingSpectrogram(source.sample_rate, silence_before=False)
-    seen = 0
-    for chunk in source:
-        seen += len(chunk)
+    needed = math.ceil((window_frames + 1) * HOP * source.sample_rate / SAMPLE_RATE)
+    chunks = iter(source)
+    start = np.zeros(0, np.float32)
+    while len(start) < needed and (chunk := next(chunks, None)) is not None:
+        start = np.concatenate((start, chunk))
+    missing = max(0, needed - len(start))
+    yield front_end.process(np.pad(start, (missing // 2, missing - missing // 2)))
+    for chunk in chunks:
         yield front_end.process(chunk)
-    missing = math.ceil((window_frames + 1) * HOP * source.sample_rate / SAMPLE_RATE) - seen
-    yield front_end.process(np.zeros(max(0, missing), np.float32))
     yield front_end.finish()
+
+
+def _loudest_window(blocks: Iterator[Spectrogram], window_frames: int) -> Spectrogram:
+    """The window whose middle holds most of the clip's power, shape [window_frames, bins], in constant memory.
+
+    Each frame's power counts by a Hann window, so that the loudest part comes to lie in the middle.
+    """
+    weights = np.hanning(window_frames + 2)[1:-1]
+    held, best, most = np.zeros((0, BINS), np.float32), np.zeros((0, BINS), np.float32), -1.0
+    for frames in blocks:
+        held = np.concatenate((held, frames))
+        if len(held) < window_frames:
+            continue
+        power = np.power(10, held[:, LOWEST_BIN:] / 10, dtype=np.float64).sum(axis=1)
+        loudness = np.correlate(power, weights, "valid")
+        at = int(loudness.argmax())
+        if loudness[at] > most:
+            best, most = held[at : at + window_frames].copy(), float(loudness[at])
+        held = held[len(loudness) :]
+    return best

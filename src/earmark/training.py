@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, Examples
 from earmark.formats.onnx import SoundWeights, sound_model
-from earmark.metadata import Metadata
+from earmark.metadata import FixedNormalization, Metadata
 from earmark.spectrogram import BINS
 
-SOUND_MEAN, SOUND_DEVIATION = -100.0, 10.0  # dB, the codelab's normalization
+SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, the codelab's
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def train_sounds(
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SoundNetwork(labels)
-        windows = torch.from_numpy((examples.windows() - SOUND_MEAN) / SOUND_DEVIATION)
+        windows = torch.from_numpy(SOUND_NORMALIZATION(examples.windows()))
         targets = torch.from_numpy(examples.targets)
         # TF.js's Adam adds 1e-7 where PyTorch's adds 1e-8.
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, eps=1e-7)
@@ -121,13 +121,13 @@ def train_sounds(
 
 def warm_up() -> None:
     """Run a tiny training: PyTorch's first step in a process takes a second, the later ones a millisecond."""
-    frames = np.full((SOUND_FRAMES, BINS), SOUND_MEAN, np.float32)
+    frames = np.full((SOUND_FRAMES, BINS), SOUND_NORMALIZATION.mean, np.float32)
     train_sounds(Examples(frames, np.zeros(1, np.int64), np.zeros(1, np.int64), SOUND_FRAMES), 2, epochs=1)
 
 
 def sound_model_file(network: SoundNetwork, name: str, labels: tuple[str, ...]) -> bytes:
     """The trained network as an ONNX file that describes itself."""
-    return sound_model(network.weights(), Metadata(name, labels, SOUND_FRAMES, SOUND_MEAN, SOUND_DEVIATION))
+    return sound_model(network.weights(), Metadata(name, labels, SOUND_FRAMES, SOUND_NORMALIZATION))
 
 
 def _learn(

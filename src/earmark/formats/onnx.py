@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
 
 from earmark.metadata import KEY, Metadata
 from earmark.spectrogram import BINS
@@ -44,19 +44,111 @@ def sound_model(weights: SoundWeights, metadata: Metadata) -> bytes:
         helper.make_node("Gemm", ["flat", "dense", "dense_bias"], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
-    frames, labels = metadata.window_frames, len(metadata.labels)
     constants: dict[str, npt.NDArray[Any]] = {
-        "plane": np.array([-1, 1, frames, BINS], np.int64),
+        "plane": np.array([-1, 1, metadata.window_frames, BINS], np.int64),
         "kernel": weights.kernel,
         "kernel_bias": weights.kernel_bias,
         "dense": weights.dense,
         "dense_bias": weights.dense_bias,
     }
+    return _model_file(nodes, constants, metadata, {"scores": len(metadata.labels)})
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over time.
+
+    Attributes:
+        kernel: shape [outputs, inputs, frames]; [outputs, 1, frames] where each channel has its own.
+        bias: shape [outputs], or None.
+        stride: frames from one output to the next. The sides are padded so that a stride of 1 keeps the length.
+    """
+
+    kernel: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32] | None
+    stride: int
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense layer: kernel of shape [outputs, inputs], bias of shape [outputs]."""
+
+    kernel: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WordWeights:
+    """Trained weights of `pretraining.WordNetwork`.
+
+    Attributes:
+        stem: the first convolution, over all bins.
+        blocks: of each the two separable convolutions, depthwise and pointwise, and the one around them.
+        embedding: the hidden layer.
+        scores: the last one.
+    """
+
+    stem: Convolution
+    blocks: list[tuple[Convolution, Convolution, Convolution, Convolution, Convolution]]
+    embedding: Dense
+    scores: Dense
+
+
+def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
+    """The word network as an ONNX file: `window` [n, 43, 232], normalized → `scores`, `embedding`."""
+    graph = _Graph()
+    frames = graph.add("Transpose", ["window"], perm=[0, 2, 1])
+    frames = graph.add("Relu", [graph.convolve(frames, weights.stem)])
+    for first, first_point, second, second_point, around in weights.blocks:
+        inner = graph.add("Relu", [graph.convolve(graph.convolve(frames, first), first_point)])
+        inner = graph.convolve(graph.convolve(inner, second), second_point)
+        frames = graph.add("Relu", [graph.add("Add", [inner, graph.convolve(frames, around)])])
+    mean = graph.add("ReduceMean", [frames], axes=[2], keepdims=0)
+    highest = graph.add("ReduceMax", [frames], axes=[2], keepdims=0)
+    both = graph.add("Concat", [mean, highest], axis=1)
+    graph.add("Relu", [graph.connect(both, weights.embedding)], made="embedding")
+    graph.add("Softmax", [graph.connect("embedding", weights.scores)], made="scores", axis=1)
+    outputs = {"scores": len(metadata.labels), "embedding": len(weights.embedding.bias)}
+    return _model_file(graph.nodes, graph.constants, metadata, outputs)
+
+
+class _Graph:
+    """Nodes and constants, named as they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, npt.NDArray[Any]] = {}
+
+    def add(self, operator: str, given: list[str], made: str | None = None, **attributes: Any) -> str:
+        made = made or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, given, [made], **attributes))
+        return made
+
+    def convolve(self, given: str, layer: Convolution) -> str:
+        outputs, inputs, frames = layer.kernel.shape
+        names = [given, *self._keep(kernel=layer.kernel, bias=layer.bias)]
+        groups = outputs if inputs == 1 else 1
+        pads = [frames // 2, frames // 2]
+        return self.add("Conv", names, kernel_shape=[frames], strides=[layer.stride], pads=pads, group=groups)
+
+    def connect(self, given: str, layer: Dense) -> str:
+        return self.add("Gemm", [given, *self._keep(kernel=layer.kernel, bias=layer.bias)], transB=1)
+
+    def _keep(self, **arrays: npt.NDArray[np.float32] | None) -> list[str]:
+        named = {f"{name}_{len(self.nodes)}": array for name, array in arrays.items() if array is not None}
+        self.constants.update(named)
+        return list(named)
+
+
+def _model_file(
+    nodes: list[NodeProto], constants: dict[str, npt.NDArray[Any]], metadata: Metadata, outputs: dict[str, int]
+) -> bytes:
+    """The file of a graph from `window` to those outputs, each of shape [n, its size]."""
     graph = helper.make_graph(
         nodes,
         metadata.name,
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", frames, BINS])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", labels])],
+        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", metadata.window_frames, BINS])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in outputs.items()],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

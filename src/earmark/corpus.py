@@ -1,0 +1,157 @@
+"""Data sets of recorded words, as pretraining reads them: folders of labels, with their splits.
+
+Three layouts are known: the full Speech Commands data set, whose `validation_list.txt` and `testing_list.txt` are
+honoured; `DIR/{train,val,test}/<word>/<clip>`; and plain `DIR/<word>/<clip>`, from which every tenth speaker is kept
+for validation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio import AUDIO_SUFFIXES, Resampler, read_clip
+from earmark.errors import EarmarkError
+from earmark.labels import folder_label
+from earmark.spectrogram import SAMPLE_RATE
+from earmark.streaming import RESERVED_LABELS
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+LISTS: dict[str, Split] = {"validation_list.txt": "val", "testing_list.txt": "test"}  # Warden 2018, section 7.2
+NOISE = RESERVED_LABELS[0]
+VALIDATION_SHARE = 0.1
+CLIP_SAMPLES = 66_150  # 1.5 s at 44.1 kHz: a window, and what shifts and speeds up into it
+LOUDNESS_SAMPLES = 22_050  # half a second: about a word
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of a data set.
+
+    Attributes:
+        path: of the file.
+        word: what it holds; `_background_noise_` for noise.
+        split: which part of the data set it belongs to.
+        source: the data set's name, its folder's.
+    """
+
+    path: Path
+    word: str
+    split: Split
+    source: str
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks, by the file name's first part as Speech Commands has it; else the recording is its own."""
+        return self.path.stem.split("_nohash_")[0]
+
+
+def find_recordings(folder: Path, *, noise: bool = False) -> list[Recording]:
+    """All recordings of a data set, in order of their paths.
+
+    Args:
+        folder: the data set, in one of the module's layouts.
+        noise: whether everything in it is background noise, whatever its folders are called.
+
+    Raises:
+        EarmarkError: no folder, or no recordings in it.
+    """
+    if not folder.is_dir():
+        raise EarmarkError(f"{folder} is not a folder: name a folder of labels.")
+    split_folders = [split for split in SPLITS if (folder / split).is_dir()]
+    if split_folders:
+        found = [(file, split) for split in split_folders for file in _files(folder / split)]
+    else:
+        listed = _listed(folder)
+        found = [(file, _split(file, folder, listed)) for file in _files(folder)]
+    recordings = [
+        Recording(file, NOISE if noise else folder_label(file.parent.name), split, folder.name) for file, split in found
+    ]
+    if not recordings:
+        raise EarmarkError(f"{folder} holds no recordings: it needs a folder of sound files for each word.")
+    return recordings
+
+
+def hash_recordings(recordings: Iterable[Recording]) -> str:
+    """SHA-256 of all recordings: of their sources, splits, words, names and contents, in whatever order they come."""
+    lines = sorted(
+        f"{recording.source}/{recording.split}/{recording.word}/{recording.path.name} "
+        f"{hashlib.sha256(recording.path.read_bytes()).hexdigest()}"
+        for recording in recordings
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def count_recordings(recordings: Iterable[Recording]) -> dict[str, dict[str, int]]:
+    """How many recordings there are: source → split → count."""
+    counts: dict[str, Counter[str]] = {}
+    for recording in recordings:
+        counts.setdefault(recording.source, Counter())[recording.split] += 1
+    return {source: dict(splits) for source, splits in counts.items()}
+
+
+def read_words(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+    """The recordings' sound at 44.1 kHz, each at most 1.5 s around its loudest part, read on all cores."""
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(_read_word, (recording.path for recording in recordings), chunksize=64)
+
+
+def read_sounds(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+    """The recordings' sound at 44.1 kHz, whole, read on all cores."""
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(_read_sound, (recording.path for recording in recordings), chunksize=8)
+
+
+def loudest_part(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
+    """At most that many samples, around the half second of the most power."""
+    if len(samples) <= length:
+        return samples
+    power = np.concatenate(([0.0], np.cumsum(np.square(samples, dtype=np.float64))))
+    middle = int(np.argmax(power[LOUDNESS_SAMPLES:] - power[:-LOUDNESS_SAMPLES])) + LOUDNESS_SAMPLES // 2
+    start = min(max(0, middle - length // 2), len(samples) - length)
+    return samples[start : start + length]
+
+
+def _read_word(path: Path) -> npt.NDArray[np.int16]:
+    return _quantize(loudest_part(_read(path), CLIP_SAMPLES))
+
+
+def _read_sound(path: Path) -> npt.NDArray[np.int16]:
+    return _quantize(_read(path))
+
+
+def _read(path: Path) -> npt.NDArray[np.float32]:
+    clip = read_clip(path)
+    resampler = Resampler(clip.sample_rate, SAMPLE_RATE)
+    return np.concatenate((resampler.process(clip.samples), resampler.finish()))
+
+
+def _quantize(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    return np.rint(np.clip(samples, -1, 1) * 32_767).astype(np.int16)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*/*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+
+
+def _listed(folder: Path) -> dict[str, Split]:
+    lists = {name: folder / name for name in LISTS if (folder / name).is_file()}
+    return {line: LISTS[name] for name, file in lists.items() for line in file.read_text().splitlines()}
+
+
+def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
+    if listed:
+        return listed.get(file.relative_to(folder).as_posix(), "train")
+    # As Speech Commands does it: by a hash of the speaker, so that nobody is on both sides.
+    speaker = Recording(file, "", "train", "").speaker
+    share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8]) / 2**64
+    return "val" if share < VALIDATION_SHARE else "train"

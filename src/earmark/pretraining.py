@@ -1,0 +1,343 @@
+"""The word network and how it learns, from recordings of many words by many people, on a CPU or a GPU.
+
+The network is of the family of TC-ResNet (Choi et al. 2019, arXiv:1904.03814) and MatchboxNet (Majumdar and Ginsburg
+2020, arXiv:2004.08531): the bins become channels, then convolutions over time alone. It learns three things at once:
+the labels; which word it is, of all words heard; and Google's speech embedding of the same clip without noise, as its
+teacher. The last two are left out of the finished model: they are there for the embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim import swa_utils
+
+from earmark.augmentation import DYNAMIC_RANGE, FRAMES, WINDOW_SAMPLES, Augmentation, normalize
+from earmark.corpus import CLIP_SAMPLES
+from earmark.errors import EarmarkError
+from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
+from earmark.metadata import Metadata, WindowNormalization
+from earmark.pretraining_data import TEACHER_VALUES, UNKNOWN, PretrainingData
+from earmark.spectrogram import BINS
+
+STEM = 96
+# Channels in and out, frames that a kernel spans, stride.
+BLOCKS = ((STEM, 128, 9, 2), (128, 160, 9, 1), (160, 192, 9, 1), (192, 192, 9, 1))
+EMBEDDING = 192
+BACKGROUND_SHARE, UNKNOWN_SHARE = 0.07, 0.25  # of what is drawn; the labels share the rest alike
+WORD_WEIGHT, TEACHER_WEIGHT = 0.3, 1.0
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class PretrainingOptions:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: of `draws` windows each.
+        draws: windows in an epoch.
+        batch_size: windows a step.
+        learning_rate: the highest; it rises for the first tenth and falls to 0 as a cosine.
+        weight_decay: of AdamW.
+        label_smoothing: share of a target that is spread over all labels.
+        averaging: how much of the averaged weights each step keeps (Polyak averaging).
+        seed: the same seed, data and device give the same model.
+    """
+
+    epochs: int = 30
+    draws: int = 38_400
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.05
+    averaging: float = 0.999
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PretrainingEpoch:
+    """One epoch.
+
+    Attributes:
+        epoch: from 1.
+        epochs: how many there will be.
+        loss: mean over the batches.
+        accuracy: of the averaged network on the validation recordings, 0 to 1.
+        rejected: share of validation recordings of other words with no label's score at 0.75 or more.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    rejected: float
+
+    def __str__(self) -> str:
+        return (
+            f"Epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, validation accuracy {self.accuracy:.1%}, "
+            f"other words rejected {self.rejected:.1%}"
+        )
+
+
+class Separable(nn.Module):
+    """A depthwise convolution over time, a pointwise one, and batch normalization: [n, inputs, t] → [n, outputs, t]."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False)
+        self.pointwise = nn.Conv1d(inputs, outputs, 1, bias=False)
+        self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.norm(self.pointwise(self.depthwise(frames)))  # type: ignore[no-any-return]
+
+    def weights(self) -> tuple[Convolution, Convolution]:
+        """The depthwise and the pointwise convolution's."""
+        kernel, stride = _array(self.depthwise.weight), self.depthwise.stride[0]
+        return Convolution(kernel, None, stride), _folded(self.pointwise, self.norm)
+
+
+class Block(nn.Module):
+    """Two separable convolutions, and a pointwise one around them."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.first = Separable(inputs, outputs, kernel, stride)
+        self.second = Separable(outputs, outputs, kernel)
+        self.around = nn.Conv1d(inputs, outputs, 1, stride, bias=False)
+        self.around_norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        inner = self.second(torch.relu(self.first(frames)))
+        return torch.relu(inner + self.around_norm(self.around(frames)))
+
+
+class WordNetwork(nn.Module):
+    """Windows → logits of the labels, and the embedding before them.
+
+    Shape: [n, 43, 232], normalized → [n, labels], [n, 192].
+    """
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(BINS, STEM, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm1d(STEM)
+        self.blocks = nn.ModuleList(Block(*block) for block in BLOCKS)
+        self.embedding = nn.Linear(2 * BLOCKS[-1][1], EMBEDDING)
+        self.scores = nn.Linear(EMBEDDING, labels)
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        frames = torch.relu(self.stem_norm(self.stem(windows.transpose(1, 2))))
+        for block in self.blocks:
+            frames = block(frames)
+        embedding = torch.relu(self.embedding(torch.cat((frames.mean(2), frames.amax(2)), dim=1)))
+        return self.scores(embedding), embedding
+
+    def weights(self) -> WordWeights:
+        """The weights as arrays for the ONNX file, batch normalization folded into the convolution before it."""
+        return WordWeights(
+            stem=_folded(self.stem, self.stem_norm),
+            blocks=[
+                (*block.first.weights(), *block.second.weights(), _folded(block.around, block.around_norm))
+                for block in self.blocks
+                if isinstance(block, Block)
+            ],
+            embedding=_dense(self.embedding),
+            scores=_dense(self.scores),
+        )
+
+
+class _Learner(nn.Module):
+    """The network with what only its training needs: the two other outputs."""
+
+    def __init__(self, labels: int, words: int) -> None:
+        super().__init__()
+        self.network = WordNetwork(labels)
+        self.words = nn.Linear(EMBEDDING, words)
+        self.teacher = nn.Linear(EMBEDDING, TEACHER_VALUES)
+
+    def loss(self, windows: Tensor, targets: Tensor, words: Tensor, teacher: Tensor, smoothing: float) -> Tensor:
+        """Mean loss; a word of −1 has none, nor has a teacher's embedding of zeros."""
+        logits, embedding = self.network(windows)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        is_word = words >= 0
+        if is_word.any():
+            word_loss = nn.functional.cross_entropy(self.words(embedding[is_word]), words[is_word])
+            loss = loss + WORD_WEIGHT * word_loss
+        is_taught = teacher.abs().sum(1) > 0
+        if is_taught.any():
+            alike = nn.functional.cosine_similarity(self.teacher(embedding[is_taught]), teacher[is_taught])
+            loss = loss + TEACHER_WEIGHT * (1 - alike).mean()
+        return loss
+
+
+def pretrain(
+    data: PretrainingData,
+    output: Path,
+    options: PretrainingOptions,
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[PretrainingEpoch], object] | None = None,
+    on_batch: Callable[[int, int, int], object] | None = None,
+) -> tuple[WordNetwork, list[PretrainingEpoch]]:
+    """Train the word network. A checkpoint after each epoch lets a training that was ended go on.
+
+    Args:
+        data: what to learn from.
+        output: a folder, for the checkpoint.
+        options: how to learn.
+        device: PyTorch's name of it.
+        on_epoch: called after each epoch.
+        on_batch: called after each step with the epoch and the step in it, from 1, and how many steps there are.
+
+    Returns:
+        The network, with averaged weights, and its epochs.
+
+    Raises:
+        EarmarkError: the checkpoint is of another training.
+    """
+    where = torch.device(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        learner = _Learner(len(data.labels), len(data.words)).to(where)
+    average = swa_utils.get_ema_multi_avg_fn(options.averaging)  # type: ignore[no-untyped-call]
+    averaged = swa_utils.AveragedModel(learner, multi_avg_fn=average, use_buffers=True)
+    network = averaged.module.network
+    assert isinstance(network, WordNetwork)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    steps = math.ceil(options.draws / options.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Schedule(steps * options.epochs))
+    parts = {"learner": learner, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    identity = {"data": data.hash, **asdict(options)}
+    history = _resume(output / CHECKPOINT, parts, identity, where)
+    augmentation = Augmentation(torch.from_numpy(data.noise), where)
+    for epoch in range(len(history) + 1, options.epochs + 1):
+        learner.train()
+        losses = []
+        for number, batch in enumerate(_batches(data, augmentation, options, epoch, where), 1):
+            loss = learner.loss(*batch, smoothing=options.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            averaged.update_parameters(learner)
+            losses.append(loss.detach())
+            if on_batch is not None:
+                on_batch(epoch, number, steps)
+        accuracy, rejected = _validate(network, data, augmentation, where)
+        mean = float(torch.stack(losses).mean())
+        history.append(PretrainingEpoch(epoch, options.epochs, mean, accuracy, rejected))
+        _save(output / CHECKPOINT, parts, identity, history)
+        if on_epoch is not None:
+            on_epoch(history[-1])
+    return network.cpu().eval(), history
+
+
+def word_model_file(network: WordNetwork, name: str, labels: tuple[str, ...]) -> bytes:
+    """The trained network as an ONNX file that describes itself."""
+    metadata = Metadata(name, labels, FRAMES, WindowNormalization(DYNAMIC_RANGE))
+    return word_model(network.weights(), metadata)
+
+
+class _Schedule:
+    """The learning rate's factor at each step: up for a tenth of them, then down as a cosine."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._rise = steps, max(1, steps // 10)
+
+    def __call__(self, step: int) -> float:
+        if step < self._rise:
+            return (step + 1) / self._rise
+        return 0.5 * (1 + math.cos(math.pi * (step - self._rise) / max(1, self._steps - self._rise)))
+
+
+def _batches(
+    data: PretrainingData, augmentation: Augmentation, options: PretrainingOptions, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """An epoch's batches: windows, targets, words, teacher's embeddings. The next is made while one is learnt from."""
+    drawn = data.draw(np.random.default_rng((options.seed, epoch)), options.draws, BACKGROUND_SHARE, UNKNOWN_SHARE)
+    groups = np.array_split(drawn, math.ceil(options.draws / options.batch_size))
+
+    def make(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        random = torch.Generator(device).manual_seed((options.seed * 1_000 + epoch) * 1_000_000 + number)
+        batch = data.batch(groups[number])
+        clips, lengths, targets, words, teacher = (torch.from_numpy(array).to(device) for array in batch)
+        return augmentation(clips, lengths, random), targets, words, teacher
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(make, 0)
+        for number in range(1, len(groups) + 1):
+            batch = coming.result()
+            if number < len(groups):
+                coming = ahead.submit(make, number)
+            yield batch
+
+
+def _validate(
+    network: WordNetwork, data: PretrainingData, augmentation: Augmentation, device: torch.device
+) -> tuple[float, float]:
+    """Accuracy on the labels' validation recordings, and how many of other words are rejected at 0.75."""
+    network.eval()
+    right, others = [], []
+    with torch.no_grad():
+        for rows in np.array_split(data.validation, max(1, len(data.validation) // 256)):
+            clips, _, targets, _, _ = (torch.from_numpy(array).to(device) for array in data.batch(rows))
+            middle = (CLIP_SAMPLES - WINDOW_SAMPLES) // 2
+            sound = clips[:, middle : middle + WINDOW_SAMPLES].float() / 32_768
+            scores = network(normalize(augmentation.spectrogram(sound)))[0].softmax(1)
+            is_other = targets == data.labels.index(UNKNOWN)
+            right.append((scores.argmax(1) == targets)[~is_other])
+            others.append(scores[is_other][:, 2:].amax(1) < 0.75)
+    network.train()
+    return float(torch.cat(right).float().mean()), float(torch.cat(others).float().mean())
+
+
+def _resume(
+    file: Path, parts: dict[str, Any], identity: dict[str, Any], device: torch.device
+) -> list[PretrainingEpoch]:
+    if not file.exists():
+        return []
+    try:
+        checkpoint = torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # torch.load has no common error for a damaged file
+        raise EarmarkError(f"{file} can't be read: delete it to begin anew.") from error
+    if checkpoint["identity"] != identity:
+        raise EarmarkError(f"{file} is of a training on other data or with other options: choose another folder.")
+    for name, part in parts.items():
+        part.load_state_dict(checkpoint[name])
+    return [PretrainingEpoch(**epoch) for epoch in checkpoint["history"]]
+
+
+def _save(file: Path, parts: dict[str, Any], identity: dict[str, Any], history: list[PretrainingEpoch]) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    aside = file.with_suffix(".part")
+    torch.save({**state, "identity": identity, "history": [asdict(epoch) for epoch in history]}, aside)
+    aside.replace(file)
+
+
+def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> Convolution:
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return Convolution(
+        _array(convolution.weight * factor[:, None, None]),
+        _array(norm.bias - norm.running_mean * factor),
+        convolution.stride[0],
+    )
+
+
+def _dense(layer: nn.Linear) -> Dense:
+    return Dense(_array(layer.weight), _array(layer.bias))
+
+
+def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,91 @@
+"""Pretraining from end to end: data sets in, a model folder out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from earmark.card import save_model
+from earmark.corpus import count_recordings, find_recordings
+from earmark.errors import EarmarkError
+from earmark.files import make_folder
+from earmark.labels import check_label
+from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain, word_model_file
+from earmark.pretraining_data import Report, prepare
+from earmark.spectrogram import SAMPLE_RATE
+from earmark.streaming import RESERVED_LABELS
+
+
+def run(
+    data: list[Path],
+    noise: list[Path],
+    words: tuple[str, ...] | None,
+    output: Path,
+    options: PretrainingOptions,
+    *,
+    device: str = "",
+    teacher: bool = True,
+    revision: str = "",
+    report: Report,
+    on_epoch: Callable[[PretrainingEpoch], object],
+) -> None:
+    """Train the word network and save it with its card.
+
+    Args:
+        data: data sets of words, as `corpus` knows them.
+        noise: data sets of background noise.
+        words: the labels; None for every word there is.
+        output: the folder for `model.onnx`, `model.json`, the checkpoint and the data as it was read.
+        options: how to learn.
+        device: PyTorch's name of it; a GPU, where there is one, if not given.
+        teacher: whether to learn from the speech embedding too.
+        revision: of the recipe, for the card.
+        report: told of the progress.
+        on_epoch: called after each epoch.
+
+    Raises:
+        EarmarkError: the data sets, the options or the folder won't do; it says why.
+    """
+    where = _device(device)
+    recordings = [recording for folder in data for recording in find_recordings(folder)]
+    recordings += [recording for folder in noise for recording in find_recordings(folder, noise=True)]
+    if words is None:
+        words = tuple({recording.word for recording in recordings} - set(RESERVED_LABELS))
+    words = tuple(check_label(word) for word in words)
+    make_folder(output)
+    prepared = prepare(recordings, words, output, teacher=teacher, seed=options.seed, report=report)
+
+    def on_batch(epoch: int, number: int, count: int) -> None:
+        report(f"Epoch {epoch}/{options.epochs}", number, count)
+
+    # One thread makes the windows while the others learn from those before.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    network, history = pretrain(prepared, output, options, device=where, on_epoch=on_epoch, on_batch=on_batch)
+    card = {
+        "name": output.name,
+        "labels": list(prepared.labels),
+        "recipe": {"revision": revision, "device": where, "teacher": teacher, **asdict(options)},
+        "data": {
+            "sha256": prepared.hash,
+            "recordings": count_recordings(recordings),
+            "words": len(prepared.words),
+            "noise_seconds": round(len(prepared.noise) / SAMPLE_RATE),
+            "left_out": prepared.left_out,
+        },
+        "validation": asdict(history[-1]),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    save_model(output, word_model_file(network, output.name, prepared.labels), card)
+
+
+def _device(name: str) -> str:
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # a name it doesn't know; a PyTorch built without it
+        raise EarmarkError(f"PyTorch can't use the device {name!r} here: choose --device cpu.") from error
+    return name
