@@ -18,6 +18,7 @@ from earmark.metadata import KEY, Metadata, WindowNormalization
 from earmark.spectrogram import BINS
 
 FRAMES = 43
+EMBEDDING = 2_000
 
 
 def load_peer(folder: Path) -> Recognizer:
@@ -30,11 +31,16 @@ def load_peer(folder: Path) -> Recognizer:
     for number, layer in enumerate(model["modelTopology"]["model_config"]["config"]):
         nodes += _layer(layer["class_name"], layer["config"], str(number), str(number + 1), weights, constants)
     last = helper.make_node("Identity", [nodes[-1].output[0]], ["scores"])
+    hidden = [node for node in nodes if node.op_type == "Relu"][-1]  # the first dense layer
+    embedding = helper.make_node("Identity", [hidden.output[0]], ["embedding"])
     graph = helper.make_graph(
-        [*nodes, last],
+        [*nodes, last, embedding],
         "speech-commands",
         [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", FRAMES, BINS])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", len(labels)])],
+        [
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", len(labels)]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", EMBEDDING]),
+        ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -123,8 +123,7 @@ def train(
 
         opened.train(base, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, on_epoch=show)
     folder = opened.path / "models" / base
-    model = "./words" if str(project) == "words" else project  # a bare "words" is the model that comes with Earmark
-    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {model}")
+    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
 
 
 @app.command()
@@ -196,7 +195,7 @@ def pretrain(
     labels: Annotated[
         str, typer.Option(help="Words to tell apart, with commas between; all: every word there is.")
     ] = "zero,one,two,three,four,five,six,seven,eight,nine,up,down,left,right,go,stop,yes,no",
-    epochs: Annotated[int, typer.Option(min=1, help="How many.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, help="How many.")] = 28,
     draws: Annotated[int, typer.Option(min=1, help="Windows in an epoch.")] = 38_400,
     batch_size: Annotated[int, typer.Option(min=2, help="Windows a step.")] = 128,
     learning_rate: Annotated[float, typer.Option(min=0, help="The highest.")] = 0.003,
@@ -211,8 +210,13 @@ def pretrain(
     A data set is DIR/<word>/<clip>, DIR/{train,val,test}/<word>/<clip>, or the full Speech Commands data set. Words
     that are no label become _unknown_. Started again, an interrupted training goes on after its last whole epoch.
     """
-    from earmark.pretraining import PretrainingOptions
-    from earmark.pretraining_run import run
+    try:
+        from earmark.pretraining import PretrainingOptions
+        from earmark.pretraining_run import run
+    except ModuleNotFoundError as error:
+        raise EarmarkError(
+            f"Pretraining needs the package {error.name}: install it with `pip install 'earmark[train]'`."
+        ) from error
 
     options = PretrainingOptions(epochs, draws, batch_size, learning_rate, seed=seed)
     wanted = None if labels == "all" else tuple(dict.fromkeys(label.strip() for label in labels.split(",")))
@@ -225,7 +229,7 @@ def pretrain(
             data, noise or [], wanted, output, options,
             device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
         )  # fmt: skip
-    _put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {output}")
+    _put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {_as_model(output)}")
 
 
 @app.command()
@@ -242,6 +246,11 @@ def studio(
             f"The studio needs the package {error.name}: install it with `pip install 'earmark[studio]'`."
         ) from error
     serve(project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"))
+
+
+def _as_model(folder: Path) -> str:
+    """The folder as `listen` takes it: a bare "words" would be the model that comes with Earmark."""
+    return "./words" if str(folder) == "words" else str(folder)
 
 
 def _record(source: Source, seconds: float) -> Clip:

@@ -53,7 +53,7 @@ class PretrainingOptions:
         seed: the same seed, data and device give the same model.
     """
 
-    epochs: int = 30
+    epochs: int = 28
     draws: int = 38_400
     batch_size: int = 128
     learning_rate: float = 3e-3

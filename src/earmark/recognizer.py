@@ -187,6 +187,16 @@ class Recognizer:
             return np.zeros((0, len(self.labels)), np.float32)
         return self._session.run(["scores"], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
 
+    def embed_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
+        """Embeddings, shape [windows, values], of windows in dB, shape [windows, frames, bins].
+
+        Raises:
+            EarmarkError: the model has no embedding.
+        """
+        if "embedding" not in (output.name for output in self._session.get_outputs()):
+            raise EarmarkError(f"The model {self.metadata.name} has no embedding: choose one that is made for words.")
+        return self._session.run(["embedding"], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
+
     def _average(self, blocks: Iterator[Spectrogram], include_spectrogram: bool) -> Result:
         """The mean of the scores of all windows."""
         kept: list[Spectrogram] = []
