@@ -18,19 +18,20 @@ import soundfile
 
 import earmark
 from earmark import Project
-from tests import sounds
+from tests import bands, sounds
 
 COMMAND = str(Path(sys.executable).with_name("earmark"))
 
 
 def run(
-    *arguments: object, stdin: bytes = b"", code: int = 0, **environment: str
+    *arguments: object, stdin: bytes = b"", code: int = 0, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command; its exit code must be the given one."""
     done = subprocess.run(
         [COMMAND, *map(str, arguments)],
         input=stdin,
         capture_output=True,
+        cwd=cwd,
         env={**os.environ, **environment},
         check=False,
     )
@@ -39,13 +40,14 @@ def run(
     return done
 
 
-def run_json(*arguments: object, stdin: bytes = b"") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in run(*arguments, "--json", stdin=stdin).stdout.decode().split("\n")[:-1]]
+def run_json(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> list[dict[str, Any]]:
+    told = run(*arguments, "--json", stdin=stdin, cwd=cwd).stdout.decode()
+    return [json.loads(line) for line in told.split("\n")[:-1]]
 
 
-def complaint(*arguments: object, stdin: bytes = b"", **environment: str) -> str:
+def complaint(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **environment: str) -> str:
     """The one line of a failed command."""
-    done = run(*arguments, stdin=stdin, code=1, **environment)
+    done = run(*arguments, stdin=stdin, code=1, cwd=cwd, **environment)
     assert done.stdout == b""
     (line,) = done.stderr.decode().splitlines()
     assert re.fullmatch(r"Error: .+: .+\.", line)
@@ -67,6 +69,21 @@ def wav(tmp_path: Path) -> Path:
     return tmp_path / "three.wav"
 
 
+@pytest.fixture
+def bands_model(tmp_path: Path) -> Path:
+    """A model of one-second windows."""
+    (tmp_path / "bands.onnx").write_bytes(bands.band_model())
+    return tmp_path / "bands.onnx"
+
+
+@pytest.fixture
+def bands_wav(tmp_path: Path) -> Path:
+    """What that model knows, at 2 and at 5 seconds; the second is the louder one."""
+    low, high = bands.burst(bands.LOW, 0.6, 1), 2 * bands.burst(bands.HIGH, 0.6, 2)
+    soundfile.write(tmp_path / "bands.wav", bands.room_with({2: low, 5: high}, 8), bands.RATE)
+    return tmp_path / "bands.wav"
+
+
 # Help
 
 
@@ -74,11 +91,25 @@ def test_the_version_is_told() -> None:
     assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["record", "train", "listen", "recognize", "studio"])
+@pytest.mark.parametrize("command", ["record", "train", "listen", "recognize", "pretrain", "studio"])
 def test_each_command_has_help(command: str) -> None:
     told = run(command, "--help", COLUMNS="200").stdout.decode()
     assert f"Usage: earmark {command} [OPTIONS]" in told
     assert command in run("--help", COLUMNS="200").stdout.decode()
+
+
+@pytest.mark.parametrize(("command", "usage"), [("listen", "[MODEL]"), ("studio", "[PROJECT]")])
+def test_what_may_be_left_out_is_shown_so(command: str, usage: str) -> None:
+    told = run(command, "--help", COLUMNS="200").stdout.decode()
+    (line,) = (line.strip() for line in told.splitlines() if "Usage: " in line)
+    assert line == f"Usage: earmark {command} [OPTIONS] {usage}"
+
+
+@pytest.mark.parametrize("command", ["listen", "recognize"])
+def test_the_default_model_is_shown(command: str) -> None:
+    told = run(command, "--help", COLUMNS="200").stdout.decode()
+    assert "words (comes with Earmark), a project, a model folder or a model.onnx." in told
+    assert "[default: words]" in told
 
 
 @pytest.mark.parametrize(
@@ -86,6 +117,7 @@ def test_each_command_has_help(command: str) -> None:
     [
         ("dance",),
         ("record",),
+        ("recognize",),
         ("train", "x", "--epochs", "0"),
         ("train", "x", "--epochs", "many"),
         ("listen", "x", "--encoding", "mp3"),
@@ -197,11 +229,36 @@ def test_training_tells_epochs_to_a_person_and_where_to_go_on(trained: Project, 
     assert lines[2] == f"Saved in {tmp_path}/copy/models/sounds. Now: earmark listen {tmp_path}/copy"
 
 
+def test_a_project_named_words_is_not_taken_for_the_words_that_come_with_earmark(
+    trained: Project, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.path, tmp_path / "words")
+    told = run("train", "words", "--epochs", 1, cwd=tmp_path).stdout.decode()
+    assert told.endswith("Saved in words/models/sounds. Now: earmark listen ./words\n")
+    soundfile.write(tmp_path / "left.wav", sounds.whistle(1, 5), sounds.RATE)
+    for model, labels in (("./words", 3), ("words", 20)):
+        (told_as_json,) = run_json("recognize", "left.wav", "--model", model, cwd=tmp_path)
+        assert len(told_as_json["scores"]) == labels
+
+
 def test_a_training_that_can_not_be_is_told(tmp_path: Path) -> None:
     assert "is not a project: create it" in complaint("train", tmp_path / "missing")
     Project(tmp_path / "empty", create=True)
     assert "at least two labels" in complaint("train", tmp_path / "empty")
     assert "base 'speech' is not known" in complaint("train", tmp_path / "empty", "--base", "speech")
+
+
+def test_pretraining_without_pytorch_says_what_to_install(tmp_path: Path) -> None:
+    # None in sys.modules is what Python itself takes for a package that isn't there.
+    script = "import sys; sys.modules['torch'] = None; from earmark.cli import main; main()"
+    command = [sys.executable, "-c", script, "pretrain", "--data", str(tmp_path)]
+    command += ["--output", str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "Error: Pretraining needs the package torch: install it with `pip install 'earmark[train]'`.\n"
+    )
+    assert not (tmp_path / "new").exists()
 
 
 # listen
@@ -227,6 +284,31 @@ def test_listening_to_raw_pcm_finds_each_sound_at_its_time(trained: Project) -> 
     done = run(*options, stdin=pcm(three_sounds()))
     assert len(done.stdout.splitlines()) == 3
     assert b"Listening to standard input for Left, Right, Noise." in done.stderr
+
+
+def test_listening_is_for_words_where_no_model_is_named(wav: Path) -> None:
+    expected = list(
+        earmark.load("words").listen(wav, probability_threshold=0, invoke_callback_on_noise_and_unknown=True)
+    )
+    assert expected
+    options = ("--input", wav, "--probability-threshold", 0, "--noise")
+    for model in ((), ("words",)):
+        found = run_json("listen", *model, *options)
+        assert [earmark.Detection(**one) for one in found] == expected
+    assert len(run("listen", *options).stdout.splitlines()) == len(expected)
+    raw = ("listen", "--input", "-", "--sample-rate", 16_000)
+    assert b"Listening to standard input for down, eight, five, " in run(*raw, stdin=pcm(bands.hiss(2, 1))).stderr
+    told = run(*raw, "--noise", stdin=pcm(bands.hiss(2, 1))).stderr
+    assert b"Listening to standard input for _background_noise_, _unknown_, down, eight, five, " in told
+
+
+def test_listening_for_words_finds_each_around_its_time(bands_model: Path, bands_wav: Path) -> None:
+    low, high = run_json("listen", bands_model, "--input", bands_wav)
+    for one, label, second in ((low, "low", 2), (high, "high", 5)):
+        assert one["label"] == label
+        assert second - 1 < one["start"] < second + 0.3
+        assert second + 0.3 < one["end"] < second + 1.6
+    assert len(run_json("listen", bands_model, "--input", bands_wav, "--noise")) == 5
 
 
 def test_listening_tells_what_it_hears_while_the_stream_goes_on(trained: Project) -> None:
@@ -274,7 +356,7 @@ def test_a_bad_file_among_good_ones_fails_and_the_good_ones_are_told(trained: Pr
     soundfile.write(tmp_path / "right.wav", sounds.snaps(1, 5), sounds.RATE)
     (tmp_path / "bad.wav").write_text("no sound")
     files = [tmp_path / name for name in ("left.wav", "bad.wav", "right.wav")]
-    done = run("recognize", trained.path, *files, "--json", code=1)
+    done = run("recognize", *files, "--model", trained.path, "--json", code=1)
     left, right = (json.loads(line) for line in done.stdout.splitlines())
     assert (left["label"], left["path"]) == ("Left", str(files[0]))
     assert (right["label"], right["path"]) == ("Right", str(files[2]))
@@ -283,14 +365,60 @@ def test_a_bad_file_among_good_ones_fails_and_the_good_ones_are_told(trained: Pr
     assert sum(left["scores"].values()) == pytest.approx(1, abs=1e-5)
     (line,) = done.stderr.decode().splitlines()
     assert "bad.wav is not a sound file" in line
-    assert re.match(r" *\d+\.\d%  Left  .*left\.wav\n", run("recognize", trained.path, files[0]).stdout.decode())
+    told = run("recognize", "--model", trained.path, files[0]).stdout.decode()
+    assert re.fullmatch(r" *\d+\.\d%  Left  .*left\.wav\n", told)
 
 
 def test_a_file_name_that_is_not_unicode_is_recognized(trained: Project, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "left.wav", sounds.whistle(0.5, 5), sounds.RATE)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 [red].wav"))
     (tmp_path / "left.wav").rename(odd)
-    assert b"Left" in run("recognize", trained.path, odd, PYTHONIOENCODING="utf-8").stdout
+    assert b"Left" in run("recognize", odd, "--model", trained.path, PYTHONIOENCODING="utf-8").stdout
     odd.write_text("no sound")
-    done = run("recognize", trained.path, odd, code=1, PYTHONIOENCODING="utf-8")
+    done = run("recognize", odd, "--model", trained.path, code=1, PYTHONIOENCODING="utf-8")
     assert b"[red].wav is not a sound file" in done.stderr
+
+
+def test_words_are_recognized_where_no_model_is_named(wav: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "noise.flac", bands.hiss(0.3, 1), bands.RATE)
+    recognizer = earmark.load("words")
+    files = (wav, tmp_path / "noise.flac")
+    for options in ((), ("--model", "words")):
+        told = run_json("recognize", *files, *options)
+        assert [one["path"] for one in told] == list(map(str, files))
+        for one, file in zip(told, files, strict=True):
+            expected = recognizer.recognize(file)
+            assert (one["label"], one["score"]) == (expected.label, expected.score)
+            assert tuple(one["scores"]) == recognizer.labels
+            assert list(one["scores"].values()) == expected.scores.tolist()
+    lines = run("recognize", *files).stdout.decode().splitlines()
+    assert [line.split()[1:] for line in lines] == [[one["label"], one["path"]] for one in told]
+
+
+def test_a_long_file_gets_the_label_of_its_loudest_part(bands_model: Path, bands_wav: Path) -> None:
+    (told,) = run_json("recognize", "--model", bands_model, bands_wav)
+    assert told["label"] == "high"
+    assert told["scores"].keys() == {"_background_noise_", "low", "high"}
+    assert sum(told["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_can_not_be_recognized_is_told(wav: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "folder").mkdir()
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    for model, says in (
+        ("missing", "missing does not exist: check the path."),
+        ("text.onnx", "text.onnx is not an ONNX model that can be run: "),
+        ("folder", "folder holds no model.onnx: name a model folder or a project."),
+        ("./words", "words does not exist: check the path."),
+        ("three.wav", "three.wav is not an ONNX model that can be run: "),
+    ):
+        assert f"Error: {says}" in complaint("recognize", wav, "--model", model, cwd=tmp_path)
+    for file, says in (
+        ("missing.wav", "missing.wav does not exist: check the path."),
+        ("text.onnx", "text.onnx is not a sound file that can be read: "),
+        ("folder", "folder is a folder: name a sound file."),
+        ("empty.wav", "empty.wav is empty: "),
+    ):
+        assert f"Error: {says}" in complaint("recognize", file, cwd=tmp_path)
+        assert f"Error: {says}" in complaint("listen", "--input", file, cwd=tmp_path)

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from earmark.formats.onnx import SoundWeights, sound_model
-from earmark.metadata import KEY, FixedNormalization, Metadata
+from earmark.formats.onnx import Convolution, Dense, SoundWeights, WordWeights, sound_model, word_model
+from earmark.metadata import FixedNormalization, Metadata, WindowNormalization
 
 Array = npt.NDArray[np.float32]
 
@@ -59,3 +59,57 @@ def test_the_file_alone_says_all_that_is_needed() -> None:
     (window,), (scores,) = model.graph.input, model.graph.output
     assert [dimension.dim_value for dimension in window.type.tensor_type.shape.dim] == [0, 3, 232]
     assert [dimension.dim_value for dimension in scores.type.tensor_type.shape.dim] == [0, 3]
+
+
+def convolved(frames: npt.NDArray[np.float64], layer: Convolution) -> npt.NDArray[np.float64]:
+    """A convolution over time, output by output: frames [n, channels, length], zeros beyond both ends."""
+    outputs, inputs, width = layer.kernel.shape
+    count, _, length = frames.shape
+    made = np.zeros((count, outputs, -(-length // layer.stride)))
+    for output in range(outputs):
+        seen = frames[:, [output]] if inputs == 1 else frames
+        for at in range(made.shape[2]):
+            for tap in range(width):
+                frame = at * layer.stride + tap - width // 2
+                if 0 <= frame < length:
+                    made[:, output, at] += seen[:, :, frame] @ layer.kernel[output, :, tap]
+        made[:, output] += 0 if layer.bias is None else layer.bias[output]
+    return made
+
+
+def test_the_words_scores_and_embedding_are_those_of_the_layers_by_hand() -> None:
+    random = np.random.default_rng(3)
+
+    def array(*shape: int) -> Array:
+        return random.normal(0, 0.3, shape).astype(np.float32)
+
+    def block(inputs: int, outputs: int, width: int, stride: int) -> tuple[Convolution, ...]:
+        return (
+            Convolution(array(inputs, 1, width), None, stride),
+            Convolution(array(outputs, inputs, 1), array(outputs), 1),
+            Convolution(array(outputs, 1, width), None, 1),
+            Convolution(array(outputs, outputs, 1), array(outputs), 1),
+            Convolution(array(outputs, inputs, 1), array(outputs), stride),
+        )
+
+    stem = Convolution(array(4, 232, 3), array(4), 1)
+    blocks = [block(4, 6, 5, 2), block(6, 6, 3, 1), block(6, 5, 7, 2)]
+    embedding, last = Dense(array(8, 10), array(8)), Dense(array(3, 8), array(3))
+    weights = WordWeights(stem, blocks, embedding, last)  # type: ignore[arg-type]
+    metadata = Metadata("words", ("_unknown_", "yes", "no"), 43, WindowNormalization(80))
+    model = word_model(weights, metadata)
+    onnx.checker.check_model(onnx.load(io.BytesIO(model)), full_check=True)
+    windows = random.normal(0, 1, (3, 43, 232)).astype(np.float32)
+    scores, embeddings = onnxruntime.InferenceSession(model).run(["scores", "embedding"], {"window": windows})
+
+    frames = np.maximum(convolved(windows.transpose(0, 2, 1).astype(np.float64), stem), 0)
+    for first, first_point, second, second_point, around in blocks:
+        inner = np.maximum(convolved(convolved(frames, first), first_point), 0)
+        inner = convolved(convolved(inner, second), second_point)
+        frames = np.maximum(inner + convolved(frames, around), 0)
+    assert frames.shape == (3, 5, 11)  # 43 frames halved twice, rounded up
+    both = np.concatenate((frames.mean(axis=2), frames.max(axis=2)), axis=1)
+    expected = np.maximum(both @ embedding.kernel.T + embedding.bias, 0)
+    np.testing.assert_allclose(embeddings, expected, atol=1e-4)
+    powers = np.exp(expected @ last.kernel.T + last.bias)
+    np.testing.assert_allclose(scores, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)

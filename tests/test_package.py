@@ -41,6 +41,20 @@ def test_listening_with_a_saved_model_needs_no_torch_and_no_web_server(
     assert not loaded & {"torch", "onnx", "fastapi", "uvicorn", "starlette", "websockets", "sounddevice"}
 
 
+def test_the_words_need_no_torch_and_no_web_server_either(tmp_path: Path) -> None:
+    np.save(tmp_path / "whistle.npy", sounds.whistle(1, 11))
+    script = """if True:
+        import sys, numpy, earmark
+        recognizer = earmark.load("words")
+        samples = numpy.load(sys.argv[1])
+        assert len(recognizer.recognize(samples, 48_000).scores) == 20
+        list(recognizer.listen(samples, sample_rate=48_000))
+    """
+    loaded = loaded_after(script, str(tmp_path / "whistle.npy"))
+    assert "onnxruntime" in loaded
+    assert not loaded & {"torch", "onnx", "fastapi", "uvicorn", "starlette", "websockets", "sounddevice"}
+
+
 def test_every_public_name_is_there() -> None:
     for name in earmark.__all__:
         assert getattr(earmark, name) is not None

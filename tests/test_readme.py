@@ -10,13 +10,30 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+import earmark
 from tests import sounds
 
 README = Path(__file__).parents[1] / "README.md"
 
 
+def programs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_words_of_the_readme_run(tmp_path: Path) -> None:
+    program, _ = programs()
+    for name, take in (("yes", sounds.murmur(1.5, 1)), ("talk", sounds.murmur(4, 2))):
+        soundfile.write(tmp_path / f"{name}.wav", take, sounds.RATE)
+    program += "print(result.label, len(result.scores))\n"
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    label, scores = run.stdout.splitlines()[-1].split()
+    assert label in earmark.load("words").labels
+    assert scores == "20"
+
+
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    _, program = programs()
     for name, take in (
         ("left", sounds.whistle(2, 1)),
         ("right", sounds.snaps(2, 1)),

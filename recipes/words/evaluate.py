@@ -69,7 +69,9 @@ def main() -> None:
     recognizers = {"words": ours}
     if options.peer:
         recognizers["speech-commands"] = load_peer(options.peer)
-    measured = {name: measure(recognizer, options.data) for name, recognizer in recognizers.items()}
+    measured: dict[str, Measured] = {
+        name: measure(recognizer, options.data) for name, recognizer in recognizers.items()
+    }
     for kind, is_made in (("recorded", False), ("synthesised", True)):
         recordings = [r for r in unseen(options.data) if (r.source == "synthesised") == is_made]
         for name, scores in few_shot(recognizers, recordings).items():
@@ -183,9 +185,9 @@ def invariance(recognizer: earmark.Recognizer, recordings: list[Recording]) -> d
         "100 ms earlier": lambda samples, rate: (shifted(samples, -int(SHIFT * rate)), rate),
         "−20 dB": lambda samples, rate: (samples / np.float32(10), rate),
         "+6 dB, clipped": lambda samples, rate: (np.clip(samples * np.float32(2), -1, 1), rate),
-        "8 kHz": lambda samples, rate: (soxr.resample(samples, rate, 8_000), 8_000),
-        "44.1 kHz": lambda samples, rate: (soxr.resample(samples, rate, 44_100), 44_100),
-        "48 kHz": lambda samples, rate: (soxr.resample(samples, rate, 48_000), 48_000),
+        "8 kHz": lambda samples, rate: (resampled(samples, rate, 8_000), 8_000),
+        "44.1 kHz": lambda samples, rate: (resampled(samples, rate, 44_100), 44_100),
+        "48 kHz": lambda samples, rate: (resampled(samples, rate, 48_000), 48_000),
     }
     kept = dict.fromkeys(changes, 0)
     for recording in recordings:
@@ -202,6 +204,11 @@ def shifted(samples: Samples, by: int) -> Samples:
     moved = np.zeros_like(samples)
     moved[max(0, by) : len(samples) + min(0, by)] = samples[max(0, -by) : len(samples) - max(0, by)]
     return moved
+
+
+def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
+    """As a file of that rate would hold it: what overshoots full scale is clipped."""
+    return np.clip(soxr.resample(samples, rate, wanted), -1, 1)
 
 
 def cost(recognizer: earmark.Recognizer, folder: Path) -> dict[str, Any]:
