@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import soxr
 from few_shot import few_shot
 from peer import load_peer
@@ -27,6 +26,7 @@ from synthesize import DIGITS, LABELS
 import earmark
 from earmark.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation import Share, confusion_matrix, count_false_alarms
+from earmark.formats.onnx import multiply_adds
 from earmark.recognizer import Result
 from earmark.spectrogram import compute_spectrogram
 
@@ -75,7 +75,7 @@ def main() -> None:
     for kind, is_made in (("recorded", False), ("synthesised", True)):
         recordings = [r for r in unseen(options.data) if (r.source == "synthesised") == is_made]
         for name, scores in few_shot(recognizers, recordings).items():
-            rows = {f"unseen words told apart, {kind}, {count} clips of each": text for count, text in scores.items()}
+            rows = {f"{kind}, {count} of each": text for count, text in scores.items()}
             measured.setdefault(name, Measured(())).few_shot |= rows
     work = cost(ours, options.model)
     show(measured, work)
@@ -208,7 +208,8 @@ def shifted(samples: Samples, by: int) -> Samples:
 
 def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
     """As a file of that rate would hold it: what overshoots full scale is clipped."""
-    return np.clip(soxr.resample(samples, rate, wanted), -1, 1)
+    resampled: Samples = np.clip(soxr.resample(samples, rate, wanted), -1, 1)
+    return resampled
 
 
 def cost(recognizer: earmark.Recognizer, folder: Path) -> dict[str, Any]:
@@ -224,26 +225,10 @@ def cost(recognizer: earmark.Recognizer, folder: Path) -> dict[str, Any]:
         times.append(time.perf_counter() - start)
     return {
         "bytes": file.stat().st_size,
-        "multiply_adds": multiply_adds(file),
+        "multiply_adds": multiply_adds(file.read_bytes()),
         "milliseconds": round(1000 * float(np.median(times)), 3),
         "milliseconds_best": round(1000 * float(np.min(times)), 3),
     }
-
-
-def multiply_adds(file: Path) -> int:
-    """Of the convolutions and dense layers, for one window."""
-    model = onnx.load(str(file))
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*graph.value_info, *graph.output]}
-    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    total = 0
-    for node in graph.node:
-        if node.op_type == "Conv":
-            total += shapes[node.output[0]][2] * int(np.prod(sizes[node.input[1]]))
-        elif node.op_type == "Gemm":
-            total += int(np.prod(sizes[node.input[1]]))
-    return total
 
 
 @cache

@@ -23,6 +23,11 @@ EMBEDDING = 2_000
 
 def load_peer(folder: Path) -> Recognizer:
     """The model in a folder of model.json, metadata.json and weight shards."""
+    return Recognizer(peer_model(folder), str(folder))
+
+
+def peer_model(folder: Path) -> bytes:
+    """The same as an ONNX file."""
     model = json.loads((folder / "model.json").read_text())
     labels = tuple(json.loads((folder / "metadata.json").read_text())["words"])
     weights = _read_weights(folder, model["weightsManifest"])
@@ -46,7 +51,7 @@ def load_peer(folder: Path) -> Recognizer:
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     metadata = Metadata("speech-commands (TensorFlow.js)", labels, FRAMES, WindowNormalization())
     helper.set_model_props(file, {KEY: metadata.to_json()})
-    return Recognizer(file.SerializeToString(), str(folder))
+    return bytes(file.SerializeToString())
 
 
 def _read_weights(folder: Path, manifest: list[dict[str, Any]]) -> dict[str, npt.NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
+from onnx import NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper, shape_inference
 
 from earmark.metadata import KEY, Metadata
 from earmark.spectrogram import BINS
@@ -110,6 +110,22 @@ def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
     graph.add("Softmax", [graph.connect("embedding", weights.scores)], made="scores", axis=1)
     outputs = {"scores": len(metadata.labels), "embedding": len(weights.embedding.bias)}
     return _model_file(graph.nodes, graph.constants, metadata, outputs)
+
+
+def multiply_adds(model: bytes) -> int:
+    """How many a network needs for one window, in its convolutions and dense layers."""
+    loaded = load_model_from_string(model)
+    loaded.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    graph = shape_inference.infer_shapes(loaded).graph
+    made = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.value_info}
+    kernels = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
+    total = 0
+    for node in graph.node:
+        if node.op_type == "Conv":  # each place of the output needs the whole kernel
+            total += int(np.prod(made[node.output[0]][2:])) * kernels[node.input[1]]
+        elif node.op_type == "Gemm":
+            total += kernels[node.input[1]]
+    return total
 
 
 class _Graph:
