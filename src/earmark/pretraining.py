@@ -49,7 +49,7 @@ class PretrainingOptions:
         learning_rate: the highest; it rises for the first tenth and falls to 0 as a cosine.
         weight_decay: of AdamW.
         label_smoothing: share of a target that is spread over all labels.
-        averaging: how much of the averaged weights each step keeps (Polyak averaging).
+        averaging: how much of the averaged weights a step keeps (Polyak averaging); less in the first steps.
         seed: the same seed, data and device give the same model.
     """
 
@@ -71,20 +71,21 @@ class PretrainingEpoch:
         epoch: from 1.
         epochs: how many there will be.
         loss: mean over the batches.
-        accuracy: of the averaged network on the validation recordings, 0 to 1.
-        rejected: share of validation recordings of other words with no label's score at 0.75 or more.
+        accuracy: of the averaged network on the validation recordings, 0 to 1; None where there are none.
+        rejected: share of validation recordings of other words with no label's score at 0.75 or more, likewise.
     """
 
     epoch: int
     epochs: int
     loss: float
-    accuracy: float
-    rejected: float
+    accuracy: float | None
+    rejected: float | None
 
     def __str__(self) -> str:
+        accuracy, rejected = ("–" if share is None else f"{share:.1%}" for share in (self.accuracy, self.rejected))
         return (
-            f"Epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, validation accuracy {self.accuracy:.1%}, "
-            f"other words rejected {self.rejected:.1%}"
+            f"Epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, validation accuracy {accuracy}, "
+            f"other words rejected {rejected}"
         )
 
 
@@ -203,21 +204,21 @@ def pretrain(
         The network, with averaged weights, and its epochs.
 
     Raises:
-        EarmarkError: the checkpoint is of another training.
+        EarmarkError: the checkpoint is of another training, or it can't be read or written; the loss is not finite.
     """
     where = torch.device(device)
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         learner = _Learner(len(data.labels), len(data.words)).to(where)
-    average = swa_utils.get_ema_multi_avg_fn(options.averaging)  # type: ignore[no-untyped-call]
-    averaged = swa_utils.AveragedModel(learner, multi_avg_fn=average, use_buffers=True)
+    averaged = swa_utils.AveragedModel(learner, avg_fn=_Average(options.averaging), use_buffers=True)
     network = averaged.module.network
     assert isinstance(network, WordNetwork)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     steps = math.ceil(options.draws / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Schedule(steps * options.epochs))
     parts = {"learner": learner, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    identity = {"data": data.hash, **asdict(options)}
+    taught = bool(data.teacher.any())
+    identity = {"data": data.hash, "labels": list(data.labels), "teacher": taught, **asdict(options)}
     history = _resume(output / CHECKPOINT, parts, identity, where)
     augmentation = Augmentation(torch.from_numpy(data.noise), where)
     for epoch in range(len(history) + 1, options.epochs + 1):
@@ -235,6 +236,8 @@ def pretrain(
                 on_batch(epoch, number, steps)
         accuracy, rejected = _validate(network, data, augmentation, where)
         mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise EarmarkError(f"The training got lost in epoch {epoch}: choose a smaller --learning-rate.")
         history.append(PretrainingEpoch(epoch, options.epochs, mean, accuracy, rejected))
         _save(output / CHECKPOINT, parts, identity, history)
         if on_epoch is not None:
@@ -258,6 +261,17 @@ class _Schedule:
         if step < self._rise:
             return (step + 1) / self._rise
         return 0.5 * (1 + math.cos(math.pi * (step - self._rise) / max(1, self._steps - self._rise)))
+
+
+class _Average:
+    """The mean of weights over time. A short training's is over its last tenth, so that it forgets where it began."""
+
+    def __init__(self, keep: float) -> None:
+        self._keep = keep
+
+    def __call__(self, averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        keep = min(self._keep, (1 + int(steps)) / (10 + int(steps)))
+        return averaged * keep + current * (1 - keep)
 
 
 def _batches(
@@ -284,7 +298,7 @@ def _batches(
 
 def _validate(
     network: WordNetwork, data: PretrainingData, augmentation: Augmentation, device: torch.device
-) -> tuple[float, float]:
+) -> tuple[float | None, float | None]:
     """Accuracy on the labels' validation recordings, and how many of other words are rejected at 0.75."""
     network.eval()
     right, others = [], []
@@ -298,7 +312,12 @@ def _validate(
             right.append((scores.argmax(1) == targets)[~is_other])
             others.append(scores[is_other][:, 2:].amax(1) < 0.75)
     network.train()
-    return float(torch.cat(right).float().mean()), float(torch.cat(others).float().mean())
+    return _share(right), _share(others)
+
+
+def _share(hits: list[Tensor]) -> float | None:
+    together = torch.cat(hits)
+    return float(together.float().mean()) if len(together) else None
 
 
 def _resume(
@@ -308,20 +327,23 @@ def _resume(
         return []
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
+        if identity | checkpoint["identity"] == identity:  # early checkpoints know no labels and no teacher
+            for name, part in parts.items():
+                part.load_state_dict(checkpoint[name])
+            return [PretrainingEpoch(**epoch) for epoch in checkpoint["history"]]
     except Exception as error:  # torch.load has no common error for a damaged file
         raise EarmarkError(f"{file} can't be read: delete it to begin anew.") from error
-    if checkpoint["identity"] != identity:
-        raise EarmarkError(f"{file} is of a training on other data or with other options: choose another folder.")
-    for name, part in parts.items():
-        part.load_state_dict(checkpoint[name])
-    return [PretrainingEpoch(**epoch) for epoch in checkpoint["history"]]
+    raise EarmarkError(f"{file} is of a training on other data or with other options: choose another folder.")
 
 
 def _save(file: Path, parts: dict[str, Any], identity: dict[str, Any], history: list[PretrainingEpoch]) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     aside = file.with_suffix(".part")
-    torch.save({**state, "identity": identity, "history": [asdict(epoch) for epoch in history]}, aside)
-    aside.replace(file)
+    try:
+        torch.save({**state, "identity": identity, "history": [asdict(epoch) for epoch in history]}, aside)
+        aside.replace(file)
+    except (OSError, RuntimeError) as error:  # a full disk is either
+        raise EarmarkError(f"{file} can't be written: free some space or choose another folder.") from error
 
 
 def _folded(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> Convolution:
