@@ -153,6 +153,61 @@ def test_what_begins_soon_after_a_detection_is_dropped() -> None:
     assert kept == ["Left", "Right", "Left"]
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(score, score, score).map(list), max_size=30),
+    score,
+    st.sampled_from([0.0, 400.0, 3_000.0]),
+    st.sampled_from([1, 3, 5]),
+)
+def test_each_detection_is_open_before_it_ends(
+    rows: list[list[float]], threshold: float, suppression: float, smoothing: int
+) -> None:
+    decisions = Decisions(
+        LABELS, probability_threshold=threshold, suppression_time_ms=suppression, smoothing_windows=smoothing
+    )
+    before = decisions.open
+    assert before is None
+    for at, window in enumerate(scored(rows)):
+        ended = decisions.process([window])
+        assert ended in ([], [before])
+        now = decisions.open
+        if ended == [] and before is not None:
+            assert now is not None, "what was open can't vanish"
+            assert (now.label, now.start) == (before.label, before.start)
+            assert now.score >= before.score
+            assert now.end >= before.end
+        assert now is None or now.end <= 0.25 * at + 0.5
+        before = now
+    decisions.finish()
+    assert decisions.open is None
+
+
+def test_a_suppressed_detection_is_never_open() -> None:
+    decisions = Decisions(LABELS, suppression_time_ms=500, smoothing_windows=1)
+    opened = []
+    for window in scored([LEFT, NOISE, NOISE, RIGHT, NOISE]):
+        decisions.process([window])
+        opened.append(decisions.open and decisions.open.label)
+    assert opened == ["Left", None, None, None, None]
+
+
+def test_the_threshold_can_be_changed_between_windows() -> None:
+    decisions = Decisions(LABELS, probability_threshold=1, smoothing_windows=1)
+    weak, noise = scored([[0.8, 0.1, 0.1], NOISE])
+    assert decisions.process([weak]) == []
+    decisions.probability_threshold = 0.8
+    assert decisions.probability_threshold == 0.8
+    decisions.process([weak])
+    decisions.probability_threshold = 0.9
+    assert decisions.process([weak]) == []
+    assert decisions.open is not None, "what is under way goes on"
+    with pytest.raises(EarmarkError, match=r"^probability_threshold is 1.5: it must be between 0 and 1"):
+        decisions.probability_threshold = 1.5
+    assert [found.label for found in decisions.process([noise])] == ["Left"]
+    assert decisions.process([weak, noise]) == [], "0.9 still holds"
+
+
 def test_no_window_is_no_detection() -> None:
     assert decide([]) == []
 

@@ -120,14 +120,12 @@ class Decisions:
         smoothing_windows: int = 3,
         invoke_callback_on_noise_and_unknown: bool = False,
     ) -> None:
-        if not 0 <= probability_threshold <= 1:
-            raise EarmarkError(f"probability_threshold is {probability_threshold}: it must be between 0 and 1.")
         if not suppression_time_ms >= 0:
             raise EarmarkError(f"suppression_time_ms is {suppression_time_ms}: it must be 0 or more.")
         if smoothing_windows < 1 or smoothing_windows % 2 == 0:
             raise EarmarkError(f"smoothing_windows is {smoothing_windows}: it must be an odd number, 1 or more.")
+        self.probability_threshold = probability_threshold
         self._labels = labels
-        self._threshold = probability_threshold
         self._suppression = suppression_time_ms / 1000
         self._reach = smoothing_windows // 2
         self._silent = () if invoke_callback_on_noise_and_unknown else RESERVED_LABELS
@@ -136,6 +134,22 @@ class Decisions:
         self._open: Detection | None = None
         self._is_dropped = False  # whether the open detection began while others were suppressed
         self._quiet_until = 0.0
+
+    @property
+    def probability_threshold(self) -> float:
+        """What a score must reach for a detection to begin. Setting it leaves one that is under way alone."""
+        return self._threshold
+
+    @probability_threshold.setter
+    def probability_threshold(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise EarmarkError(f"probability_threshold is {value}: it must be between 0 and 1.")
+        self._threshold = value
+
+    @property
+    def open(self) -> Detection | None:
+        """The detection under way, as far as it has come, for who can't wait for its end; None while there is none."""
+        return None if self._is_dropped else self._open
 
     def process(self, windows: Iterable[ScoredWindow]) -> list[Detection]:
         """The next windows; returns the detections that ended with them."""

@@ -81,6 +81,7 @@ class Page:
         self.frames = 0
         self.columns = b""
         self.heard: list[list[float]] = []
+        self.detections: list[dict[str, Any]] = []
         self.say(type="hello", sample_rate=sample_rate)
         self.wait("ready")
 
@@ -106,7 +107,7 @@ class Page:
         while True:
             message = self.connection.recv(timeout)
             if isinstance(message, str):
-                return json.loads(message)  # type: ignore[no-any-return]
+                return self._note(message)
             self._hear(message)
 
     def wait(self, kind: str, **values: Any) -> dict[str, Any]:
@@ -122,6 +123,15 @@ class Page:
             message = self.connection.recv(30)
             if isinstance(message, bytes):
                 self._hear(message)
+            else:
+                self._note(message)
+
+    def _note(self, message: str) -> dict[str, Any]:
+        """Take in a message that is not of what was heard: all `detections` are kept."""
+        values: dict[str, Any] = json.loads(message)
+        if values["type"] == "detection":
+            self.detections.append(values)
+        return values
 
     def _hear(self, message: bytes) -> None:
         """Take in what was heard: `columns` of the spectrogram, and the `heard` windows' scores."""

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 import earmark
 from tests import sounds
 from tests.browser import chromium, device_rate, microphone_arguments
+from tests.studio.opening import new_page, open_page, wait_for_microphone
 from tests.studio.running import Studio, studio
 
 Make = Callable[[float, int], sounds.Samples]
@@ -38,37 +39,6 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path
         return file
 
     return take
-
-
-@contextmanager
-def open_page(running: Studio, recording: Path, **options: Any) -> Iterator[Page]:
-    """The page with its microphone on; a message on the browser's console fails the test."""
-    with chromium(*microphone_arguments(recording)) as browser:
-        page, complaints = new_page(browser, running, **options)
-        wait_for_microphone(page)
-        yield page
-        assert complaints == []
-
-
-def new_page(browser: Browser, running: Studio, **options: Any) -> tuple[Page, list[str]]:
-    page = browser.new_context(**options).new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
-    page.goto(running.address)
-    return page, complaints
-
-
-def is_complaint(message: ConsoleMessage) -> bool:
-    """An error, unless it is the browser's own note that the server refused a change, which the page tells itself."""
-    return message.type == "error" and "status of 400" not in message.text
-
-
-def wait_for_microphone(page: Page) -> None:
-    """The page turns it on by itself where the browser has been told that it may."""
-    expect(page.locator("#console")).to_contain_text("examples collected")
-    expect(page.locator("#device")).to_be_enabled()
-    expect(page.locator("#level")).to_have_attribute("aria-valuenow", re.compile("^-[1-8]?[0-9]$"))
 
 
 def examples(page: Page) -> int:

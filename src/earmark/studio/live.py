@@ -7,7 +7,7 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm, is_rate
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
-from earmark.recognizer import Listener, Recognizer
+from earmark.recognizer import WORDS, Recognizer
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
-from earmark.streaming import ScoredWindow
+from earmark.streaming import Detection, ScoredWindow
+from earmark.studio.hearing import Hearing
 from earmark.studio.state import RECORDING_SECONDS, Studio
 
 HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
 HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level; how many frames, windows and labels
 WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream, and when that was captured
 ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
+PROJECT = "project"  # the model of the project itself, as the protocol calls it; any other goes by its own name
 PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
 MAX_CHUNK_BYTES = 1 << 20  # a second of floats at 192 kHz, and some
 HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
@@ -77,7 +79,9 @@ class LiveSession:
         self._frames = 0  # frames, and
         self._seconds = 0.0  # seconds of sound, since the live stream began anew
         self._behind = asyncio.Event()
-        self._listener: Listener | None = None
+        self._began = 0.0  # when its first sample was captured, in ms since 1970
+        self._hearing: Hearing | None = None
+        self._detections = 0  # told since the page connected
         self._recordings: dict[str, Recording] = {}
         self._saving: set[asyncio.Task[None]] = set()
 
@@ -104,9 +108,13 @@ class LiveSession:
             self._behind.set()
 
     def use(self, recognizer: Recognizer | None) -> None:
-        """Listen with this recognizer from now on, if the page listens."""
-        if self._listener is not None:
-            self._listen(recognizer is not None)
+        """Listen with this recognizer from now on, if the page listens with the project's."""
+        if self._hearing is not None and self._hearing.model == PROJECT:
+            threshold = self._hearing.probability_threshold
+            self._end_hearing()
+            if recognizer is not None:
+                self._hear(PROJECT, recognizer, threshold)
+            self._tell_listening(PROJECT, recognizer)
 
     async def _close(self, ended: set[asyncio.Task[Any]]) -> None:
         """Say why, unless it was the page that went."""
@@ -126,7 +134,7 @@ class LiveSession:
             if message.get("bytes") is not None:
                 self._on_chunk(message["bytes"])
             else:
-                self._on_command(message.get("text") or "")
+                await self._on_command(message.get("text") or "")
 
     async def _send_all(self) -> None:
         while True:
@@ -138,14 +146,16 @@ class LiveSession:
 
     # Commands
 
-    def _on_command(self, text: str) -> None:
+    async def _on_command(self, text: str) -> None:
         try:
             message = json.loads(text)
             kind = message["type"]
             if kind == "hello":
                 self._hello(_rate(message["sample_rate"]), int(message.get("next", 0)))
             elif kind == "listen":
-                self._listen(bool(message["on"]))
+                await self._listen(message)
+            elif kind == "threshold":
+                self._change_threshold(_number(message["probability_threshold"]))
             elif kind == "record":
                 self._record(_recording_id(message), message)
             elif kind == "stop":
@@ -162,13 +172,56 @@ class LiveSession:
         self._restart()
         self.send({"type": "ready"})
 
-    def _listen(self, on: bool) -> None:
-        recognizer = self._studio.recognizer
-        self._listener = Listener(recognizer, first_frame=self._frames) if on and recognizer else None
-        if on and recognizer is None:
-            self.send({"type": "error", "error": "There is no trained model yet: train first."})
+    async def _listen(self, message: dict[str, Any]) -> None:
+        """Start or stop; the page's sound waits here for the moment in which the pretrained model is loaded."""
+        on, model, threshold = bool(message["on"]), message.get("model", PROJECT), message.get("probability_threshold")
+        if not isinstance(model, str):
+            raise ProtocolError("Model not understood.")
+        if threshold is not None:
+            threshold = _number(threshold)
+        self._end_hearing()
+        recognizer = None
+        try:
+            recognizer = await self._recognizer(model)
+            if on and recognizer is None:
+                raise EarmarkError("There is no trained model yet: train first.")
+            if on and recognizer is not None:
+                self._hear(model, recognizer, threshold)
+        except EarmarkError as error:
+            self.send({"type": "error", "error": str(error)})
+        self._tell_listening(model, recognizer)
+
+    async def _recognizer(self, model: str) -> Recognizer | None:
+        if model == PROJECT:
+            return self._studio.recognizer
+        if model == WORDS:
+            return await self._studio.words()
+        raise EarmarkError(f"There is no model {model!r} to listen with: choose {PROJECT!r} or {WORDS!r}.")
+
+    def _hear(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
+        self._hearing = Hearing(model, recognizer, threshold, self._tell_detection, first_frame=self._frames)
+
+    def _end_hearing(self) -> None:
+        if self._hearing is not None:
+            self._hearing.finish()
+        self._hearing = None
+
+    def _change_threshold(self, value: float) -> None:
+        if self._hearing is None:
+            return  # it came after the listening had ended
+        try:
+            self._hearing.probability_threshold = value
+        except EarmarkError as error:
+            self.send({"type": "error", "error": str(error)})
+
+    def _tell_listening(self, model: str, recognizer: Recognizer | None) -> None:
         labels = list(recognizer.labels) if recognizer else []
-        self.send({"type": "listening", "on": self._listener is not None, "labels": labels})
+        self.send({"type": "listening", "on": self._hearing is not None, "model": model, "labels": labels})
+
+    def _tell_detection(self, detection: Detection, is_new: bool, has_ended: bool) -> None:
+        self._detections += is_new
+        told = {"type": "detection", "detection": self._detections, **asdict(detection), "ended": has_ended}
+        self.send({**told, "captured": self._captured(detection.end)})
 
     def _record(self, identity: str, message: dict[str, Any]) -> None:
         if (clip := self._studio.saved(identity)) is not None:
@@ -204,9 +257,10 @@ class LiveSession:
         assert self._front_end is not None
         frames = self._front_end.process(samples)
         self._seconds += len(samples) / self._rate
+        self._began = captured - 1000 * self._seconds
         if len(frames):
-            windows = self._listener.process(frames) if self._listener is not None else []
-            self.send(self._heard(frames, samples, windows, captured))
+            windows = self._hearing.process(frames) if self._hearing is not None else []
+            self.send(self._heard(frames, samples, windows))
             self._frames += len(frames)
             self._shown += len(frames)
 
@@ -229,18 +283,23 @@ class LiveSession:
     def _restart(self) -> None:
         """Begin anew after a gap: frames must not join what lies on its two sides."""
         self._front_end = StreamingSpectrogram(self._rate)
+        hearing = self._hearing
+        self._end_hearing()
         self._frames, self._seconds = 0, 0.0
-        if self._listener is not None and self._studio.recognizer is not None:
-            self._listener = Listener(self._studio.recognizer)
+        if hearing is not None:
+            self._hear(hearing.model, hearing.recognizer, hearing.probability_threshold)
 
-    def _heard(self, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow], captured: float) -> bytes:
+    def _captured(self, seconds: float) -> float:
+        """When this moment of the live stream was captured, in ms since 1970."""
+        return self._began + 1000 * seconds
+
+    def _heard(self, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow]) -> bytes:
         """What the page shows of a chunk. One message for all of it: at 43 a second, each one costs."""
         peak = 20 * math.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
         labels = len(windows[0].scores) if windows else 0
-        begin = captured - 1000 * self._seconds  # when the stream's first sample was captured
         parts = [HEARD_HEADER.pack(self._shown & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
         for window in windows:
-            parts.append(WINDOW_HEADER.pack(window.end, begin + 1000 * window.end))
+            parts.append(WINDOW_HEADER.pack(window.end, self._captured(window.end)))
             parts.append(window.scores.astype("<f4").tobytes())
         return b"".join([*parts, picture(frames).tobytes()])
 
@@ -289,6 +348,12 @@ def _rate(value: object) -> int:
     if not isinstance(value, (int, float)) or not is_rate(value):
         raise ProtocolError("Sample rate not supported.")
     return int(value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ProtocolError("Probability threshold not understood.")
+    return value
 
 
 def _recording_id(message: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from earmark.clips import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import MAX_LABELS, Project
-from earmark.recognizer import Recognizer
+from earmark.recognizer import WORDS, Recognizer, load
 from earmark.studio.changes import Undo
 from earmark.studio.trainer import Report, Trainer
 
@@ -45,6 +45,8 @@ class Studio:
         self.project = project
         self.trainer = Trainer(project.path, self._on_training)
         self.recognizer: Recognizer | None = None
+        self._words: Recognizer | None = None
+        self._words_lock = asyncio.Lock()
         self.sessions: set[Listening] = set()
         self._epochs: list[Report] = []
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
@@ -66,6 +68,17 @@ class Studio:
     async def stop(self) -> None:
         """End the trainer."""
         await self.trainer.stop()
+
+    async def words(self) -> Recognizer:
+        """The pretrained words: loaded for the first page that wants them, and shared with every other.
+
+        Raises:
+            EarmarkError: they can't be loaded.
+        """
+        async with self._words_lock:
+            if self._words is None:
+                self._words = await asyncio.to_thread(load, WORDS)
+        return self._words
 
     async def change(self, description: str, operation: Callable[[], Undo | None]) -> dict[str, Any]:
         """Change labels or clips, and describe the project then."""

@@ -16,8 +16,10 @@ import { Project } from "./project.js";
 import { Recorder } from "./recorder.js";
 import { Scope } from "./scope.js";
 import { SoundPanel } from "./sound.js";
+import { Tabs } from "./tabs.js";
 import { Training } from "./training.js";
 import { Trimmer } from "./trimmer.js";
+import { Words } from "./words.js";
 
 const USUAL_RATE = 48_000; // Hz, for a hello before the microphone is on
 const RETRY_AFTER = 1_000; // ms
@@ -32,7 +34,10 @@ const sound = new SoundPanel(microphone);
 const files = new Files(project);
 const recorder = new Recorder(outbox, begin);
 const training = new Training(project, display);
-const listening = new Listening(project, display, live, () => microphone.state === "off" && microphone.start());
+const wake = () => microphone.state === "off" && microphone.start();
+const listening = new Listening(project, display, live, wake);
+const words = new Words(live, wake);
+const tabs = new Tabs(byId("tabs"));
 const trimmer = new Trimmer(
   (clip, span) => changeWithUndo(() => api.changeClip(clip.id, span), "Recording trimmed."),
   notifyError,
@@ -50,6 +55,11 @@ const classes = new Classes(byId("classes"), outbox, recorder, {
   deleteClip: (clip) => changeWithUndo(() => api.deleteClip(clip.id), "Recording deleted."),
   failed: notifyError,
 });
+
+const isProjectShown = () => tabs.view === "sounds";
+
+/** Where the scores go: the server says whose they are before it sends them. */
+let scored = listening;
 
 /** The notice that offers to undo, and what it would undo. */
 let offer = { step: null, close: () => {} };
@@ -178,7 +188,8 @@ async function connected() {
   const { id } = project.state;
   showTrouble("");
   sayHello();
-  if (listening.isWanted) listening.ask();
+  if (!isProjectShown()) words.ask();
+  else if (listening.isWanted) listening.ask();
   await refresh();
   // Another project may be served here now. What was recorded for the old one waits in this browser for it.
   if (project.state.id !== id) location.reload();
@@ -186,6 +197,7 @@ async function connected() {
 }
 
 function lost() {
+  words.lose();
   showTrouble("Connection lost – your recordings are kept and will be sent again.");
 }
 
@@ -203,7 +215,11 @@ const RECEIVERS = {
   recording: ({ recording, examples }) => outbox.count(recording, examples),
   saved,
   refused,
-  listening: (message) => listening.receive(message),
+  listening: (message) => {
+    scored = message.model === "words" ? words : listening;
+    scored.receive(message);
+  },
+  detection: (message) => words.detect(message),
   training: (message) => training.receive(message),
   changed: refresh,
   error: ({ error }) => notifyError({ message: error }),
@@ -230,11 +246,33 @@ function refused({ recording, error }) {
 
 function hear(message) {
   const { predictions, columns } = decode(message);
-  for (const prediction of predictions) listening.predict(prediction);
+  for (const prediction of predictions) scored.predict(prediction);
   scope.add(columns);
 }
 
+/** There is one microphone: what a view does with it ends when another one is chosen. */
+function tabChanged() {
+  recorder.finish();
+  player.stop();
+  listening.want(false);
+  words.want(false);
+  if (!isProjectShown()) words.ask(); // it needs its words
+  showView();
+}
+
+/** What stands outside the tabs' panels but belongs to the project. */
+function showView() {
+  for (const id of ["project-name", "toolbar", "keys"]) byId(id).hidden = !isProjectShown();
+}
+
+/** The address must not change: it names the view. */
+function skip(event) {
+  event.preventDefault();
+  tabs.panel.focus();
+}
+
 function shortcut(event) {
+  if (!isProjectShown()) return; // nobody would see what was undone
   const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
   if (!isUndo || isTyping(event.target) || document.querySelector("dialog[open]")) return;
   event.preventDefault();
@@ -248,11 +286,15 @@ function wire() {
   outbox.addEventListener("change", showOutbox);
   recorder.addEventListener("short", () => notify("Hold the button while you make the sound."));
   recorder.addEventListener("discard", () => notify("Recording discarded."));
-  recorder.attachDigits((position) => project.state?.labels[position]?.name);
+  recorder.attachDigits((position) =>
+    isProjectShown() ? project.state?.labels[position]?.name : undefined,
+  );
   live.addEventListener("open", connected);
   live.addEventListener("lost", lost);
   live.onheard = hear;
   live.onmessage = (message) => RECEIVERS[message.type]?.(message);
+  tabs.addEventListener("change", tabChanged);
+  byId("skip").addEventListener("click", skip);
   byId("undo").addEventListener("click", () => undo());
   byId("add-class").addEventListener("click", addClass);
   document.addEventListener("keydown", shortcut);
@@ -273,6 +315,7 @@ async function load() {
 
 async function start() {
   wire();
+  showView();
   await load();
   // Before any sound: the numbers of held recordings must not be given again.
   await outbox.restore(project.state.id);
