@@ -34,23 +34,24 @@ class Augmentation:
         self._device = device
         self._blackman = torch.blackman_window(FFT_SIZE, device=device) / FFT_SIZE
 
-    def __call__(self, clips: Tensor, lengths: Tensor, random: torch.Generator) -> Tensor:
+    def __call__(self, clips: Tensor, lengths: Tensor, random: torch.Generator, strength: float = 1.0) -> Tensor:
         """One window of each clip.
 
         Args:
             clips: int16 of shape [n, CLIP_SAMPLES], each in the middle of its row; a row of length 0 becomes noise.
             lengths: how many samples of each row are the clip's, shape [n].
             random: on `device`.
+            strength: how often and how far the sound is changed; with 0 only its place and the noise around it vary.
 
         Returns:
             Normalized windows, shape [n, 43, 232].
         """
-        dice = _Dice(len(clips), random, self._device)
+        dice = _Dice(len(clips), random, self._device, strength)
         speech = self._placed(clips.float() / 32_768, lengths, dice)
         speech = self._in_a_room(speech, dice)
         sound = self._with_noise(speech, lengths, dice)
         limit = sound.abs().amax(1, keepdim=True) * dice.between(0.2, 0.8)
-        sound = torch.where(dice.chance(0.05), sound.clamp(-limit, limit), sound)
+        sound = torch.where(dice.sometimes(0.05), sound.clamp(-limit, limit), sound)
         levels = self.spectrogram(sound)
         levels = _with_response(_with_vocal_tract(levels, dice), dice)
         dynamic_range = torch.where(dice.chance(0.7), DYNAMIC_RANGE, dice.between(60, 140)).unsqueeze(2)
@@ -64,7 +65,7 @@ class Augmentation:
 
     def _placed(self, clips: Tensor, lengths: Tensor, dice: _Dice) -> Tensor:
         """Each clip at another speed, somewhere in its window."""
-        speed = torch.exp(dice.between(math.log(0.85), math.log(1.2)))
+        speed = torch.exp(dice.strength * dice.between(math.log(0.85), math.log(1.2)))
         slack = (WINDOW_SAMPLES - lengths.unsqueeze(1) / speed) / 2
         shift = dice.between(-1, 1) * slack.clamp(min=0.12 * SAMPLE_RATE)
         time = torch.arange(WINDOW_SAMPLES, device=self._device) - WINDOW_SAMPLES / 2
@@ -77,7 +78,7 @@ class Augmentation:
 
     def _in_a_room(self, speech: Tensor, dice: _Dice) -> Tensor:
         """Some of them with an echo: noise that dies away exponentially, by 60 dB in the reverberation time."""
-        rows = dice.rows(0.25)
+        rows = dice.sometimes(0.25).squeeze(1).nonzero().squeeze(1)
         if len(rows) == 0:
             return speech
         reverberation = dice.between(0.1, 0.6)[rows]
@@ -91,13 +92,14 @@ class Augmentation:
     def _with_noise(self, speech: Tensor, lengths: Tensor, dice: _Dice) -> Tensor:
         """Noise from −5 to 40 dB under the speech, or none; where there is no speech, noise alone."""
         noise = self._recorded_noise(dice)
-        rows = dice.rows(0.4)
-        noise = noise.index_copy(0, rows, self._made_noise(rows, dice))
+        rows = dice.chance(0.4).squeeze(1).nonzero().squeeze(1)
+        if len(rows) > 0:
+            noise = noise.index_copy(0, rows, self._made_noise(rows, dice))
         power = speech.reshape(-1, FRAMES + 1, HOP).square().mean(2)
         is_active = power > power.amax(1, keepdim=True) * 0.05
         level = ((power * is_active).sum(1) / is_active.sum(1).clamp(min=1)).sqrt().unsqueeze(1)
         ratio = torch.where(dice.chance(0.15), dice.between(-5, 10), dice.between(5, 40))
-        gain = level * 10 ** (-ratio / 20) * dice.chance(0.85)
+        gain = level * 10 ** (-ratio / 20) * dice.sometimes(0.85)
         return torch.where(lengths.unsqueeze(1) == 0, noise * dice.chance(0.97), speech + gain * noise)
 
     def _recorded_noise(self, dice: _Dice) -> Tensor:
@@ -130,7 +132,7 @@ def normalize(levels: Tensor, dynamic_range: Tensor | float = DYNAMIC_RANGE) -> 
 
 def _with_vocal_tract(levels: Tensor, dice: _Dice) -> Tensor:
     """Half of them with the frequency axis stretched, as a shorter or longer vocal tract does."""
-    stretch = torch.where(dice.chance(0.5), dice.between(0.88, 1.14), 1.0)
+    stretch = torch.where(dice.sometimes(0.5), dice.between(0.88, 1.14), 1.0)
     position = (torch.arange(BINS, device=levels.device) * stretch).clamp(max=BINS - 1.01)
     before = position.long().unsqueeze(1).expand(-1, levels.shape[1], -1)
     share = (position - position.floor()).unsqueeze(1)
@@ -141,10 +143,10 @@ def _with_response(levels: Tensor, dice: _Dice) -> Tensor:
     """A microphone's frequency response: some dB up and down, and an upper and a lower end."""
     bins = torch.arange(BINS, device=levels.device)
     curve = torch.nn.functional.interpolate(dice.normal(len(levels), 1, 8), BINS, mode="linear").squeeze(1)
-    response = curve * dice.between(0, 6)
+    response = dice.strength * curve * dice.between(0, 6)
     above = (bins - dice.between(140, BINS)).clamp(min=0) * torch.exp(dice.between(math.log(1), math.log(20)))
     below = (dice.between(3, 20) - bins).clamp(min=0) * dice.between(0.5, 4)
-    response = response - above * dice.chance(0.25) - below * dice.chance(0.2)
+    response = response - above * dice.sometimes(0.25) - below * dice.sometimes(0.2)
     return (levels + response.unsqueeze(1)).clamp(min=FLOOR_DB)
 
 
@@ -153,7 +155,7 @@ def _masked(windows: Tensor, dice: _Dice) -> Tensor:
         length = dice.between(0, longest)
         start = dice.between(0, 1) * (count - length)
         index = torch.arange(count, device=windows.device)
-        is_hidden = (index >= start) & (index < start + length) & dice.chance(0.4)
+        is_hidden = (index >= start) & (index < start + length) & dice.sometimes(0.4)
         windows = windows.masked_fill(is_hidden.unsqueeze(3 - axis), 0.0)
     return windows
 
@@ -165,8 +167,9 @@ def _scaled(sound: Tensor) -> Tensor:
 class _Dice:
     """Random numbers for n rows, each of shape [n, 1]."""
 
-    def __init__(self, rows: int, random: torch.Generator, device: torch.device) -> None:
+    def __init__(self, rows: int, random: torch.Generator, device: torch.device, strength: float) -> None:
         self._rows, self._random, self._device = rows, random, device
+        self.strength = strength
 
     def between(self, low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(self._rows, 1, generator=self._random, device=self._device)
@@ -174,8 +177,9 @@ class _Dice:
     def chance(self, share: float) -> Tensor:
         return self.between(0, 1) < share
 
-    def rows(self, share: float) -> Tensor:
-        return self.chance(share).squeeze(1).nonzero().squeeze(1)
+    def sometimes(self, share: float) -> Tensor:
+        """A chance that grows with the strength."""
+        return self.chance(share * self.strength)
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self._random, device=self._device)

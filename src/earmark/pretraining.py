@@ -35,6 +35,9 @@ BLOCKS = ((STEM, 128, 9, 2), (128, 160, 9, 1), (160, 192, 9, 1), (192, 192, 9, 1
 EMBEDDING = 192
 BACKGROUND_SHARE, UNKNOWN_SHARE = 0.07, 0.25  # of what is drawn; the labels share the rest alike
 WORD_WEIGHT, TEACHER_WEIGHT = 0.3, 1.0
+# The last seventh of the epochs changes the sound less, so that training ends with what the model will hear (Touvron et
+# al. 2019, arXiv:1906.06423).
+CALM_PART, CALM_STRENGTH = 7, 0.3
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -279,13 +282,14 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """An epoch's batches: windows, targets, words, teacher's embeddings. The next is made while one is learnt from."""
     drawn = data.draw(np.random.default_rng((options.seed, epoch)), options.draws, BACKGROUND_SHARE, UNKNOWN_SHARE)
+    strength = CALM_STRENGTH if options.epochs - epoch < options.epochs // CALM_PART else 1.0
     groups = np.array_split(drawn, math.ceil(options.draws / options.batch_size))
 
     def make(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         random = torch.Generator(device).manual_seed((options.seed * 1_000 + epoch) * 1_000_000 + number)
         batch = data.batch(groups[number])
         clips, lengths, targets, words, teacher = (torch.from_numpy(array).to(device) for array in batch)
-        return augmentation(clips, lengths, random), targets, words, teacher
+        return augmentation(clips, lengths, random, strength), targets, words, teacher
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(make, 0)
@@ -300,6 +304,8 @@ def _validate(
     network: WordNetwork, data: PretrainingData, augmentation: Augmentation, device: torch.device
 ) -> tuple[float | None, float | None]:
     """Accuracy on the labels' validation recordings, and how many of other words are rejected at 0.75."""
+    if len(data.validation) == 0:
+        return None, None
     network.eval()
     right, others = [], []
     with torch.no_grad():
