@@ -255,9 +255,8 @@ def test_pretraining_without_pytorch_says_what_to_install(tmp_path: Path) -> Non
     command += ["--output", str(tmp_path / "new")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert (
-        done.stderr == "Error: Pretraining needs the package torch: install it with `pip install 'earmark[train]'`.\n"
-    )
+    remedy = "install it with `pip install 'earmark[pretrain]'`"
+    assert done.stderr == f"Error: Pretraining needs the package torch: {remedy}.\n"
     assert not (tmp_path / "new").exists()
 
 

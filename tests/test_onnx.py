@@ -8,8 +8,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from earmark.formats.onnx import Convolution, Dense, SoundWeights, WordWeights, sound_model, word_model
+from earmark.formats.onnx import Convolution, Dense, SoundWeights, WordWeights, multiply_adds, sound_model, word_model
 from earmark.metadata import FixedNormalization, Metadata, WindowNormalization
 
 Array = npt.NDArray[np.float32]
@@ -113,3 +114,23 @@ def test_the_words_scores_and_embedding_are_those_of_the_layers_by_hand() -> Non
     np.testing.assert_allclose(embeddings, expected, atol=1e-4)
     powers = np.exp(expected @ last.kernel.T + last.bias)
     np.testing.assert_allclose(scores, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_multiply_adds_of_a_small_network_by_hand() -> None:
+    weights = {"kernel": np.zeros((4, 6, 3), np.float32), "each": np.zeros((4, 1, 5), np.float32)}
+    weights["dense"] = np.zeros((7, 4 * 5), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["window", "kernel"], ["a"], pads=[1, 1]),
+            helper.make_node("Conv", ["a", "each"], ["b"], pads=[2, 2], strides=[2], group=4),
+            helper.make_node("Flatten", ["b"], ["c"]),
+            helper.make_node("Gemm", ["c", "dense"], ["scores"], transB=1),
+        ],
+        "small",
+        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", 6, 10])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 7])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    # 10 places × 4 × 6 × 3, then 5 places × 4 × 5, then 7 × 20.
+    assert multiply_adds(model.SerializeToString()) == 720 + 100 + 140

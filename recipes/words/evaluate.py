@@ -11,8 +11,10 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from earmark.spectrogram import compute_spectrogram
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "go", "stop")
 THRESHOLD = 0.75
+PEER = "speech-commands"  # the TensorFlow.js model
 WORD_SETS = ("speech_commands", "free_spoken_digits", "wake_words", "synthesised")
 SHIFT = 0.1  # seconds
 
@@ -65,26 +68,29 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="the TensorFlow.js model's folder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    ours = earmark.load(options.model)
-    recognizers = {"words": ours}
-    if options.peer:
-        recognizers["speech-commands"] = load_peer(options.peer)
-    measured: dict[str, Measured] = {
-        name: measure(recognizer, options.data) for name, recognizer in recognizers.items()
-    }
+    models = {"words": options.model} | ({PEER: options.peer} if options.peer else {})
+    with ProcessPoolExecutor() as pool:
+        measured = dict(zip(models, pool.map(measure, models, models.values(), repeat(options.data)), strict=True))
+    recognizers = {name: open_model(name, path) for name, path in models.items()}
     for kind, is_made in (("recorded", False), ("synthesised", True)):
         recordings = [r for r in unseen(options.data) if (r.source == "synthesised") == is_made]
         for name, scores in few_shot(recognizers, recordings).items():
             rows = {f"{kind}, {count} of each": text for count, text in scores.items()}
             measured.setdefault(name, Measured(())).few_shot |= rows
-    work = cost(ours, options.model)
+    work = cost(recognizers["words"], options.model)
     show(measured, work)
     if options.json:
         values = {"cost": work, **{name: vars(result) for name, result in measured.items()}}
         options.json.write_text(json.dumps(values, indent=1))
 
 
-def measure(recognizer: earmark.Recognizer, data: Path) -> Measured:
+def open_model(name: str, path: Path) -> earmark.Recognizer:
+    return load_peer(path) if name == PEER else earmark.load(path)
+
+
+def measure(name: str, model: Path, data: Path) -> Measured:
+    """Everything but the embedding, which is measured for all models at once."""
+    recognizer = open_model(name, model)
     measured = Measured(recognizer.labels)
     table = measured.table
     heard = {source: recognize_all(recognizer, held_out(data, source)) for source in WORD_SETS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -59,7 +60,10 @@ def _accuracy(values: Values, words: npt.NDArray[np.str_], clips: int) -> str:
             [random.choice(np.flatnonzero(words == word), clips, replace=False) for word in np.unique(words)]
         )
         tested = np.setdiff1d(np.arange(len(words)), learnt)
-        found = LogisticRegression(C=100, max_iter=1_000).fit(values[learnt], words[learnt]).predict(values[tested])
+        with warnings.catch_warnings():  # one clip of each word makes it ask whether words are numbers
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+            classifier = LogisticRegression(C=100, max_iter=1_000).fit(values[learnt], words[learnt])
+        found = classifier.predict(values[tested])
         is_right = found == words[tested]
         accuracies.append(np.mean([is_right[words[tested] == word].mean() for word in np.unique(words)]))
     return f"{np.mean(accuracies):.1%} ± {np.std(accuracies):.1%} ({len(np.unique(words))} words)"

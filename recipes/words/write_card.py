@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from evaluate import PEER
+
 import earmark
 from earmark.card import CARD_FILE, MODEL_FILE
 from earmark.files import make_folder, write_atomically
@@ -43,7 +45,7 @@ def main() -> None:
 def fill(template: str, card: dict[str, Any], measured: dict[str, Any]) -> str:
     """The card's text, from a model's `model.json` and what was measured."""
     ours = measured["words"]
-    peer = measured.get("speech-commands", {"table": {}, "few_shot": {}})
+    peer = measured.get(PEER, {"table": {}, "few_shot": {}})
     teacher = measured.get("teacher", {"few_shot": {}})
     return template.format(
         **card["recipe"],

@@ -41,7 +41,7 @@ class Augmentation:
             clips: int16 of shape [n, CLIP_SAMPLES], each in the middle of its row; a row of length 0 becomes noise.
             lengths: how many samples of each row are the clip's, shape [n].
             random: on `device`.
-            strength: how often and how far the sound is changed; with 0 only its place and the noise around it vary.
+            strength: how often and how far the sound is changed; with 0 only its place in the window varies.
 
         Returns:
             Normalized windows, shape [n, 43, 232].

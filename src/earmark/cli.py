@@ -215,7 +215,7 @@ def pretrain(
         from earmark.pretraining_run import run
     except ModuleNotFoundError as error:
         raise EarmarkError(
-            f"Pretraining needs the package {error.name}: install it with `pip install 'earmark[train]'`."
+            f"Pretraining needs the package {error.name}: install it with `pip install 'earmark[pretrain]'`."
         ) from error
 
     options = PretrainingOptions(epochs, draws, batch_size, learning_rate, seed=seed)

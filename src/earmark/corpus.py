@@ -8,6 +8,7 @@ for validation.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from earmark.audio import AUDIO_SUFFIXES, Resampler, read_clip
 from earmark.errors import EarmarkError
-from earmark.labels import folder_label
+from earmark.labels import tidy_label
 from earmark.spectrogram import SAMPLE_RATE
 from earmark.streaming import RESERVED_LABELS
 
@@ -67,14 +68,13 @@ def find_recordings(folder: Path, *, noise: bool = False) -> list[Recording]:
     """
     if not folder.is_dir():
         raise EarmarkError(f"{folder} is not a folder: name a folder of labels.")
-    split_folders = [split for split in SPLITS if (folder / split).is_dir()]
-    if split_folders:
-        found = [(file, split) for split in split_folders for file in _files(folder / split)]
-    else:
+    found = [(file, split) for split in SPLITS for file in _files(folder / split)]
+    if not found:
         listed = _listed(folder)
         found = [(file, _split(file, folder, listed)) for file in _files(folder)]
+    source = os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119 (a link keeps its name; "." has none)
     recordings = [
-        Recording(file, NOISE if noise else folder_label(file.parent.name), split, folder.name) for file, split in found
+        Recording(file, NOISE if noise else tidy_label(file.parent.name), split, source) for file, split in found
     ]
     if not recordings:
         raise EarmarkError(f"{folder} holds no recordings: it needs a folder of sound files for each word.")
@@ -140,12 +140,15 @@ def _quantize(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*/*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    files = (file for file in folder.glob("*/*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    return sorted(file for file in files if not file.name.startswith(".") and not file.parent.name.startswith("."))
 
 
 def _listed(folder: Path) -> dict[str, Split]:
     lists = {name: folder / name for name in LISTS if (folder / name).is_file()}
-    return {line: LISTS[name] for name, file in lists.items() for line in file.read_text().splitlines()}
+    return {
+        line: LISTS[name] for name, file in lists.items() for line in file.read_text("utf-8", "replace").splitlines()
+    }
 
 
 def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
@@ -153,5 +156,5 @@ def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
         return listed.get(file.relative_to(folder).as_posix(), "train")
     # As Speech Commands does it: by a hash of the speaker, so that nobody is on both sides.
     speaker = Recording(file, "", "train", "").speaker
-    share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8]) / 2**64
+    share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     return "val" if share < VALIDATION_SHARE else "train"

@@ -1,4 +1,4 @@
-"""How good a recognizer is: shares with their intervals, confusion, false alarms, and the network's work."""
+"""How good a recognizer is: shares with their intervals, confusion, and false alarms."""
 
 from __future__ import annotations
 
@@ -52,10 +52,12 @@ class Rate:
     @property
     def value(self) -> float:
         """Events an hour."""
-        return self.events / self.hours
+        return self.events / self.hours if self.hours else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
+        if not self.hours:
+            return (0.0, math.inf)
         low = _poisson_mean(self.events - 1, 0.975) if self.events else 0.0
         return (low / self.hours, _poisson_mean(self.events, 0.025) / self.hours)
 

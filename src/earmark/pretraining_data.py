@@ -19,12 +19,14 @@ from earmark.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read
 from earmark.errors import EarmarkError
 from earmark.files import make_folder
 from earmark.spectrogram import HOP, SAMPLE_RATE
+from earmark.speech_embedding import find_networks
 from earmark.streaming import RESERVED_LABELS
 
 BACKGROUND, UNKNOWN = RESERVED_LABELS
 SPLICED = "spliced"  # the source of words put together from the halves of two
 SPLICE_SHARE = 0.2  # how many, per recording
 CROSSFADE = 441  # samples, 10 ms
+LEAST_NOISE = 1.5  # seconds; a window lasts 1.02
 TEACHER_RATE = 16_000  # Hz
 TEACHER_VALUES = 192
 TEACHER_SECONDS = 1.03  # of each clip, so that it makes four embeddings
@@ -126,7 +128,8 @@ def prepare(
         report: told of the progress.
 
     Raises:
-        EarmarkError: a recording can't be read, a label has none, or there is no noise.
+        EarmarkError: a recording can't be read, a label has none, there is too little noise or nothing to be rejected,
+            or the folder can't be written.
     """
     used = [recording for recording in recordings if recording.split != "test"]
     labels = (BACKGROUND, UNKNOWN, *sorted(words))
@@ -134,13 +137,15 @@ def prepare(
     content = hash_recordings(used)
     file = cache_folder / f"data-{content[:16]}-{seed}{'' if teacher else '-untaught'}.npz"
     if not file.exists():
-        values = _prepare(used, labels, content, teacher, seed, report)
         make_folder(cache_folder)
-        aside = file.with_name("data.part.npz")
-        np.savez(aside, **values)
-        os.replace(aside, file)  # noqa: PTH105 (Path.replace is the same)
-    with np.load(file) as kept:
-        values = {name: kept[name] for name in kept.files}
+        if teacher:
+            find_networks()  # before an hour of reading
+        _keep(_prepare(used, labels, content, teacher, seed, report), file)
+    try:
+        with np.load(file) as kept:
+            values = {name: kept[name] for name in kept.files}
+    except Exception as error:  # np.load has no common error for a damaged file
+        raise EarmarkError(f"{file} can't be read: delete it to have it made anew.") from error
     if tuple(values["labels"]) != labels:
         raise EarmarkError(f"{file} was made for other labels: choose another folder.")
     for name in ("labels", "words"):
@@ -153,10 +158,25 @@ def _check(recordings: list[Recording], labels: tuple[str, ...]) -> None:
     missing = [label for label in labels[2:] if label not in have]
     if missing:
         raise EarmarkError(f"There are no recordings of {', '.join(missing)}: add some, or choose --labels.")
-    if not have - set(labels):
-        raise EarmarkError("There are no recordings of other words, to be rejected: add some.")
+    others = have - {NOISE, *labels[2:]}
+    if not others and not _speakers(recordings):  # the words are enough where splices can be made of them
+        raise _no_others()
     if NOISE not in have:
         raise EarmarkError(f"There is no noise: add recordings in a folder {NOISE}, or name them with --noise.")
+
+
+def _no_others() -> EarmarkError:
+    return EarmarkError(f"There are no recordings of other words, to be rejected: add some, or a folder {UNKNOWN}.")
+
+
+def _keep(values: dict[str, Any], file: Path) -> None:
+    aside = file.with_name("data.part.npz")
+    try:
+        np.savez(aside, **values)
+        os.replace(aside, file)  # noqa: PTH105 (Path.replace is the same)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise EarmarkError(f"{file} can't be written ({error.strerror}): free some space.") from error
 
 
 def _prepare(
@@ -165,6 +185,8 @@ def _prepare(
     noises = [recording for recording in recordings if recording.word == NOISE and recording.split == "train"]
     spoken = [recording for recording in recordings if recording.word != NOISE]
     noise = np.concatenate(list(_reported(read_sounds(noises), "Reading noise", len(noises), report)))
+    if len(noise) < LEAST_NOISE * SAMPLE_RATE:
+        raise EarmarkError(f"The noise lasts {len(noise) / SAMPLE_RATE:.1f} s: add more of it, minutes if you can.")
     clips = list(_reported(read_words(spoken), "Reading words", len(spoken), report))
     words = sorted({recording.word for recording in spoken if recording.split == "train"})
     index = {word: number for number, word in enumerate(words)}
@@ -181,6 +203,8 @@ def _prepare(
     is_training += [True] * len(spliced)
 
     training = np.flatnonzero(is_training)
+    if labels.index(UNKNOWN) not in {targets[clip] for clip in training}:
+        raise _no_others()
     embeddings = np.zeros((len(clips), TEACHER_VALUES), np.float32)
     left_out = 0
     if teacher:
@@ -191,6 +215,7 @@ def _prepare(
         is_clear = _judge(embeddings[training], np.array(targets)[training], np.array(sources)[training], len(labels))
         left_out = int(np.sum(~is_clear & (np.array(sources)[training] != SPLICED)))
         training = training[is_clear]
+        _check_understood(labels, {targets[clip] for clip in training})
     lengths = np.array([len(clip) for clip in clips])
     return {
         "labels": np.array(labels),
@@ -210,6 +235,12 @@ def _prepare(
     }
 
 
+def _check_understood(labels: tuple[str, ...], understood: set[int]) -> None:
+    lost = [label for target, label in enumerate(labels[1:], 1) if target not in understood]
+    if lost:
+        raise EarmarkError(f"The teacher understands no recording of {', '.join(lost)}: choose --no-teacher.")
+
+
 def _reported(items: Iterator[Any], what: str, count: int, report: Report) -> Iterator[Any]:
     for number, item in enumerate(items, 1):
         report(what, number, count)
@@ -217,15 +248,11 @@ def _reported(items: Iterator[Any], what: str, count: int, report: Report) -> It
 
 
 def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
-    """Words that nobody knows: the first half of one and the second of another, by the same person.
+    """Words that nobody knows: the first half of one and the second of another, by one speaker as files name them.
 
     They sound as real recordings do, with the labels' own sounds in them, so that a part of a word doesn't suffice.
     """
-    by_speaker: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, recording in enumerate(recordings):
-        if recording.split == "train":
-            by_speaker[recording.source, recording.speaker].append(number)
-    speakers = [spoken for spoken in by_speaker.values() if len({recordings[one].word for one in spoken}) > 1]
+    speakers = _speakers(recordings)
     if not speakers:
         return []
     chances = np.array([len(spoken) for spoken in speakers], float)
@@ -235,6 +262,15 @@ def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.G
         if recordings[first].word != recordings[second].word:
             spliced.append(_join(clips[first], clips[second]))
     return spliced
+
+
+def _speakers(recordings: list[Recording]) -> list[list[int]]:
+    """The training recordings of each person who says more than one word, as indices."""
+    by_speaker: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, recording in enumerate(recordings):
+        if recording.split == "train" and recording.word != NOISE:
+            by_speaker[recording.source, recording.speaker].append(number)
+    return [spoken for spoken in by_speaker.values() if len({recordings[one].word for one in spoken}) > 1]
 
 
 def _join(first: Sound, second: Sound) -> Sound:

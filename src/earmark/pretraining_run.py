@@ -55,7 +55,9 @@ def run(
     recordings += [recording for folder in noise for recording in find_recordings(folder, noise=True)]
     if words is None:
         words = tuple({recording.word for recording in recordings} - set(RESERVED_LABELS))
-    words = tuple(check_label(word) for word in words)
+    words = tuple({check_label(word): None for word in words if word not in RESERVED_LABELS})
+    if not words:
+        raise EarmarkError("There is no word to tell apart: name some with --labels, or add a folder for each.")
     make_folder(output)
     prepared = prepare(recordings, words, output, teacher=teacher, seed=options.seed, report=report)
 
@@ -85,7 +87,7 @@ def run(
 def _device(name: str) -> str:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.empty(0, device=name).cpu()
     except (RuntimeError, AssertionError) as error:  # a name it doesn't know; a PyTorch built without it
         raise EarmarkError(f"PyTorch can't use the device {name!r} here: choose --device cpu.") from error
     return name

@@ -63,4 +63,5 @@ class TaskProgress:
 
 def _bar(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
+    # Where nobody watches, in a log or a pipe, not even the empty line that a vanished bar leaves.
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

