@@ -29,6 +29,7 @@ from earmark.pretraining import (
     _Average,
     _batches,
     _Learner,
+    _log_priors,
     _Schedule,
     pretrain,
     word_model_file,
@@ -152,6 +153,14 @@ def test_it_learns_words_that_it_then_hears_from_others(trained: tuple[WordNetwo
     new = [(name, chirps.word(name, speaker)) for name in LABELS[2:] for speaker in ("eve", "fay", "gus", "hal")]
     found = [recognizer.recognize(samples, chirps.RATE).label for _, samples in new]
     assert sum(label == name for label, (name, _) in zip(found, new, strict=True)) >= 10
+
+
+def test_the_reserved_labels_are_expected_as_often_as_a_word() -> None:
+    # Of 18 words each is drawn with (1 − 0.07 − 0.25) / 18 = 0.03778: 0.07 is 1.853 times as much, 0.25 6.618 times.
+    priors = _log_priors(20)
+    torch.testing.assert_close(priors[:2].exp(), torch.tensor([1.853, 6.618]), atol=1e-3, rtol=0)
+    assert not priors[2:].any()
+    assert not _log_priors(4).any()  # of two words each is drawn with 0.34, more than either
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -216,6 +216,7 @@ def pretrain(
     averaged = swa_utils.AveragedModel(learner, avg_fn=_Average(options.averaging), use_buffers=True)
     network = averaged.module.network
     assert isinstance(network, WordNetwork)
+    priors = _log_priors(len(data.labels)).to(where)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     steps = math.ceil(options.draws / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Schedule(steps * options.epochs))
@@ -237,7 +238,7 @@ def pretrain(
             losses.append(loss.detach())
             if on_batch is not None:
                 on_batch(epoch, number, steps)
-        accuracy, rejected = _validate(network, data, augmentation, where)
+        accuracy, rejected = _validate(network, data, augmentation, priors)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise EarmarkError(f"The training got lost in epoch {epoch}: choose a smaller --learning-rate.")
@@ -245,6 +246,8 @@ def pretrain(
         _save(output / CHECKPOINT, parts, identity, history)
         if on_epoch is not None:
             on_epoch(history[-1])
+    with torch.no_grad():
+        network.scores.bias.sub_(priors)
     return network.cpu().eval(), history
 
 
@@ -300,8 +303,19 @@ def _batches(
             yield batch
 
 
+def _log_priors(labels: int) -> Tensor:
+    """How much likelier than a word the two reserved labels were drawn, as logarithms; 0 where they were not.
+
+    Without it, a score says how likely a label is where all labels are as frequent: logit adjustment (Menon et al.
+    2021, arXiv:2007.07314). Many other words were drawn to know them, not because they are expected.
+    """
+    word = (1 - BACKGROUND_SHARE - UNKNOWN_SHARE) / (labels - 2)
+    shares = torch.tensor([BACKGROUND_SHARE, UNKNOWN_SHARE, *[word] * (labels - 2)])
+    return torch.log(shares / word).clamp(min=0)
+
+
 def _validate(
-    network: WordNetwork, data: PretrainingData, augmentation: Augmentation, device: torch.device
+    network: WordNetwork, data: PretrainingData, augmentation: Augmentation, priors: Tensor
 ) -> tuple[float | None, float | None]:
     """Accuracy on the labels' validation recordings, and how many of other words are rejected at 0.75."""
     if len(data.validation) == 0:
@@ -310,10 +324,10 @@ def _validate(
     right, others = [], []
     with torch.no_grad():
         for rows in np.array_split(data.validation, max(1, len(data.validation) // 256)):
-            clips, _, targets, _, _ = (torch.from_numpy(array).to(device) for array in data.batch(rows))
+            clips, _, targets, _, _ = (torch.from_numpy(array).to(priors.device) for array in data.batch(rows))
             middle = (CLIP_SAMPLES - WINDOW_SAMPLES) // 2
             sound = clips[:, middle : middle + WINDOW_SAMPLES].float() / 32_768
-            scores = network(normalize(augmentation.spectrogram(sound)))[0].softmax(1)
+            scores = (network(normalize(augmentation.spectrogram(sound)))[0] - priors).softmax(1)
             is_other = targets == data.labels.index(UNKNOWN)
             right.append((scores.argmax(1) == targets)[~is_other])
             others.append(scores[is_other][:, 2:].amax(1) < 0.75)
