@@ -299,7 +299,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert steps == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3)]
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
     heard: list[PretrainingEpoch] = []
-    network, history = pretrain(data, tmp_path, SHORT, on_epoch=heard.append)
+    network, history, _ = pretrain(data, tmp_path, SHORT, on_epoch=heard.append)
     expected, its_history, _ = uninterrupted
     assert same_weights(network, expected)
     assert history == its_history
@@ -309,7 +309,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 def test_a_finished_training_is_not_done_again(
     data: PretrainingData, uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], checkpoint: Path
 ) -> None:
-    network, history = pretrain(data, checkpoint.parent, SHORT, on_batch=lambda *_: pytest.fail("a step"))
+    network, history, _ = pretrain(data, checkpoint.parent, SHORT, on_batch=lambda *_: pytest.fail("a step"))
     assert same_weights(network, uninterrupted[0])
     assert history == uninterrupted[1]
     other, _ = pretrain(data, checkpoint.parent / "..", replace(SHORT, seed=1))

@@ -25,7 +25,13 @@ make -C "$root" .venv/.studio
 # glibc would give large blocks back to the system and ask for them anew: half of the time would go to the kernel.
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1000000000:glibc.malloc.trim_threshold=2000000000
 export MALLOC_TOP_PAD_=500000000
-"$bin/earmark" pretrain --output "$2/words" \
-    --data "$data/speech_commands" --data "$data/free_spoken_digits" --data "$data/wake_words" \
-    --data "$data/synthesised" --noise "$data/background_noise" --noise "$data/esc10" \
-    --revision "$(git -C "$root" log -1 --format=%H -- src recipes)"
+revision=$(git -C "$root" log -1 --format=%H -- src recipes)
+learn() {
+    "$bin/earmark" pretrain "$@" --revision "$revision" \
+        --data "$data/speech_commands" --data "$data/free_spoken_digits" --data "$data/wake_words" \
+        --data "$data/synthesised" --noise "$data/background_noise" --noise "$data/esc10"
+}
+learn --output "$2/first"
+mkdir -p "$2/words"
+ln -f "$2"/first/data-*.npz "$2/words/" # as they were read serves both
+learn --output "$2/words" --start "$2/first/checkpoint.pt" --epochs 8 --learning-rate 0.001 --strength 0.4

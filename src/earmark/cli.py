@@ -199,6 +199,8 @@ def pretrain(
     draws: Annotated[int, typer.Option(min=1, help="Windows in an epoch.")] = 38_400,
     batch_size: Annotated[int, typer.Option(min=2, help="Windows a step.")] = 128,
     learning_rate: Annotated[float, typer.Option(min=0, help="The highest.")] = 0.003,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Of the augmentation.")] = 1.0,
+    start: Annotated[Path | None, typer.Option(help="A checkpoint.pt of another training to begin with.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="The same seed and data give the same model.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = "",
     teacher: Annotated[bool, typer.Option(help="Learn from Google's speech embedding as well.")] = True,
@@ -218,7 +220,7 @@ def pretrain(
             f"Pretraining needs the package {error.name}: install it with `pip install 'earmark[pretrain]'`."
         ) from error
 
-    options = PretrainingOptions(epochs, draws, batch_size, learning_rate, seed=seed)
+    options = PretrainingOptions(epochs, draws, batch_size, learning_rate, strength=strength, seed=seed)
     wanted = None if labels == "all" else tuple(dict.fromkeys(label.strip() for label in labels.split(",")))
     with _progress() as progress:
 
@@ -227,7 +229,7 @@ def pretrain(
 
         run(
             data, noise or [], wanted, output, options,
-            device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
+            start=start, device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
         )  # fmt: skip
     _put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {_as_model(output)}")
 

@@ -52,6 +52,7 @@ class PretrainingOptions:
         learning_rate: the highest; it rises for the first tenth and falls to 0 as a cosine.
         weight_decay: of AdamW.
         label_smoothing: share of a target that is spread over all labels.
+        strength: of the augmentation, 0 to 1.
         averaging: how much of the averaged weights a step keeps (Polyak averaging); less in the first steps.
         seed: the same seed, data and device give the same model.
     """
@@ -62,6 +63,7 @@ class PretrainingOptions:
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
+    strength: float = 1.0
     averaging: float = 0.999
     seed: int = 0
 
@@ -189,22 +191,24 @@ def pretrain(
     output: Path,
     options: PretrainingOptions,
     *,
+    start: Path | None = None,
     device: str = "cpu",
     on_epoch: Callable[[PretrainingEpoch], object] | None = None,
     on_batch: Callable[[int, int, int], object] | None = None,
-) -> tuple[WordNetwork, list[PretrainingEpoch]]:
+) -> tuple[WordNetwork, list[PretrainingEpoch], dict[str, Any] | None]:
     """Train the word network. A checkpoint after each epoch lets a training that was ended go on.
 
     Args:
         data: what to learn from.
         output: a folder, for the checkpoint.
         options: how to learn.
+        start: another training's checkpoint, on the same data, whose averaged weights to begin with.
         device: PyTorch's name of it.
         on_epoch: called after each epoch.
         on_batch: called after each step with the epoch and the step in it, from 1, and how many steps there are.
 
     Returns:
-        The network, with averaged weights, and its epochs.
+        The network, with averaged weights; its epochs; and the data and options of the training it began with, if so.
 
     Raises:
         EarmarkError: the checkpoint is of another training, or it can't be read or written; the loss is not finite.
@@ -213,6 +217,7 @@ def pretrain(
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         learner = _Learner(len(data.labels), len(data.words)).to(where)
+    begun = _begin(start, learner, where) if start else None
     averaged = swa_utils.AveragedModel(learner, avg_fn=_Average(options.averaging), use_buffers=True)
     network = averaged.module.network
     assert isinstance(network, WordNetwork)
@@ -222,7 +227,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _Schedule(steps * options.epochs))
     parts = {"learner": learner, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
     taught = bool(data.teacher.any())
-    identity = {"data": data.hash, "labels": list(data.labels), "teacher": taught, **asdict(options)}
+    identity = {"data": data.hash, "labels": list(data.labels), "teacher": taught, **asdict(options), "start": begun}
     history = _resume(output / CHECKPOINT, parts, identity, where)
     augmentation = Augmentation(torch.from_numpy(data.noise), where)
     for epoch in range(len(history) + 1, options.epochs + 1):
@@ -248,7 +253,7 @@ def pretrain(
             on_epoch(history[-1])
     with torch.no_grad():
         network.scores.bias.sub_(priors)
-    return network.cpu().eval(), history
+    return network.cpu().eval(), history, begun
 
 
 def word_model_file(network: WordNetwork, name: str, labels: tuple[str, ...]) -> bytes:
@@ -285,7 +290,8 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """An epoch's batches: windows, targets, words, teacher's embeddings. The next is made while one is learnt from."""
     drawn = data.draw(np.random.default_rng((options.seed, epoch)), options.draws, BACKGROUND_SHARE, UNKNOWN_SHARE)
-    strength = CALM_STRENGTH if options.epochs - epoch < options.epochs // CALM_PART else 1.0
+    is_calm = options.epochs - epoch < options.epochs // CALM_PART
+    strength = min(options.strength, CALM_STRENGTH) if is_calm else options.strength
     groups = np.array_split(drawn, math.ceil(options.draws / options.batch_size))
 
     def make(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -338,6 +344,22 @@ def _validate(
 def _share(hits: list[Tensor]) -> float | None:
     together = torch.cat(hits)
     return float(together.float().mean()) if len(together) else None
+
+
+def _begin(file: Path, learner: _Learner, device: torch.device) -> dict[str, Any]:
+    """Give the learner a checkpoint's averaged weights; returns what that training was, its data and options."""
+    prefix = "module."  # AveragedModel's, before the names of what it averages
+    try:
+        checkpoint = torch.load(file, map_location=device, weights_only=True)
+        averaged = checkpoint["averaged"].items()
+        learner.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in averaged if name.startswith(prefix)}
+        )
+        return dict(checkpoint["identity"])
+    except Exception as error:  # torch.load has no common error for a damaged file
+        raise EarmarkError(
+            f"{file} is no checkpoint of a training on the same data and labels: name its checkpoint.pt."
+        ) from error
 
 
 def _resume(

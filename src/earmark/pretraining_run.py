@@ -27,6 +27,7 @@ def run(
     output: Path,
     options: PretrainingOptions,
     *,
+    start: Path | None = None,
     device: str = "",
     teacher: bool = True,
     revision: str = "",
@@ -41,6 +42,7 @@ def run(
         words: the labels; None for every word there is.
         output: the folder for `model.onnx`, `model.json`, the checkpoint and the data as it was read.
         options: how to learn.
+        start: another training's checkpoint, whose weights to begin with.
         device: PyTorch's name of it; a GPU, where there is one, if not given.
         teacher: whether to learn from the speech embedding too.
         revision: of the recipe, for the card.
@@ -66,11 +68,13 @@ def run(
 
     # One thread makes the windows while the others learn from those before.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-    network, history = pretrain(prepared, output, options, device=where, on_epoch=on_epoch, on_batch=on_batch)
+    network, history, begun = pretrain(
+        prepared, output, options, start=start, device=where, on_epoch=on_epoch, on_batch=on_batch
+    )
     card = {
         "name": output.name,
         "labels": list(prepared.labels),
-        "recipe": {"revision": revision, "device": where, "teacher": teacher, **asdict(options)},
+        "recipe": {"revision": revision, "device": where, "teacher": teacher, **asdict(options), "start": begun},
         "data": {
             "sha256": prepared.hash,
             "recordings": count_recordings(recordings),
