@@ -64,7 +64,7 @@ def data(folder: Path) -> PretrainingData:
 def trained(
     data: PretrainingData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[WordNetwork, list[PretrainingEpoch]]:
-    return pretrain(data, tmp_path_factory.mktemp("trained"), OPTIONS)
+    return pretrain(data, tmp_path_factory.mktemp("trained"), OPTIONS)[:2]
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -249,7 +249,7 @@ def test_a_learning_rate_that_is_too_high_leaves_nothing(data: PretrainingData, 
 
 def test_without_validation_recordings_nothing_is_claimed(data: PretrainingData, tmp_path: Path) -> None:
     none = replace(data, validation=np.zeros(0, np.int64))
-    _, (epoch,) = pretrain(none, tmp_path, replace(SHORT, epochs=1))
+    _, (epoch,), _ = pretrain(none, tmp_path, replace(SHORT, epochs=1))
     assert epoch.accuracy is None
     assert epoch.rejected is None
     assert str(epoch) == f"Epoch 1/1: loss {epoch.loss:.4f}, validation accuracy –, other words rejected –"
@@ -276,7 +276,7 @@ def uninterrupted(
     data: PretrainingData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[WordNetwork, list[PretrainingEpoch], Path]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    return *pretrain(data, folder, SHORT), folder
+    return *pretrain(data, folder, SHORT)[:2], folder
 
 
 @pytest.fixture
@@ -312,13 +312,45 @@ def test_a_finished_training_is_not_done_again(
     network, history, _ = pretrain(data, checkpoint.parent, SHORT, on_batch=lambda *_: pytest.fail("a step"))
     assert same_weights(network, uninterrupted[0])
     assert history == uninterrupted[1]
-    other, _ = pretrain(data, checkpoint.parent / "..", replace(SHORT, seed=1))
+    other, _, _ = pretrain(data, checkpoint.parent / "..", replace(SHORT, seed=1))
     assert not same_weights(network, other)
+
+
+def test_a_training_begins_with_anothers_weights(
+    data: PretrainingData, uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], tmp_path: Path
+) -> None:
+    start = uninterrupted[2] / "checkpoint.pt"
+    still = replace(SHORT, epochs=1, learning_rate=1e-12, weight_decay=0.0, strength=0.5)
+    network, _, begun = pretrain(data, tmp_path, still, start=start)
+    for name, value in network.named_parameters():  # its averaged weights, which a rate of nothing leaves alone
+        torch.testing.assert_close(value, uninterrupted[0].state_dict()[name], atol=1e-6, rtol=0)
+    assert begun is not None
+    assert (begun["data"], begun["epochs"], begun["strength"]) == (data.hash, SHORT.epochs, 1.0)
+    with pytest.raises(EarmarkError, match=r"is of a training on other data .+: choose another folder\.$"):
+        pretrain(data, tmp_path, still)  # the same options, but from a random start
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", None])
+def test_what_is_no_checkpoint_is_no_beginning(data: PretrainingData, tmp_path: Path, content: bytes | None) -> None:
+    start = tmp_path / "start.pt"
+    if content is not None:
+        start.write_bytes(content)
+    with pytest.raises(EarmarkError, match=r"start\.pt is no checkpoint .+: name its checkpoint\.pt\.$"):
+        pretrain(data, tmp_path, SHORT, start=start)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"epochs": 3}, {"draws": 32}, {"batch_size": 8}, {"learning_rate": 1e-3}, {"averaging": 0.9}],
+    [
+        {"seed": 1},
+        {"strength": 0.5},
+        {"epochs": 3},
+        {"draws": 32},
+        {"batch_size": 8},
+        {"learning_rate": 1e-3},
+        {"averaging": 0.9},
+    ],
 )
 def test_a_checkpoint_of_other_options_is_refused(
     data: PretrainingData, checkpoint: Path, change: dict[str, Any]
@@ -340,16 +372,6 @@ def test_a_checkpoint_of_other_data_is_refused(data: PretrainingData, checkpoint
     for other in others:
         with pytest.raises(EarmarkError, match=r"checkpoint\.pt is of a training on other data"):
             pretrain(other, checkpoint.parent, SHORT)
-
-
-def test_a_checkpoint_from_before_labels_were_in_it_goes_on(
-    data: PretrainingData, uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], checkpoint: Path
-) -> None:
-    values = torch.load(checkpoint, weights_only=True)
-    del values["identity"]["labels"], values["identity"]["teacher"]
-    torch.save(values, checkpoint)
-    network, _ = pretrain(data, checkpoint.parent, SHORT, on_batch=lambda *_: pytest.fail("a step"))
-    assert same_weights(network, uninterrupted[0])
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "list", "part missing", "other network"])
@@ -448,6 +470,7 @@ def test_the_command_makes_a_model_folder(folder: Path, tmp_path: Path) -> None:
     assert card["recipe"] == {
         "revision": "abc123", "device": "cpu", "teacher": has_teacher,
         **asdict(PretrainingOptions(epochs=2, draws=32, batch_size=16, seed=3)),
+        "start": None,
     }  # fmt: skip
     lines = sorted(
         f"{path.relative_to(root).parts[0]}"  # split

@@ -50,6 +50,7 @@ def fill(template: str, card: dict[str, Any], measured: dict[str, Any]) -> str:
     return template.format(
         **card["recipe"],
         **measured["cost"],
+        stages=", then ".join(_stages(card["recipe"])),
         parameters=card["parameters"],
         model_sha256=card["model_sha256"],
         date=card["created"][:10],
@@ -70,6 +71,14 @@ def fill(template: str, card: dict[str, Any], measured: dict[str, Any]) -> str:
         labels=_rows((label, recall, _mistakes(label, ours)) for label, recall in ours["recall"].items()),
         alarms="; ".join(ours["alarms"]) or "none",
     )
+
+
+def _stages(recipe: dict[str, Any]) -> list[str]:
+    """What one training after another did, each begun with the weights of the one before."""
+    earlier = _stages(recipe["start"]) if recipe.get("start") else []
+    stage = f"{recipe['epochs']} epochs of {recipe['draws']:,} windows at {recipe['learning_rate']}"
+    strength = recipe.get("strength", 1.0)
+    return [*earlier, stage + (f" with augmentation at {strength} of its strength" if strength < 1 else "")]
 
 
 def _mistakes(label: str, ours: dict[str, Any]) -> str:

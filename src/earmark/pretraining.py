@@ -369,7 +369,7 @@ def _resume(
         return []
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
-        if identity | checkpoint["identity"] == identity:  # early checkpoints know no labels and no teacher
+        if checkpoint["identity"] == identity:
             for name, part in parts.items():
                 part.load_state_dict(checkpoint[name])
             return [PretrainingEpoch(**epoch) for epoch in checkpoint["history"]]
