@@ -8,6 +8,7 @@ import shutil
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,15 @@ def test_a_streams_scores_are_the_same_to_the_bit_however_it_is_cut(
     np.testing.assert_array_equal(
         np.stack([window.scores for window in cut]), np.stack([window.scores for window in whole])
     )
+
+
+def test_a_click_is_smoothed_away_more_from_words_than_from_sounds(recognizer: Recognizer, words: Recognizer) -> None:
+    assert (recognizer.default_smoothing, words.default_smoothing) == (3, 5)
+    samples = np.concatenate([sounds.murmur(1.5, 1), sounds.whistle(2, 5), sounds.murmur(1.5, 2)])
+    for listener, windows in ((recognizer, 3), (words, 5)):
+        listen = partial(listener.listen, samples, sample_rate=sounds.RATE, probability_threshold=0.3)
+        assert list(listen()) == list(listen(smoothing_windows=windows))
+        assert list(listen()) != list(listen(smoothing_windows=1))
 
 
 @pytest.mark.parametrize(("overlap", "hop"), [(None, 1), (0.0, 3), (0.5, 2), (0.99, 1)])

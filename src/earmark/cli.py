@@ -133,7 +133,9 @@ def listen(
     probability_threshold: Annotated[float, typer.Option(help="How sure to be, 0 to 1.")] = 0.75,
     overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
     suppression_time_ms: Annotated[float, typer.Option(help="Silence after a detection.")] = 0,
-    smoothing_windows: Annotated[int, typer.Option(help="Windows averaged, an odd number.")] = 3,
+    smoothing_windows: Annotated[
+        int | None, typer.Option(help="Windows averaged, an odd number.", show_default="3 for sounds, 5 for words")
+    ] = None,
     noise: Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")] = False,
     device: Device = None,
     sample_rate: SampleRate = 44_100,

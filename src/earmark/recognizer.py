@@ -76,6 +76,14 @@ class Recognizer:
         return self.metadata.labels
 
     @property
+    def default_smoothing(self) -> int:
+        """Windows that `listen` averages: 3 of short sounds, 5 of words, which is half a second.
+
+        A word is heard in about ten windows; a bark or a sneeze that sounds like one, in one to three.
+        """
+        return 3 if self.metadata.window_frames <= SHORT_WINDOW else 5
+
+    @property
     def input_shape(self) -> tuple[int, int]:
         """Frames and bins of a window."""
         return (self.metadata.window_frames, BINS)
@@ -135,7 +143,7 @@ class Recognizer:
         probability_threshold: float = 0.75,
         overlap_factor: float | None = None,
         suppression_time_ms: float = 0,
-        smoothing_windows: int = 3,
+        smoothing_windows: int | None = None,
         invoke_callback_on_noise_and_unknown: bool = False,
     ) -> Iterator[Detection]:
         """Listen to a stream and yield each detection once its sound has ended; `stream` gives every window at once.
@@ -143,8 +151,8 @@ class Recognizer:
         Args:
             source: what `open_source` takes; it is closed when the iteration ends.
             sample_rate: of samples, in Hz.
-            probability_threshold, suppression_time_ms, smoothing_windows, invoke_callback_on_noise_and_unknown: see
-                `Decisions`.
+            probability_threshold, suppression_time_ms, invoke_callback_on_noise_and_unknown: see `Decisions`.
+            smoothing_windows: see `Decisions`; `default_smoothing` where None.
             overlap_factor: see `stream`.
 
         Raises:
@@ -154,7 +162,7 @@ class Recognizer:
             self.labels,
             probability_threshold=probability_threshold,
             suppression_time_ms=suppression_time_ms,
-            smoothing_windows=smoothing_windows,
+            smoothing_windows=self.default_smoothing if smoothing_windows is None else smoothing_windows,
             invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
         )
         return _decide(decisions, self.stream(source, sample_rate=sample_rate, overlap_factor=overlap_factor))
