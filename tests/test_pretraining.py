@@ -25,17 +25,16 @@ from earmark.formats.onnx import multiply_adds
 from earmark.pretraining import (
     PretrainingEpoch,
     PretrainingOptions,
-    WordNetwork,
     _Average,
     _batches,
     _Learner,
     _log_priors,
     _Schedule,
     pretrain,
-    word_model_file,
 )
 from earmark.pretraining_data import PretrainingData, prepare
 from earmark.pretraining_run import run as run_pretraining
+from earmark.word_network import WordNetwork, word_model_file
 from tests import chirps
 from tests.test_cli import complaint, run, run_json
 

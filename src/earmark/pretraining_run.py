@@ -14,10 +14,11 @@ from earmark.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
 from earmark.files import make_folder
 from earmark.labels import check_label
-from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain, word_model_file
+from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
 from earmark.pretraining_data import Report, prepare
 from earmark.spectrogram import SAMPLE_RATE
 from earmark.streaming import RESERVED_LABELS
+from earmark.word_network import word_model_file
 
 
 def run(

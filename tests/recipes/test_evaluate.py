@@ -19,8 +19,8 @@ from earmark import Recognizer
 from earmark.corpus import Recording
 from earmark.formats.onnx import word_model
 from earmark.metadata import Metadata, WindowNormalization
-from earmark.pretraining import WordNetwork
 from earmark.recognizer import Result
+from earmark.word_network import WordNetwork
 from tests import bands, chirps
 
 

@@ -79,7 +79,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class WordWeights:
-    """Trained weights of `pretraining.WordNetwork`.
+    """Trained weights of `word_network.WordNetwork`.
 
     Attributes:
         stem: the first convolution, over all bins.
