@@ -1,8 +1,9 @@
-"""Takes the README's picture: the studio in a real Chromium, after the codelab has been done by three sounds.
+"""Takes the README's pictures: the studio in a real Chromium, after the codelab with three sounds, and hearing words.
 
     .venv/bin/python scripts/screenshot.py [FOLDER]
 
-Writes studio.png, and studio-dark.png and studio-phone.png beside it.
+Writes studio.png and words.png, and of each one in the dark and one on a phone. The words are real recordings, from
+../shared/data.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -22,16 +23,32 @@ import earmark
 from tests import sounds
 from tests.browser import chromium, microphone_arguments
 from tests.studio.running import Studio, studio
+from tests.studio.spoken import RATE, speech
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1, "has_touch": True}
 
 
-def listen(page: Page, running: Studio, seconds: float) -> None:
-    page.goto(running.address)
-    expect(page.locator("#device")).to_be_enabled(timeout=20_000)
-    page.locator("#listen").click()
-    page.wait_for_timeout(seconds * 1_000)
+LOOKS: dict[str, dict[str, Any]] = {
+    "": {**DESKTOP, "color_scheme": "light"},
+    "-dark": {**DESKTOP, "color_scheme": "dark"},
+    "-phone": PHONE,
+}
+RECORDINGS = Path(__file__).parents[2] / "shared" / "data"
+
+
+def picture(running: Studio, recording: Path, target: Path, view: str, seconds: float) -> None:
+    """Pictures of a view that has listened to a recording for that long."""
+    button = {"sounds": "#listen", "words": "#listen-words"}[view]
+    with chromium(*microphone_arguments(recording)) as browser:
+        for look, options in LOOKS.items():
+            page = browser.new_page(**options)
+            page.goto(f"{running.address}/#{view}")
+            expect(page.locator("#device")).to_be_enabled(timeout=20_000)
+            page.locator(button).click()
+            page.wait_for_timeout(seconds * 1_000)
+            page.screenshot(path=f"{target}{look}.png", full_page=look == "-phone")
+            page.close()
 
 
 def main(folder: Path) -> None:
@@ -44,16 +61,11 @@ def main(folder: Path) -> None:
         recording = Path(work) / "take.wav"
         parts = (sounds.murmur(2.0, 3), sounds.snaps(1.5, 4), sounds.murmur(1.2, 5), sounds.whistle(6.0, 6))
         soundfile.write(recording, np.concatenate(parts), sounds.RATE)
-        with studio(project.path) as running, chromium(*microphone_arguments(recording)) as browser:
-            for name, options in (
-                ("studio", {**DESKTOP, "color_scheme": "light"}),
-                ("studio-dark", {**DESKTOP, "color_scheme": "dark"}),
-                ("studio-phone", PHONE),
-            ):
-                page = browser.new_page(**options)
-                listen(page, running, 6)
-                page.screenshot(path=folder / f"{name}.png", full_page=name.endswith("phone"))
-                page.close()
+        talk = Path(work) / "talk.wav"
+        soundfile.write(talk, speech(RECORDINGS, earmark.load("words")).samples, RATE)
+        with studio(project.path) as running:
+            picture(running, recording, folder / "studio", "sounds", 6)
+            picture(running, talk, folder / "words", "words", 16.6)
 
 
 if __name__ == "__main__":
