@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make `words`: data, training, evaluation. What is done already is not done again.
+# Make `words`: the data and both trainings. What is done already is not done again.
 #   sh recipes/words/make.sh PACKED WORK
 # PACKED holds the packed corpora (prepare.py says which); WORK gets the recordings, the checkpoint and the model.
 set -eu
@@ -19,7 +19,7 @@ fi
 make -C "$root" .venv/.studio
 "$bin/python" -m pip install --quiet --constraint "$root/constraints.txt" --requirement "$recipe/requirements.txt"
 
-[ -d "$data/speech_commands" ] || "$bin/python" "$recipe/prepare.py" "$1" "$data"
+[ -f "$data/prepared" ] || { "$bin/python" "$recipe/prepare.py" "$1" "$data" && touch "$data/prepared"; }
 "$bin/python" "$recipe/synthesize.py" "$data/synthesised"
 
 # glibc would give large blocks back to the system and ask for them anew: half of the time would go to the kernel.
