@@ -19,7 +19,8 @@ from earmark.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read
 from earmark.errors import EarmarkError
 from earmark.files import make_folder
 from earmark.spectrogram import HOP, SAMPLE_RATE
-from earmark.speech_embedding import find_networks
+from earmark.speech_embedding import SAMPLE_RATE as TEACHER_RATE
+from earmark.speech_embedding import VALUES, find_networks
 from earmark.streaming import RESERVED_LABELS
 
 BACKGROUND, UNKNOWN = RESERVED_LABELS
@@ -27,8 +28,7 @@ SPLICED = "spliced"  # the source of words put together from the halves of two
 SPLICE_SHARE = 0.2  # how many, per recording
 CROSSFADE = 441  # samples, 10 ms
 LEAST_NOISE = 1.5  # seconds; a window lasts 1.02
-TEACHER_RATE = 16_000  # Hz
-TEACHER_VALUES = 192
+TEACHER_VALUES = 2 * VALUES  # mean and maximum over time
 TEACHER_SECONDS = 1.03  # of each clip, so that it makes four embeddings
 JUDGED_A_LABEL = 0.5  # a splice that the teacher takes for a label is none of another word
 NOT_UNDERSTOOD = 0.02  # a recording that the teacher gives less for its own label is left out
