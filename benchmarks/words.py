@@ -13,16 +13,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 import earmark
 from benchmarks.table import print_table
 from earmark.formats.onnx import multiply_adds
 from earmark.recognizer import PRETRAINED
-from earmark.spectrogram import compute_spectrogram
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))
+
+from cost import time_windows
+from peer import peer_model
 
 STARTS = 7
-ROUNDS = 400
 
 PROGRAMS = {
     "python alone": "pass",
@@ -42,33 +43,17 @@ def starts() -> list[tuple[str, float]]:
     return [(name, statistics.median(values)) for name, values in seconds.items()]
 
 
-def windows(recognizers: dict[str, earmark.Recognizer]) -> dict[str, float]:
-    """Milliseconds a window on one core, normalization too, median; the recognizers take turns."""
-    noise = np.random.default_rng(0).normal(0, 0.1, 45_056).astype(np.float32)
-    window = compute_spectrogram(noise, silence_before=False)[np.newaxis]
-    seconds: dict[str, list[float]] = {name: [] for name in recognizers}
-    for _ in range(ROUNDS):
-        for name, recognizer in recognizers.items():
-            begun = time.perf_counter()
-            recognizer.score_windows(window)
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-
-
 def main() -> None:
     print_table("A start", ("program", "seconds"), starts())
     file = PRETRAINED / "words" / "model.onnx"
     recognizers = {"words": earmark.load("words")}
     work = {"words": (file.stat().st_size, multiply_adds(file.read_bytes()))}
     if len(sys.argv) > 1:
-        sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))
-        from peer import peer_model
-
         model = peer_model(Path(sys.argv[1]))
         recognizers["speech-commands"] = earmark.Recognizer(model)
         work["speech-commands"] = (len(model), multiply_adds(model))
-    times = windows(recognizers)
-    rows = [(name, f"{work[name][0]:,}", f"{work[name][1]:,}", times[name]) for name in recognizers]
+    times = time_windows(recognizers)
+    rows = [(name, f"{work[name][0]:,}", f"{work[name][1]:,}", statistics.median(times[name])) for name in recognizers]
     print_table("A window", ("model", "bytes", "multiply-adds", "ms on one core"), rows)
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soxr
+from cost import time_windows
 from few_shot import few_shot
 from peer import load_peer
+from rich.console import Console
+from rich.table import Table
 from synthesize import DIGITS, LABELS
 
 import earmark
@@ -30,7 +31,7 @@ from earmark.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation import Share, confusion_matrix, count_false_alarms
 from earmark.formats.onnx import multiply_adds
 from earmark.recognizer import Result
-from earmark.spectrogram import compute_spectrogram
+from earmark.streaming import RESERVED_LABELS
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "go", "stop")
 THRESHOLD = 0.75
@@ -160,7 +161,7 @@ def rejected(pairs: Iterable[tuple[Recording, Result]]) -> Share:
 
 def is_quiet(result: Result) -> bool:
     """Whether no word is heard at the threshold."""
-    return result.label in (NOISE, "_unknown_") or result.score < THRESHOLD
+    return result.label in RESERVED_LABELS or result.score < THRESHOLD
 
 
 def noise_kept(recognizer: earmark.Recognizer, data: Path) -> dict[str, str]:
@@ -221,43 +222,28 @@ def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
 def cost(recognizer: earmark.Recognizer, folder: Path) -> dict[str, Any]:
     """Size, multiply-adds and time of one window on one core."""
     file = folder / "model.onnx" if folder.is_dir() else folder
-    window = compute_spectrogram(
-        np.random.default_rng(0).normal(0, 0.1, 45_056).astype(np.float32), silence_before=False
-    )
-    times = []
-    for _ in range(500):
-        start = time.perf_counter()
-        recognizer.score_windows(window[np.newaxis])
-        times.append(time.perf_counter() - start)
+    (times,) = time_windows({"words": recognizer}).values()
     return {
         "bytes": file.stat().st_size,
         "multiply_adds": multiply_adds(file.read_bytes()),
-        "milliseconds": round(1000 * float(np.median(times)), 3),
-        "milliseconds_best": round(1000 * float(np.min(times)), 3),
+        "milliseconds": round(float(np.median(times)), 3),
+        "milliseconds_best": round(min(times), 3),
     }
 
 
-@cache
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(width=160)
-
-
 def show(measured: dict[str, Measured], work: dict[str, Any]) -> None:
-    from rich.table import Table
-
+    console = Console(width=160)
     table = Table("measured", *measured)
     for row in measured["words"].table:
         table.add_row(row, *(result.table.get(row, "") for result in measured.values()))
     for row in measured["words"].few_shot:
         table.add_row(row, *(result.few_shot.get(row, "") for result in measured.values()))
-    _console().print(table)
+    console.print(table)
     for label, share in measured["words"].recall.items():
-        _console().print(f"{label:>6} {share}")
+        console.print(f"{label:>6} {share}")
     for alarm in measured["words"].alarms:
-        _console().print(alarm)
-    _console().print(work)
+        console.print(alarm)
+    console.print(work)
 
 
 if __name__ == "__main__":

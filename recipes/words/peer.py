@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from earmark import Recognizer
-from earmark.metadata import KEY, Metadata, WindowNormalization
+from earmark.formats.onnx import model_file
+from earmark.metadata import Metadata, WindowNormalization
 from earmark.spectrogram import BINS
 
 FRAMES = 43
@@ -38,20 +39,9 @@ def peer_model(folder: Path) -> bytes:
     last = helper.make_node("Identity", [nodes[-1].output[0]], ["scores"])
     hidden = [node for node in nodes if node.op_type == "Relu"][-1]  # the first dense layer
     embedding = helper.make_node("Identity", [hidden.output[0]], ["embedding"])
-    graph = helper.make_graph(
-        [*nodes, last, embedding],
-        "speech-commands",
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", FRAMES, BINS])],
-        [
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", len(labels)]),
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", EMBEDDING]),
-        ],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     metadata = Metadata("speech-commands (TensorFlow.js)", labels, FRAMES, WindowNormalization())
-    helper.set_model_props(file, {KEY: metadata.to_json()})
-    return bytes(file.SerializeToString())
+    outputs = {"scores": len(labels), "embedding": EMBEDDING}
+    return model_file([*nodes, last, embedding], constants, metadata, outputs)
 
 
 def _read_weights(folder: Path, manifest: list[dict[str, Any]]) -> dict[str, npt.NDArray[np.float32]]:

@@ -63,7 +63,7 @@ class Recognizer:
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
-        self._session = _open_session(model, name)
+        self._session = open_session(model, name)
         entries = self._session.get_modelmeta().custom_metadata_map
         if KEY not in entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
@@ -193,7 +193,7 @@ class Recognizer:
         """Scores, shape [windows, labels], of windows in dB, shape [windows, frames, bins]."""
         if len(windows) == 0:
             return np.zeros((0, len(self.labels)), np.float32)
-        return self._session.run(["scores"], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
+        return self._run("scores", windows)
 
     def embed_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
         """Embeddings, shape [windows, values], of windows in dB, shape [windows, frames, bins].
@@ -203,7 +203,10 @@ class Recognizer:
         """
         if "embedding" not in (output.name for output in self._session.get_outputs()):
             raise EarmarkError(f"The model {self.metadata.name} has no embedding: choose one that is made for words.")
-        return self._session.run(["embedding"], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
+        return self._run("embedding", windows)
+
+    def _run(self, output: str, windows: Spectrogram) -> npt.NDArray[np.float32]:
+        return self._session.run([output], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
 
     def _average(self, blocks: Iterator[Spectrogram], include_spectrogram: bool) -> Result:
         """The mean of the scores of all windows."""
@@ -296,7 +299,12 @@ def load(path: str | Path = WORDS) -> Recognizer:
         raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
 
 
-def _open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
+    """An ONNX model, to be run on one thread.
+
+    Raises:
+        EarmarkError: not a model; it is called by `name`.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

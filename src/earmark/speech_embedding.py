@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
+from earmark.recognizer import open_session
 
 SAMPLE_RATE = 16_000  # Hz
 MEL_BANDS = 32
@@ -46,15 +47,7 @@ class SpeechEmbedding:
     """
 
     def __init__(self) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        self._mel, self._embedding = (
-            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            for path in find_networks()
-        )
+        self._mel, self._embedding = (open_session(path.read_bytes(), path.name) for path in find_networks())
 
     def embed(self, clips: Array) -> Array:
         """Mean and maximum over time of each clip's embeddings.

@@ -52,6 +52,13 @@ def into_first_word(speech: Speech, words: earmark.Recognizer) -> np.ndarray:
     return speech.samples[: round(found.end * spoken.RATE)]
 
 
+def begin_first_word(page: Page, words: earmark.Recognizer, speech: Speech) -> None:
+    """Listen until a detection is under way."""
+    listen_to_words(page)
+    page.play(into_first_word(speech, words))
+    page.wait("detection", detection=1, ended=False)
+
+
 def test_the_words_scores_are_the_apis_to_the_last_bit(page: Page, words: earmark.Recognizer) -> None:
     told = listen(page, model="words", probability_threshold=0.75)
     assert (told["on"], told["model"], tuple(told["labels"])) == (True, "words", words.labels)
@@ -95,9 +102,7 @@ def test_without_a_threshold_there_are_scores_alone(page: Page, speech: Speech) 
 def test_what_stops_the_listening_ends_the_detection_under_way(
     page: Page, words: earmark.Recognizer, speech: Speech
 ) -> None:
-    listen_to_words(page)
-    page.play(into_first_word(speech, words))
-    page.wait("detection", detection=1, ended=False)
+    begin_first_word(page, words, speech)
     listen(page, on=False, model="words")
     assert {told["detection"] for told in page.detections} == {1}
     assert [told["ended"] for told in page.detections].count(True) == 1
@@ -107,9 +112,7 @@ def test_what_stops_the_listening_ends_the_detection_under_way(
 def test_a_gap_in_the_sound_ends_the_detection_under_way_and_the_next_is_another(
     page: Page, words: earmark.Recognizer, speech: Speech
 ) -> None:
-    listen_to_words(page)
-    page.play(into_first_word(speech, words))
-    page.wait("detection", detection=1, ended=False)
+    begin_first_word(page, words, speech)
     page.number += 100
     page.play(into_first_word(speech, words))
     begun = page.wait("detection", detection=2, ended=False)

@@ -51,7 +51,7 @@ def sound_model(weights: SoundWeights, metadata: Metadata) -> bytes:
         "dense": weights.dense,
         "dense_bias": weights.dense_bias,
     }
-    return _model_file(nodes, constants, metadata, {"scores": len(metadata.labels)})
+    return model_file(nodes, constants, metadata, {"scores": len(metadata.labels)})
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
     graph.add("Relu", [graph.connect(both, weights.embedding)], made="embedding")
     graph.add("Softmax", [graph.connect("embedding", weights.scores)], made="scores", axis=1)
     outputs = {"scores": len(metadata.labels), "embedding": len(weights.embedding.bias)}
-    return _model_file(graph.nodes, graph.constants, metadata, outputs)
+    return model_file(graph.nodes, graph.constants, metadata, outputs)
 
 
 def multiply_adds(model: bytes) -> int:
@@ -162,7 +162,7 @@ class _Graph:
         return [self.keep("kernel", kernel), *([] if bias is None else [self.keep("bias", bias)])]
 
 
-def _model_file(
+def model_file(
     nodes: list[NodeProto], constants: dict[str, npt.NDArray[Any]], metadata: Metadata, outputs: dict[str, int]
 ) -> bytes:
     """The file of a graph from `window` to those outputs, each of shape [n, its size]."""
