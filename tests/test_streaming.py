@@ -1,4 +1,8 @@
-"""From frames to windows, and from scores to detections."""
+"""From scores to detections."""
+
+import re
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark import Detection, EarmarkError
-from earmark.streaming import Decisions, ScoredWindow, Windows, hop_of
+from earmark.streaming import Decisions, ScoredWindow, default_agreement, default_smoothing
 
 LABELS = ("Left", "Right", "_background_noise_")
 
@@ -21,67 +25,30 @@ def decide(rows: list[list[float]], **options: object) -> list[Detection]:
     return decisions.process(scored(rows)) + decisions.finish()
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, 7), max_size=12), st.integers(1, 6), st.data())
-def test_windows_are_the_same_however_the_frames_are_cut(
-    pieces: list[int], window_frames: int, data: st.DataObject
-) -> None:
-    hop = data.draw(st.integers(1, window_frames))
-    total = sum(pieces)
-    frames = np.arange(total, dtype=np.float32)[:, None] * np.ones(232, np.float32)  # each frame holds its number
-    windows = Windows(window_frames, hop)
-    got, times = [], []
-    for piece in np.split(frames, np.cumsum(pieces, dtype=int)[:-1]) if pieces else []:
-        cut, spans = windows.process(piece)
-        assert cut.shape[1:] == (window_frames, 232)
-        got += cut[:, :, 0].tolist()
-        times += spans
-    starts = [at for at in range(0, total, hop) if at + window_frames <= total]
-    assert got == [list(range(at, at + window_frames)) for at in starts]
-    expected = [(at * 1_024 / 44_100, (at + window_frames) * 1_024 / 44_100) for at in starts]
-    np.testing.assert_allclose(np.array(times).reshape(-1, 2), np.array(expected).reshape(-1, 2), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("window_frames", "overlap", "hop"),
-    [(3, 0, 3), (3, 0.5, 2), (3, 2 / 3, 1), (43, 0, 43), (43, 0.999, 1), (4, 0.75, 1)],
-)
-def test_the_overlap_sets_the_hop(window_frames: int, overlap: float, hop: int) -> None:
-    assert hop_of(window_frames, overlap) == hop
-
-
-@pytest.mark.parametrize("overlap", [1, 1.5, -0.1, float("nan"), float("inf")])
-def test_an_overlap_out_of_range_is_told(overlap: float) -> None:
-    with pytest.raises(EarmarkError, match=r"overlap_factor is .+: it must be at least 0 and less than 1"):
-        hop_of(3, overlap)
-
-
 score = st.integers(0, 100).map(lambda percent: percent / 100)
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(score, score, score).map(list), max_size=30),
-    st.lists(st.integers(0, 6), max_size=20),
-    score,
-    st.sampled_from([0.0, 400.0, 3_000.0]),
-    st.sampled_from([1, 3, 5, 9]),
-    st.booleans(),
+rows_of_scores = st.lists(st.tuples(score, score, score).map(list), max_size=30)
+options_of_decisions = st.fixed_dictionaries(
+    {
+        "probability_threshold": score,
+        "label_thresholds": st.none() | st.dictionaries(st.sampled_from(LABELS), score),
+        "suppression_time_ms": st.sampled_from([0, 400.0, 3_000]),
+        "smoothing_windows": st.sampled_from([1, 3, 5, 9]),
+        "min_agreeing_windows": st.integers(1, 5),
+        "longest_sound_ms": st.sampled_from([None, 1, 600, 2_000.0]),
+        "invoke_callback_on_noise_and_unknown": st.booleans(),
+    }
 )
-def test_detections_are_the_same_however_the_windows_are_grouped(
-    rows: list[list[float]], groups: list[int], threshold: float, suppression: float, smoothing: int, noise: bool
-) -> None:
-    def fresh() -> Decisions:
-        return Decisions(
-            LABELS,
-            probability_threshold=threshold,
-            suppression_time_ms=suppression,
-            smoothing_windows=smoothing,
-            invoke_callback_on_noise_and_unknown=noise,
-        )
 
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of_scores, st.lists(st.integers(0, 6), max_size=20), options_of_decisions)
+def test_detections_are_the_same_however_the_windows_are_grouped(
+    rows: list[list[float]], groups: list[int], options: dict[str, Any]
+) -> None:
     windows = scored(rows)
-    one_by_one, grouped = fresh(), fresh()
+    one_by_one, grouped = Decisions(LABELS, **options), Decisions(LABELS, **options)
     expected = [found for window in windows for found in one_by_one.process([window])] + one_by_one.finish()
     got = []
     for size in [*groups, len(windows)]:
@@ -89,11 +56,36 @@ def test_detections_are_the_same_however_the_windows_are_grouped(
         windows = windows[size:]
     got += grouped.finish()
     assert got == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows_of_scores, options_of_decisions)
+def test_detections_keep_to_their_options(rows: list[list[float]], options: dict[str, Any]) -> None:
+    got = decide(rows, **options)
+    thresholds = options["label_thresholds"] or {}
+    reach = options["smoothing_windows"] // 2
+    means = [np.mean(rows[max(0, at - reach) : at + reach + 1], axis=0) for at in range(len(rows))]
     for found in got:
-        assert threshold <= found.score <= 1
-        assert 0 <= found.start < found.end <= 0.25 * len(rows) + 0.25
-        assert noise or found.label in ("Left", "Right")
-    assert got == sorted(got, key=lambda found: found.start)
+        assert options["invoke_callback_on_noise_and_unknown"] or found.label in ("Left", "Right")
+        first, last = round(found.start / 0.25), round((found.end - 0.5) / 0.25)
+        assert 0 <= first <= last < len(rows)
+        column = LABELS.index(found.label)
+        threshold = thresholds.get(found.label, options["probability_threshold"])
+        agreeing = means[first : first + options["min_agreeing_windows"]]
+        assert len(agreeing) == options["min_agreeing_windows"]
+        assert all(mean[column] == pytest.approx(mean.max()) and mean[column] >= threshold - 1e-6 for mean in agreeing)
+        assert found.score <= max(mean[column] for mean in means[first : last + 1]) + 1e-6
+        assert found.score >= max(mean[column] for mean in agreeing) - 1e-6
+        may_last = found.label == "_background_noise_" or options["min_agreeing_windows"] > 1
+        if options["longest_sound_ms"] is not None and not may_last:
+            assert found.end - 0.5 - found.start < options["longest_sound_ms"] / 1_000
+    for before, after in pairwise(got):
+        middles = after.start - (before.end - 0.5)  # from the last window's to the first one's, all equally long
+        assert middles > 0
+        assert middles >= options["suppression_time_ms"] / 1_000 - 1e-9
+    for label in LABELS:
+        starts = [found.start for found in got if found.label == label]
+        assert all(later - start >= 0.75 * 0.5 for start, later in pairwise(starts))
 
 
 LEFT, RIGHT, NOISE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
@@ -146,26 +138,108 @@ def test_reserved_labels_are_silent_unless_they_are_wanted() -> None:
 
 
 def test_what_begins_soon_after_a_detection_is_dropped() -> None:
-    rows = [LEFT, NOISE, NOISE, RIGHT, NOISE, NOISE, NOISE, LEFT]  # Left ends at 0.5 s; Right begins at 0.75 s
-    kept = [found.label for found in decide(rows, smoothing_windows=1, suppression_time_ms=500)]
-    assert kept == ["Left", "Left"]
-    kept = [found.label for found in decide(rows, smoothing_windows=1, suppression_time_ms=250)]
-    assert kept == ["Left", "Right", "Left"]
+    # The windows' middles: Left 0.25 s, Right 1 s, Left 2 s.
+    rows = [LEFT, NOISE, NOISE, RIGHT, NOISE, NOISE, NOISE, LEFT]
+    for suppression, expected in ((750, ["Left", "Right", "Left"]), (751, ["Left", "Left"]), (1_751, ["Left"])):
+        found = decide(rows, smoothing_windows=1, suppression_time_ms=suppression)
+        assert [one.label for one in found] == expected
+
+
+def test_the_same_sound_is_not_reported_twice_because_its_score_dips() -> None:
+    # 0.75 of a window of 0.5 s is 0.375 s: a dip of one window is within it, for it comes 0.25 s after the beginning.
+    for dip in (NOISE, [0.4, 0.35, 0.25]):
+        found = decide([LEFT, dip, LEFT, NOISE], smoothing_windows=1)
+        assert found == [Detection("Left", 1.0, 0, 1.0)]
+
+
+def test_a_neighbour_that_windows_prefer_for_a_moment_does_not_double_a_sound() -> None:
+    rows = [LEFT, RIGHT, LEFT, LEFT, NOISE, NOISE]
+    assert decide(rows, smoothing_windows=1, min_agreeing_windows=2) == [Detection("Left", 1.0, 0.5, 1.25)]
+    windows = [ScoredWindow(np.array(row, np.float32), 0.1 * at, 0.1 * at + 0.5) for at, row in enumerate(rows)]
+    decisions = Decisions(LABELS, smoothing_windows=1)
+    # Right is a detection of its own where one window suffices, and what comes back of Left isn't another.
+    assert [one.label for one in decisions.process(windows) + decisions.finish()] == ["Left", "Right"]
+
+
+def test_the_same_sound_again_after_a_gap_is_another_detection() -> None:
+    rows = [LEFT, LEFT, NOISE, NOISE, LEFT, LEFT, NOISE]
+    found = decide(rows, smoothing_windows=1, min_agreeing_windows=2)
+    assert found == [Detection("Left", 1.0, 0, 0.75), Detection("Left", 1.0, 1.0, 1.75)]
+
+
+def test_a_sound_that_lasts_too_long_is_said_again() -> None:
+    rows = [LEFT] * 9
+    assert len(decide(rows, smoothing_windows=1)) == 1
+    # Windows start at 0, 0.25, … 2 s; the second one begins at 1 s, and the third would need two windows.
+    found = decide(rows, smoothing_windows=1, min_agreeing_windows=2, longest_sound_ms=1_000)
+    assert found == [Detection("Left", 1.0, 0, 1.25), Detection("Left", 1.0, 1.0, 2.25)]
+    noise = decide([NOISE] * 9, longest_sound_ms=1_000, invoke_callback_on_noise_and_unknown=True)
+    assert noise == [Detection("_background_noise_", 1.0, 0, 2.5)], "noise isn't said again"
+
+
+def test_so_many_successive_windows_must_agree() -> None:
+    rows = [LEFT, LEFT, RIGHT, LEFT, LEFT, LEFT, NOISE]
+    assert decide(rows, smoothing_windows=1, min_agreeing_windows=3) == [Detection("Left", 1.0, 0.75, 1.75)]
+    assert decide(rows, smoothing_windows=1, min_agreeing_windows=4) == []
+    weak = [[0.9, 0.1, 0], [0.8, 0.2, 0], [0.7, 0.3, 0]]
+    assert decide(weak, smoothing_windows=1, min_agreeing_windows=2)[0].score == pytest.approx(0.9), "of all of them"
+    assert decide(weak, smoothing_windows=1, min_agreeing_windows=3) == [], "each must reach the threshold"
+
+
+def test_labels_may_have_thresholds_of_their_own() -> None:
+    rows = [[0.6, 0.4, 0], NOISE, NOISE, [0.2, 0.8, 0]]
+    options = {"smoothing_windows": 1, "probability_threshold": 0.7}
+    assert [found.label for found in decide(rows, **options)] == ["Right"]
+    found = decide(rows, **options, label_thresholds={"Left": 0.6, "Right": 0.81})
+    assert [one.label for one in found] == ["Left"]
+    decisions = Decisions(LABELS, smoothing_windows=1)
+    decisions.label_thresholds = {"Left": 0.5}
+    assert decisions.label_thresholds == {"Left": 0.5}
+    decisions.process(scored(rows[:1]))
+    assert decisions.open is not None
+
+
+def test_a_sound_goes_on_with_two_thirds_of_its_threshold() -> None:
+    for second, expected in ((0.51, [1.25]), (0.49, [0.5])):
+        weak = [second, 0.3, 0]
+        assert [one.end for one in decide([LEFT, weak, weak, weak], smoothing_windows=1)] == expected
+
+
+def test_a_detection_holds_its_best_windows_spectrogram_and_embedding() -> None:
+    rows = [[0.8, 0.2, 0], [0.95, 0.05, 0], [0.8, 0.2, 0], NOISE]
+    windows = [
+        ScoredWindow(
+            window.scores,
+            window.start,
+            window.end,
+            spectrogram=np.full((3, 232), at, np.float32),
+            embedding=np.full(4, -at, np.float32),
+        )
+        for at, window in enumerate(scored(rows))
+    ]
+    for agreeing in (1, 3):
+        decisions = Decisions(LABELS, smoothing_windows=1, min_agreeing_windows=agreeing)
+        (found,) = decisions.process(windows) + decisions.finish()
+        assert found.spectrogram is windows[1].spectrogram
+        assert found.embedding is windows[1].embedding
+        (plain,) = decide(rows, smoothing_windows=1, min_agreeing_windows=agreeing)
+        assert (plain.spectrogram, plain.embedding) == (None, None)
+        assert found == plain, "arrays don't count"
+        assert repr(found) == repr(plain)
+        assert hash(found) == hash(plain)
+
+
+def test_short_sounds_and_words_are_decided_on_differently() -> None:
+    assert (default_smoothing(3), default_agreement(3, 1)) == (3, 1)
+    assert (default_smoothing(43), default_agreement(43, 4)) == (1, 5)
+    # 0.4 of 43 frames are 17.2: windows that begin within them, the first one too.
+    assert [default_agreement(43, hop) for hop in (1, 2, 9, 17, 18, 43)] == [18, 9, 2, 2, 1, 1]
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(score, score, score).map(list), max_size=30),
-    score,
-    st.sampled_from([0.0, 400.0, 3_000.0]),
-    st.sampled_from([1, 3, 5]),
-)
-def test_each_detection_is_open_before_it_ends(
-    rows: list[list[float]], threshold: float, suppression: float, smoothing: int
-) -> None:
-    decisions = Decisions(
-        LABELS, probability_threshold=threshold, suppression_time_ms=suppression, smoothing_windows=smoothing
-    )
+@given(rows_of_scores, options_of_decisions)
+def test_each_detection_is_open_before_it_ends(rows: list[list[float]], options: dict[str, Any]) -> None:
+    decisions = Decisions(LABELS, **options)
     before = decisions.open
     assert before is None
     for at, window in enumerate(scored(rows)):
@@ -184,17 +258,17 @@ def test_each_detection_is_open_before_it_ends(
 
 
 def test_a_suppressed_detection_is_never_open() -> None:
-    decisions = Decisions(LABELS, suppression_time_ms=500, smoothing_windows=1)
+    decisions = Decisions(LABELS, suppression_time_ms=800, smoothing_windows=1)
     opened = []
     for window in scored([LEFT, NOISE, NOISE, RIGHT, NOISE]):
         decisions.process([window])
         opened.append(decisions.open and decisions.open.label)
-    assert opened == ["Left", None, None, None, None]
+    assert opened == ["Left", "Left", None, None, None]
 
 
 def test_the_threshold_can_be_changed_between_windows() -> None:
     decisions = Decisions(LABELS, probability_threshold=1, smoothing_windows=1)
-    weak, noise = scored([[0.8, 0.1, 0.1], NOISE])
+    weak, _, noise = scored([[0.8, 0.1, 0.1], NOISE, NOISE])
     assert decisions.process([weak]) == []
     decisions.probability_threshold = 0.8
     assert decisions.probability_threshold == 0.8
@@ -218,13 +292,62 @@ def test_no_window_is_no_detection() -> None:
         ("probability_threshold", -0.01),
         ("probability_threshold", 1.01),
         ("probability_threshold", float("nan")),
+        ("probability_threshold", float("inf")),
+        ("probability_threshold", np.float32(1.5)),
         ("suppression_time_ms", -1),
         ("suppression_time_ms", float("nan")),
+        ("suppression_time_ms", float("inf")),
         ("smoothing_windows", 0),
         ("smoothing_windows", -3),
         ("smoothing_windows", 4),
+        ("smoothing_windows", 3.0),
+        ("smoothing_windows", float("nan")),
+        ("min_agreeing_windows", 0),
+        ("min_agreeing_windows", -1),
+        ("min_agreeing_windows", 1.5),
+        ("longest_sound_ms", 0),
+        ("longest_sound_ms", -5),
+        ("longest_sound_ms", float("inf")),
+        ("invoke_callback_on_noise_and_unknown", 1),
     ],
 )
 def test_an_option_out_of_range_is_named(option: str, value: float) -> None:
-    with pytest.raises(EarmarkError, match=f"^{option} is {value}: it must be"):
+    with pytest.raises(EarmarkError, match=f"^{option} is {value}: it must be .+\\.$"):
         decide([], **{option: value})
+
+
+@pytest.mark.parametrize("value", ["0.5", None, True, [0.5], 1j])
+@pytest.mark.parametrize(
+    "option", ["probability_threshold", "suppression_time_ms", "smoothing_windows", "min_agreeing_windows"]
+)
+def test_an_option_of_another_type_is_named(option: str, value: object) -> None:
+    with pytest.raises(EarmarkError, match=f"^{option} is {re.escape(repr(value))}: it must be .+\\.$"):
+        decide([], **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"Lift": 0.5}, "label_thresholds names 'Lift': choose from Left, Right, _background_noise_."),
+        ({"Left": 1.5}, "label_thresholds['Left'] is 1.5: it must be between 0 and 1."),
+        ({"Left": float("nan")}, "label_thresholds['Left'] is nan: it must be between 0 and 1."),
+        ({"Left": "0.5"}, "label_thresholds['Left'] is '0.5': it must be between 0 and 1."),
+        (0.5, "label_thresholds is 0.5: it must be a mapping of labels to thresholds, or None."),
+        ([0.5], "label_thresholds is [0.5]: it must be a mapping of labels to thresholds, or None."),
+    ],
+)
+def test_label_thresholds_that_cannot_be_are_told(value: object, message: str) -> None:
+    with pytest.raises(EarmarkError, match=f"^{re.escape(message)}$"):
+        decide([LEFT], label_thresholds=value)
+
+
+def test_numbers_of_numpys_are_numbers() -> None:
+    found = decide(
+        [LEFT, LEFT],
+        probability_threshold=np.float32(0.5),
+        smoothing_windows=np.int64(1),
+        suppression_time_ms=np.float64(10),
+        min_agreeing_windows=np.int32(2),
+        invoke_callback_on_noise_and_unknown=np.False_,
+    )
+    assert [one.label for one in found] == ["Left"]

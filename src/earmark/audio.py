@@ -9,7 +9,9 @@ import io
 import math
 import os
 import queue
+import select
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,8 @@ Encoding = Literal["s16le", "f32le"]
 
 CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is for sources
 CLIP_SAMPLES = CLIP_SECONDS * 192_000
-CHUNK_SECONDS = 1.0  # what a file source reads at a time
+CHUNK_SECONDS = 1.0  # what a source of known length gives at a time
+CLOSED_WITHIN = 0.1  # seconds until a pipe that waits takes notice
 RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
 AUDIO_SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {".oga", ".opus", ".aif"}
 
@@ -184,7 +187,10 @@ class Source:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of the file or device."""
+        """Let go of the file or device. Another thread may be reading: its iteration ends, even if it waits for sound.
+
+        Closing again does nothing; to read it again, open it again.
+        """
 
     def __enter__(self) -> Source:
         return self
@@ -194,14 +200,24 @@ class Source:
 
 
 class ArraySource(Source):
-    """Samples in memory, as one chunk."""
+    """Samples in memory, a second at a time."""
 
     def __init__(self, clip: Clip, name: str = "the clip") -> None:
         self.sample_rate, self.name, self.seconds = clip.sample_rate, name, clip.seconds
         self._samples = clip.samples
+        self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Samples]:
-        yield self._samples
+        if self._closed.is_set():
+            raise _closed(self.name)
+        size = int(CHUNK_SECONDS * self.sample_rate)
+        for start in range(0, len(self._samples), size):
+            if self._closed.is_set():
+                return
+            yield self._samples[start : start + size]
+
+    def close(self) -> None:
+        self._closed.set()
 
 
 class FileSource(Source):
@@ -209,6 +225,7 @@ class FileSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
+        self._lock = threading.RLock()  # libsndfile must not close what it reads; a signal's handler may close, too
         self._sound = _open(path, self.name)
         self.sample_rate = self._sound.samplerate
         self.seconds = self._sound.frames / self.sample_rate if _length_known(self._sound) else None
@@ -217,11 +234,21 @@ class FileSource(Source):
             raise EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
 
     def __iter__(self) -> Iterator[Samples]:
-        self._sound.seek(0)
-        yield from _parts(self._sound, self.name)
+        with self._lock:
+            if self._sound.closed:
+                raise _closed(self.name)
+            self._sound.seek(0)
+        parts = _parts(self._sound, self.name)
+        while (part := self._next(parts)) is not None:
+            yield part
 
     def close(self) -> None:
-        self._sound.close()
+        with self._lock:
+            self._sound.close()
+
+    def _next(self, parts: Iterator[Samples]) -> Samples | None:
+        with self._lock:
+            return None if self._sound.closed else next(parts, None)
 
 
 class PcmSource(Source):
@@ -242,17 +269,34 @@ class PcmSource(Source):
         _check_rate(sample_rate, "the stream")
         self.sample_rate, self.name = sample_rate, "standard input"
         self._file, self._encoding, self._channels = file, encoding, channels
+        self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Samples]:
+        if self._closed.is_set():
+            raise _closed(self.name)
         step = (2 if self._encoding == "s16le" else 4) * self._channels
         read = getattr(self._file, "read1", self._file.read)  # what is there now, not a full buffer
         rest = b""
-        while data := read(1 << 16):
+        while self._wait() and (data := read(1 << 16)):
             data = rest + data
             whole = len(data) - len(data) % step
             rest = data[whole:]
             if whole:
                 yield _mono(decode_pcm(data[:whole], self._encoding).reshape(-1, self._channels), self.name)
+
+    def close(self) -> None:
+        """End the iteration. The file stays open: whoever opened it closes it."""
+        self._closed.set()
+
+    def _wait(self) -> bool:
+        """Wait until there is something to read, or the end, where the system can tell; False once closed."""
+        try:
+            while not self._closed.is_set():
+                if select.select([self._file], [], [], CLOSED_WITHIN)[0]:
+                    return True
+        except (OSError, ValueError, TypeError):  # no file of the system's; or Windows, which waits for sockets alone
+            return True
+        return False
 
 
 class MicrophoneSource(Source):
@@ -269,6 +313,8 @@ class MicrophoneSource(Source):
         sounddevice = _sounddevice()
         self.name = "the microphone"
         self._chunks: queue.SimpleQueue[Samples | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._is_closed = False
 
         def receive(data: npt.NDArray[np.float32], _frames: int, _time: object, status: Any) -> None:
             self.overflows += bool(status.input_overflow)
@@ -293,12 +339,38 @@ class MicrophoneSource(Source):
             ) from error
 
     def __iter__(self) -> Iterator[Samples]:
-        self._stream.start()
-        while (chunk := self._chunks.get()) is not None:
+        with self._lock:
+            if self._is_closed:
+                raise _closed(self.name)
+            self._stream.start()
+        while (chunk := self._chunks.get()) is not None and not self._is_closed:
             yield chunk
 
     def close(self) -> None:
-        self._stream.close()
+        with self._lock:  # PortAudio must not close twice, nor while it starts
+            if not self._is_closed:
+                self._is_closed = True
+                self._stream.close()
+                self._chunks.put(None)
+
+
+def record_clip(source: Source, seconds: float) -> Clip:
+    """The source's first seconds, or all of it where it is shorter.
+
+    Raises:
+        EarmarkError: it can't be read, gives nothing, or some of its sound was lost.
+    """
+    wanted = round(seconds * source.sample_rate)
+    chunks: list[Samples] = [np.zeros(0, np.float32)]
+    have = 0
+    for chunk in source:
+        chunks.append(chunk)
+        have += len(chunk)
+        if have >= wanted:
+            break
+    if source.overflows:
+        raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")
+    return as_clip(np.concatenate(chunks)[:wanted], source.sample_rate, source.name)
 
 
 def open_source(
@@ -419,6 +491,10 @@ def _check_rate(sample_rate: float, name: str) -> None:
 def _too_long(name: str, sample_rate: int) -> EarmarkError:
     longest = longest_clip(sample_rate) / sample_rate
     return EarmarkError(f"{_start(name)} lasts longer than {longest:.0f} s: cut it, or listen to it as a stream.")
+
+
+def _closed(name: str) -> EarmarkError:
+    return EarmarkError(f"{_start(name)} is closed: open it again.")
 
 
 def _damaged(name: str) -> EarmarkError:

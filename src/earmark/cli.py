@@ -19,7 +19,7 @@ from earmark.errors import EarmarkError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from earmark.audio import Clip, Source
+    from earmark.audio import Source
     from earmark.pretraining import PretrainingEpoch
     from earmark.progress import TaskProgress
     from earmark.training import Epoch
@@ -87,13 +87,14 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
+    from earmark.audio import record_clip
     from earmark.clips import check_length
     from earmark.labels import check_label
     from earmark.project import Project
 
     source = _open(input, device, sample_rate, channels, encoding)
-    with source:
-        clip = _record(source, seconds)
+    with source, _terminal().status(f"Recording {seconds:g} s from {source.name}…"):
+        clip = record_clip(source, seconds)
     check_length(clip)
     label = check_label(label)
     saved = Project(project, create=True).add(label, clip)
@@ -255,26 +256,6 @@ def studio(
 def _as_model(folder: Path) -> str:
     """The folder as `listen` takes it: a bare "words" would be the model that comes with Earmark."""
     return "./words" if str(folder) == "words" else str(folder)
-
-
-def _record(source: Source, seconds: float) -> Clip:
-    """The source's first seconds."""
-    import numpy as np
-
-    from earmark.audio import as_clip
-
-    wanted = round(seconds * source.sample_rate)
-    chunks: list[Any] = []
-    have = 0
-    with _terminal().status(f"Recording {seconds:g} s from {source.name}…"):
-        for chunk in source:
-            chunks.append(chunk)
-            have += len(chunk)
-            if have >= wanted:
-                break
-    if source.overflows:
-        raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")
-    return as_clip(np.concatenate([np.zeros(0, np.float32), *chunks])[:wanted], source.sample_rate, source.name)
 
 
 def _put(values: dict[str, Any], as_json: bool, text: str) -> None:

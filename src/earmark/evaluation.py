@@ -1,69 +1,345 @@
-"""How good a recognizer is: shares with their intervals, confusion, and false alarms."""
+"""How good a recognizer is: what it does on recordings it never saw, and in a background that holds nothing to hear."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import FileSource
-from earmark.recognizer import Recognizer
+from earmark.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
+from earmark.errors import EarmarkError
+from earmark.shares import Rate, Share, spell_hours
+from earmark.streaming import RESERVED_LABELS
 
-Z95 = 1.959964  # of the normal distribution: 95 % lie within so many deviations
+__all__ = [
+    "THRESHOLDS",
+    "Alarm",
+    "Background",
+    "Curve",
+    "Evaluation",
+    "Mistake",
+    "Rate",
+    "Recommendation",
+    "ScoredClip",
+    "Share",
+    "confusion_matrix",
+    "count_false_alarms",
+    "measure_background",
+    "trace_curve",
+]
+
+USUAL_THRESHOLD = 0.75  # `probability_threshold` where none is given
+
+Values: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredClip:
+    """A recording, scored by a recognizer that never saw it.
+
+    Attributes:
+        path: of the sound file.
+        label: what it holds.
+        scores: float32 of shape [labels], in the order of the evaluation's labels.
+        id: a project's name for the clip.
+        fold: which part of the cross-validation held it out.
+    """
+
+    path: Path
+    label: str
+    scores: npt.NDArray[np.float32]
+    id: str = ""
+    fold: int = 0
 
 
 @dataclass(frozen=True)
-class Share:
-    """How many of how many, with the 95 % interval (Wilson, 1927), which holds near 0 and 1 too."""
+class Mistake:
+    """A recording that was heard as another label, with that label's score."""
 
-    hits: int
-    count: int
+    clip: ScoredClip
+    heard: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What each threshold does to the scores of positives and negatives, from one above all scores down.
+
+    Attributes:
+        thresholds: float64 of shape [points]; the first is infinite.
+        false_acceptance: the share of negatives whose score reaches the threshold; NaN where there are none.
+        hits: the share of positives whose score reaches it; NaN where there are none.
+    """
+
+    thresholds: Values
+    false_acceptance: Values
+    hits: Values
 
     @property
-    def value(self) -> float:
-        return self.hits / self.count if self.count else math.nan
+    def false_rejection(self) -> Values:
+        """The share of positives whose score stays below the threshold: with `false_acceptance`, the DET curve."""
+        return 1 - self.hits
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Lower and upper end, 0 to 1."""
-        if self.count == 0:
-            return (0.0, 1.0)
-        square = Z95 * Z95
-        middle = (self.hits + square / 2) / (self.count + square)
-        reach = Z95 / (self.count + square) * math.sqrt(self.hits * (1 - self.value) + square / 4)
-        return (max(0.0, middle - reach), min(1.0, middle + reach))
+    def area(self) -> float:
+        """Under hits over false acceptance: the chance that a positive scores higher than a negative (Hanley, 1982).
 
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.1%} ({low:.1%} – {high:.1%}) of {self.count}"
+        NaN without either.
+        """
+        if math.isnan(self.hits[-1] + self.false_acceptance[-1]):
+            return math.nan
+        middles = (self.hits[1:] + self.hits[:-1]) / 2
+        return float(np.sum(np.diff(self.false_acceptance) * middles))
+
+    @property
+    def equal_error(self) -> float:
+        """The share that is wrong where as many positives are missed as negatives are accepted; NaN without either."""
+        at = int(np.abs(self.false_rejection - self.false_acceptance).argmin())
+        return float(self.false_rejection[at] + self.false_acceptance[at]) / 2
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Events in some hours, with the exact 95 % interval of a Poisson rate (Garwood, 1936)."""
+class Recommendation:
+    """A threshold, and what it does.
 
-    events: int
-    hours: float
+    Attributes:
+        threshold: for `probability_threshold`.
+        recall: recordings of sounds to detect (of labels that are not reserved) that are recognized with it.
+        false_alarms: in the background, where there is one.
+        reached: whether the background keeps to the wanted rate with it.
+        how: one sentence on what it was chosen by.
+    """
+
+    threshold: float
+    recall: Share
+    false_alarms: Rate | None
+    reached: bool
+    how: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a way of training does on recordings that it never saw.
+
+    Attributes:
+        labels: in the order of the scores.
+        clips: the held-out recordings.
+        method: how they were held out, e.g. "cross-validation in 5 parts, by recording".
+        background: what was heard where there was nothing to hear, if that was measured.
+        counts: label → how many recordings it has in all; those of `clips` where empty.
+
+    Raises:
+        EarmarkError: a clip's label or scores don't fit the labels.
+    """
+
+    labels: tuple[str, ...]
+    clips: tuple[ScoredClip, ...]
+    method: str
+    background: Background | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for clip in self.clips:
+            if clip.label not in self.labels or np.shape(clip.scores) != (len(self.labels),):
+                raise EarmarkError(f"{clip.path} doesn't fit the labels {', '.join(self.labels)}: score it again.")
+        if not self.counts:
+            counts = {label: sum(clip.label == label for clip in self.clips) for label in self.labels}
+            object.__setattr__(self, "counts", counts)
+
+    # What was recognized: the label with the highest score
 
     @property
-    def value(self) -> float:
-        """Events an hour."""
-        return self.events / self.hours if self.hours else math.nan
+    def targets(self) -> tuple[str, ...]:
+        """The labels that are to be detected: all but the reserved ones."""
+        return tuple(label for label in self.labels if label not in RESERVED_LABELS)
 
     @property
-    def interval(self) -> tuple[float, float]:
-        if not self.hours:
-            return (0.0, math.inf)
-        low = _poisson_mean(self.events - 1, 0.975) if self.events else 0.0
-        return (low / self.hours, _poisson_mean(self.events, 0.025) / self.hours)
+    def accuracy(self) -> Share:
+        """How many recordings got their own label."""
+        return Share(int(np.trace(self.confusion)), len(self.clips))
 
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.1f}/h ({low:.1f} – {high:.1f}): {self.events} in {self.hours:.2f} h"
+    def recall(self, label: str) -> Share:
+        """How many of the label's recordings were recognized."""
+        at = self.labels.index(label)
+        return Share(int(self.confusion[at, at]), int(self.confusion[at].sum()))
+
+    def precision(self, label: str) -> Share:
+        """How many of the recordings that were heard as the label are its own."""
+        at = self.labels.index(label)
+        return Share(int(self.confusion[at, at]), int(self.confusion[:, at].sum()))
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """See `confusion_matrix`."""
+        heard = [self.labels[best] for best in self._best]
+        return confusion_matrix([clip.label for clip in self.clips], heard, self.labels)
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """The recordings that were heard as another label, the surest mistake first."""
+        found = [
+            Mistake(clip, self.labels[best], float(clip.scores[best]))
+            for clip, best in zip(self.clips, self._best, strict=True)
+            if self.labels[best] != clip.label
+        ]
+        return sorted(found, key=lambda mistake: -mistake.score)
+
+    # What thresholds do
+
+    def roc(self, label: str | None = None) -> Curve:
+        """The scores of one label, whose own recordings are the positives; of all targets together where None.
+
+        All targets together ("micro") means every pair of a recording and a target. Recordings of reserved labels
+        are negatives for all of them.
+        """
+        columns = [self.labels.index(name) for name in (self.targets if label is None else (label,))]
+        own = self._truth[:, np.newaxis] == np.array(columns, np.int64)
+        return trace_curve(own.ravel(), self._scores[:, columns].ravel())
+
+    def auc(self, label: str | None = None) -> float:
+        """The area under `roc`; NaN without recordings of the label, or of others."""
+        return self.roc(label).area
+
+    @property
+    def macro_auc(self) -> float:
+        """The mean of the targets' areas, each counting the same; those that have none are left out."""
+        areas = [area for label in self.targets if not math.isnan(area := self.auc(label))]
+        return float(np.mean(areas)) if areas else math.nan
+
+    @cached_property
+    def det(self) -> Curve:
+        """All targets together: false rejection against false acceptance (Martin, 1997)."""
+        return self.roc()
+
+    def detected(self, threshold: float) -> Share:
+        """How many of the targets' recordings are recognized with a score that reaches the threshold.
+
+        These are the scores of clips; what `Recognizer.listen` detects in a stream is close to that, not the same.
+        """
+        right, _ = self._reached(threshold)
+        return Share(int(right.sum()), int(self._is_target.sum()))
+
+    def false_alarms(self, threshold: float) -> Rate:
+        """In the background; a rate of no hours where none was measured.
+
+        Raises:
+            EarmarkError: the threshold lies below those that were tried.
+        """
+        return self.background.rate(threshold) if self.background else Rate(0, 0.0)
+
+    def recommend_threshold(self, false_alarms_per_hour: float = 1.0) -> Recommendation:
+        """The lowest threshold from which on the background keeps to the wanted rate.
+
+        Without a background, that which sets the targets' recordings apart from mistakes best: recognized less
+        mistaken recordings, as shares (Youden, 1950), and of equally good ones the one nearest the usual 0.75.
+        """
+        if self.background is None or not self.background.hours:
+            return self._recommend_without_background()
+        threshold, reached = _lowest_kept(self.background, false_alarms_per_hour)
+        rate = self.background.rate(threshold)
+        wanted = f"{false_alarms_per_hour:g} false alarm{'' if false_alarms_per_hour == 1 else 's'} an hour"
+        how = (
+            f"It is the lowest with at most {wanted}" if reached else f"None keeps to {wanted}: it is the highest tried"
+        )
+        how += f", measured in {spell_hours(rate.hours)} of background"
+        if reached and rate.interval[1] > false_alarms_per_hour:
+            how += f"; so short a time can't rule out up to {rate.interval[1]:.1f} an hour"
+        return Recommendation(threshold, self.detected(threshold), rate, reached, how + ".")
+
+    def recommend_label_thresholds(self, false_alarms_per_hour: float = 1.0) -> dict[str, float]:
+        """A threshold for each target, where each may cause an equal part of the wanted rate.
+
+        Where one label causes most false alarms, the others needn't suffer. Without a background all get the same.
+        """
+        if self.background is None or not self.background.hours:
+            return dict.fromkeys(self.targets, self.recommend_threshold().threshold)
+        part = false_alarms_per_hour / max(1, len(self.targets))
+        return {label: _lowest_kept(self.background, part, label)[0] for label in self.targets}
+
+    def _recommend_without_background(self) -> Recommendation:
+        def gain(threshold: float) -> tuple[float, float]:
+            right, wrong = (reached.sum() for reached in self._reached(threshold))
+            shares = right / max(1, self._is_target.sum()) - wrong / max(1, len(self.clips))
+            return (round(float(shares), 9), -abs(threshold - USUAL_THRESHOLD))
+
+        threshold = max(THRESHOLDS, key=gain)
+        how = (
+            "No background was measured, so it is the one that best sets recordings that were recognized apart from "
+            "those that were mistaken; how many false alarms it gives is not known."
+        )
+        return Recommendation(threshold, self.detected(threshold), None, False, how)
+
+    def _reached(self, threshold: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which recordings are heard as a target with at least that score: rightly, and wrongly."""
+        names = np.array([label not in RESERVED_LABELS for label in self.labels])
+        heard = names[self._best] & (self._scores[np.arange(len(self.clips)), self._best] >= threshold)
+        return heard & (self._best == self._truth), heard & (self._best != self._truth)
+
+    @cached_property
+    def _scores(self) -> Values:
+        # In double precision, as the decision stage compares them.
+        return np.array([clip.scores for clip in self.clips], np.float64).reshape(-1, len(self.labels))
+
+    @cached_property
+    def _best(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self._scores.argmax(axis=1), np.int64)
+
+    @cached_property
+    def _truth(self) -> npt.NDArray[np.int64]:
+        return np.array([self.labels.index(clip.label) for clip in self.clips], np.int64)
+
+    @property
+    def _is_target(self) -> npt.NDArray[np.bool_]:
+        return np.array([clip.label not in RESERVED_LABELS for clip in self.clips], bool)
+
+    # For people and machines
+
+    def advice(self) -> list[str]:
+        """What to record next, in plain sentences; empty where nothing stands out."""
+        from earmark.advice import advise
+
+        return advise(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All numbers, as JSON can hold them: what has no value is None."""
+        recommended = self.recommend_threshold()
+        background = self.background
+        return {
+            "method": self.method,
+            "recordings": len(self.clips),
+            "accuracy": _share(self.accuracy),
+            "labels": [
+                {
+                    "name": label,
+                    "recordings": self.counts.get(label, 0),
+                    "recall": _share(self.recall(label)),
+                    "precision": _share(self.precision(label)),
+                    "auc": _number(self.auc(label)),
+                }
+                for label in self.labels
+            ],
+            "confusion": self.confusion.tolist(),
+            "auc": _number(self.auc()),
+            "macro_auc": _number(self.macro_auc),
+            "equal_error": _number(self.det.equal_error),
+            "false_alarms": [{"threshold": at, **_rate(background.rate(at))} for at in background.thresholds]
+            if background
+            else None,
+            "recommendation": {
+                "threshold": recommended.threshold,
+                "recall": _share(recommended.recall),
+                "false_alarms": _rate(recommended.false_alarms) if recommended.false_alarms else None,
+                "reached": recommended.reached,
+                "how": recommended.how,
+            },
+            "advice": self.advice(),
+        }
 
 
 def confusion_matrix(truth: Iterable[str], heard: Iterable[str], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -75,29 +351,36 @@ def confusion_matrix(truth: Iterable[str], heard: Iterable[str], labels: tuple[s
     return matrix
 
 
-def count_false_alarms(
-    recognizer: Recognizer, recordings: Iterable[Path], probability_threshold: float = 0.75
-) -> tuple[Rate, list[tuple[Path, str, float]]]:
-    """Detections in recordings that hold none, by `Recognizer.listen`.
-
-    Returns:
-        How many an hour, and each with its recording, its label and its start in seconds.
-    """
-    alarms: list[tuple[Path, str, float]] = []
-    seconds = 0.0
-    for recording in recordings:
-        source = FileSource(recording)
-        seconds += source.seconds or 0.0
-        found = recognizer.listen(source, probability_threshold=probability_threshold)
-        alarms += [(recording, detection.label, detection.start) for detection in found]
-    return Rate(len(alarms), seconds / 3600), alarms
+def trace_curve(is_positive: npt.NDArray[np.bool_], scores: npt.ArrayLike) -> Curve:
+    """The curve of any scores, each a positive's or a negative's; both of shape [scores]."""
+    values = np.asarray(scores, np.float64)
+    order = np.argsort(-values, kind="stable")
+    values, positive = values[order], np.asarray(is_positive, bool)[order]
+    last = np.flatnonzero(np.diff(values, append=-np.inf))  # of the scores that are the same
+    hits = np.concatenate(([0], np.cumsum(positive)[last]))
+    accepted = np.concatenate(([0], last + 1)) - hits
+    with np.errstate(invalid="ignore"):
+        return Curve(np.concatenate(([np.inf], values[last])), accepted / accepted[-1], hits / hits[-1])
 
 
-def _poisson_mean(events: int, chance: float) -> float:
-    """The mean of the Poisson distribution that gives at most `events` with that chance, by bisection."""
-    low, high = 0.0, 10.0 + 3 * events
-    for _ in range(100):
-        middle = (low + high) / 2
-        terms = (math.exp(k * math.log(middle) - middle - math.lgamma(k + 1)) for k in range(events + 1))
-        low, high = (middle, high) if sum(terms) > chance else (low, middle)
-    return low
+def _lowest_kept(background: Background, wanted: float, label: str | None = None) -> tuple[float, bool]:
+    """The lowest threshold from which on the rate is at most the wanted one; else the highest one, and False."""
+    kept, reached = background.thresholds[-1], False
+    for threshold in reversed(background.thresholds):
+        if background.rate(threshold, label).value > wanted:
+            break
+        kept, reached = threshold, True
+    return kept, reached
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"hits": share.hits, "count": share.count, "value": _number(share.value), "interval": list(share.interval)}
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    interval = [_number(end) for end in rate.interval]
+    return {"events": rate.events, "hours": rate.hours, "per_hour": _number(rate.value), "interval": interval}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.spectrogram import BINS, FFT_SIZE, HOP, SAMPLE_RATE, Spectrogram
+from earmark.front_end import SPECTROGRAM, FrontEnd, read_front_end
+from earmark.spectrogram import Spectrogram
 
 FORMAT = 2  # 1 knew no other normalization than the fixed one
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
 MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
-
-_FRONT_END = {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,21 @@ class Metadata:
 
     Attributes:
         name: what the model is called, e.g. "sounds".
-        labels: in the order of the scores.
+        labels: in the order of the scores; none where the network gives an embedding alone.
         window_frames: frames that one prediction sees.
         normalization: how a window's levels in dB go into the network.
+        front_end: what the frames are.
     """
 
     name: str
     labels: tuple[str, ...]
     window_frames: int
     normalization: Normalization
+    front_end: FrontEnd = field(default=SPECTROGRAM)
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "front_end": _FRONT_END, **asdict(self)}, ensure_ascii=False)
+        values = {"format": FORMAT, **asdict(self), "front_end": self.front_end.as_dict()}
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Metadata:
@@ -93,7 +95,8 @@ class Metadata:
                 values["normalization"] = {"mean": values.pop("mean"), "deviation": values.pop("deviation")}
             elif written != FORMAT:
                 raise _broken(source)
-            if values.pop("front_end") != _FRONT_END:
+            values["front_end"] = read_front_end(values["front_end"])
+            if values["front_end"] is None:
                 raise EarmarkError(f"{source} was trained on another spectrogram: train it again with Earmark.")
             if not isinstance(values["labels"], list):
                 raise _broken(source)
@@ -109,7 +112,6 @@ class Metadata:
     def _valid(self) -> bool:
         return (
             isinstance(self.name, str)
-            and len(self.labels) > 0
             and all(isinstance(label, str) for label in self.labels)
             and type(self.window_frames) is int  # and no bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import ArraySource, FileSource, Source, as_clip, open_source
-from earmark.card import MODEL_FILE
+from earmark.audio import ArraySource, FileSource, Source, as_clip, open_source, record_clip
+from earmark.card import MODEL_FILE, save_model
 from earmark.errors import EarmarkError
-from earmark.metadata import KEY, Metadata
-from earmark.spectrogram import BINS, FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram, StreamingSpectrogram
-from earmark.streaming import Decisions, Detection, ScoredWindow, Windows, hop_of
-
-if TYPE_CHECKING:
-    import onnxruntime
+from earmark.formats.tfjs import is_tfjs, read_tfjs
+from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window
+from earmark.listening import Callback, Listening
+from earmark.network import Network
+from earmark.spectrogram import FFT_SIZE
+from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
 
 PROJECT_FILE = "earmark.toml"
 PRETRAINED = Path(__file__).parent / "models"
 WORDS = "words"  # the pretrained model of 20 labels
-LOWEST_BIN = 5  # 108 Hz: below it lie rumble and a microphone's offset, which don't make a word loud
-SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+THRESHOLD = 0.75  # that a score must reach, unless another is asked for
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,36 @@ class Result:
         score: its score, 0 to 1.
         scores: float32 of shape [labels], in the order of `labels`.
         labels: all labels.
-        spectrogram: frames × 232 bins in dB, if it was asked for.
+        spectrogram: frames × 232 bins in dB, if it was asked for; of a waveform model, frames × samples.
+        embedding: of the window, or the mean of all that were averaged, shape [values], if it was asked for.
     """
 
     label: str
     score: float
     scores: npt.NDArray[np.float32]
     labels: tuple[str, ...]
-    spectrogram: Spectrogram | None = None
+    spectrogram: Frames | None = None
+    embedding: npt.NDArray[np.float32] | None = None
 
 
-class Recognizer:
+@dataclass(frozen=True)
+class Params:
+    """How a recognizer hears: speech-commands' `params()`.
+
+    Attributes:
+        sample_rate: in Hz, to which all sound is brought.
+        fft_size: samples of a frame's Fourier transform; None where the network takes the waveform itself.
+        frame_ms: from one frame to the next.
+        window_ms: what one prediction sees.
+    """
+
+    sample_rate: int
+    fft_size: int | None
+    frame_ms: float
+    window_ms: float
+
+
+class Recognizer(Network):
     """Front end, network and labels. `load` makes one from a file.
 
     Args:
@@ -59,41 +77,47 @@ class Recognizer:
         EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
 
     Attributes:
-        metadata: labels, window and normalisation.
+        metadata: labels, window, front end and normalisation.
+        content: the ONNX file's content.
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
-        self._session = open_session(model, name)
-        entries = self._session.get_modelmeta().custom_metadata_map
-        if KEY not in entries:
-            raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
-        self.metadata = Metadata.from_json(entries[KEY], name)
-        self._check_shapes(name)
+        super().__init__(model, name)
+        if not self.labels:
+            raise EarmarkError(f"{name} has no labels: it is a base to train on, not a recognizer.")
+        # Weakly, so that a loop that was left by `break` lets go of its microphone.
+        self._listenings: weakref.WeakSet[Listening] = weakref.WeakSet()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the scores."""
+        """The labels, in the order of the scores: speech-commands' `wordLabels()`."""
         return self.metadata.labels
 
     @property
-    def default_smoothing(self) -> int:
-        """Windows that `listen` averages: 3 of short sounds, 5 of words, which is half a second.
+    def params(self) -> Params:
+        """Sample rate, FFT size and window."""
+        frame_ms = 1000 * self.front_end.frame_seconds
+        fft_size = FFT_SIZE if self.front_end is SPECTROGRAM else None
+        return Params(self.front_end.sample_rate, fft_size, frame_ms, frame_ms * self.metadata.window_frames)
 
-        A word is heard in about ten windows; a bark or a sneeze that sounds like one, in one to three.
+    def save(self, folder: str | Path) -> Path:
+        """Write the model into a folder, from which `load` brings it back.
+
+        Raises:
+            EarmarkError: the folder can't be written.
         """
-        return 3 if self.metadata.window_frames <= SHORT_WINDOW else 5
-
-    @property
-    def input_shape(self) -> tuple[int, int]:
-        """Frames and bins of a window."""
-        return (self.metadata.window_frames, BINS)
+        folder = Path(folder)
+        save_model(folder, self.content, {"name": self.metadata.name, "labels": [{"name": x} for x in self.labels]})
+        return folder
 
     def recognize(
         self,
-        clip: str | Path | npt.ArrayLike,
+        clip: str | Path | npt.ArrayLike | None = None,
         sample_rate: int | None = None,
         *,
+        device: int | str | None = None,
         include_spectrogram: bool = False,
+        include_embedding: bool = False,
     ) -> Result:
         """Recognize a clip of any length. Silence on both sides fills one that is shorter than a window.
 
@@ -101,139 +125,240 @@ class Recognizer:
         clip's loudest part.
 
         Args:
-            clip: a path, or samples in [-1, 1] of shape [samples] or [samples, channels].
+            clip: a path, or samples in [-1, 1] of shape [samples] or [samples, channels]; None for one window from
+                the microphone.
             sample_rate: of the samples, in Hz.
+            device: the microphone's number or name.
             include_spectrogram: whether the result holds the spectrogram of what was scored.
+            include_embedding: whether it holds the embedding.
 
         Raises:
-            EarmarkError: the clip can't be read, is empty or not finite.
+            EarmarkError: the clip can't be read, is empty or not finite; no microphone; no embedding.
         """
-        with _clip_source(clip, sample_rate) as source:
-            frames = _clip_frames(source, self.metadata.window_frames)
+        with self._clip_source(clip, sample_rate, device) as source:
+            frames = clip_frames(source, self.metadata.window_frames, self.front_end)
             if self.metadata.window_frames > SHORT_WINDOW:
-                window = _loudest_window(frames, self.metadata.window_frames)
-                return self._result(self.score_windows(window[np.newaxis])[0], window if include_spectrogram else None)
-            return self._average(frames, include_spectrogram)
+                window = loudest_window(frames, self.metadata.window_frames, self.front_end)
+                return self.recognize_windows(window[np.newaxis], include_spectrogram, include_embedding)[0]
+            return self._average(frames, include_spectrogram, include_embedding)
 
-    def recognize_batch(self, spectrograms: npt.ArrayLike) -> list[Result]:
+    def recognize_batch(
+        self, spectrograms: npt.ArrayLike, *, include_spectrogram: bool = False, include_embedding: bool = False
+    ) -> list[Result]:
         """Recognize windows.
 
         Args:
-            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins.
+            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins, or one of them.
+            include_spectrogram, include_embedding: whether each result holds them.
 
         Raises:
-            EarmarkError: another shape, or values that are not finite.
+            EarmarkError: another shape, or values that are not finite; no embedding.
         """
         try:
             windows = np.asarray(spectrograms, np.float32)
         except (ValueError, TypeError) as error:
             raise EarmarkError("The spectrograms are no array of numbers: pass [windows, frames, bins].") from error
+        if windows.shape == self.input_shape:
+            windows = windows[np.newaxis]
         if windows.ndim != 3 or windows.shape[1:] != self.input_shape:
-            frames, bins = self.input_shape
-            raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {bins}].")
+            frames, values = self.input_shape
+            raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {values}].")
         if not np.isfinite(windows).all():
-            raise EarmarkError(f"The spectrograms hold values that are not finite: raise them to {FLOOR_DB:.0f} dB.")
-        return [self._result(scores) for scores in self.score_windows(windows)]
+            silence = self.front_end.silence
+            raise EarmarkError(f"The spectrograms hold values that are not finite: raise them to {silence:.0f} dB.")
+        return self.recognize_windows(windows, include_spectrogram, include_embedding)
 
     def listen(
         self,
         source: str | Path | npt.ArrayLike | Source = "microphone",
         *,
         sample_rate: int | None = None,
-        probability_threshold: float = 0.75,
+        device: int | str | None = None,
+        probability_threshold: float = THRESHOLD,
+        label_thresholds: Mapping[str, float] | None = None,
         overlap_factor: float | None = None,
         suppression_time_ms: float = 0,
         smoothing_windows: int | None = None,
+        min_agreeing_windows: int | None = None,
         invoke_callback_on_noise_and_unknown: bool = False,
-    ) -> Iterator[Detection]:
-        """Listen to a stream and yield each detection once its sound has ended; `stream` gives every window at once.
+        include_spectrogram: bool = False,
+        include_embedding: bool = False,
+        callback: Callback | None = None,
+    ) -> Listening:
+        """Listen to a stream: each detection comes once its sound has ended; `stream` gives every window at once.
+
+        What it returns is iterated, `for` or `async for`; with a callback, a thread calls that for each detection.
 
         Args:
-            source: what `open_source` takes; it is closed when the iteration ends.
+            source: what `open_source` takes; it is closed when the listening ends.
             sample_rate: of samples, in Hz.
-            probability_threshold, suppression_time_ms, invoke_callback_on_noise_and_unknown: see `Decisions`.
-            smoothing_windows: see `Decisions`; `default_smoothing` where None.
+            device: the microphone's number or name.
+            probability_threshold, label_thresholds, suppression_time_ms,
+                invoke_callback_on_noise_and_unknown: see `Decisions`.
+            smoothing_windows, min_agreeing_windows: see `Decisions`; what measurement found best, where None.
             overlap_factor: see `stream`.
+            include_spectrogram: whether detections hold their best window's spectrogram.
+            include_embedding: whether they hold its embedding. As in speech-commands, this overrides two others: the
+                threshold is 0, and noise and unknown are detections too.
+            callback: called with each detection.
 
         Raises:
-            EarmarkError: the source can't be opened or read, or an option is out of its range.
+            EarmarkError: the source can't be opened or read, an option is out of its range, or the model has no
+                embedding.
         """
-        decisions = Decisions(
-            self.labels,
-            probability_threshold=probability_threshold,
+        if include_embedding:
+            probability_threshold, label_thresholds, invoke_callback_on_noise_and_unknown = 0, None, True
+        decisions = self.decisions(
+            probability_threshold,
+            overlap_factor=overlap_factor,
+            label_thresholds=label_thresholds,
             suppression_time_ms=suppression_time_ms,
-            smoothing_windows=self.default_smoothing if smoothing_windows is None else smoothing_windows,
+            smoothing_windows=smoothing_windows,
+            min_agreeing_windows=min_agreeing_windows,
             invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
         )
-        return _decide(decisions, self.stream(source, sample_rate=sample_rate, overlap_factor=overlap_factor))
+        listener = Listener(
+            self, overlap_factor, include_spectrogram=include_spectrogram, include_embedding=include_embedding
+        )
+        opened = open_source(source, sample_rate=sample_rate, device=device)
+        listening = Listening(_decide(decisions, _hear(listener, opened)), opened, callback)
+        self._listenings.add(listening)
+        return listening
+
+    def decisions(
+        self,
+        probability_threshold: float = THRESHOLD,
+        *,
+        overlap_factor: float | None = None,
+        smoothing_windows: int | None = None,
+        min_agreeing_windows: int | None = None,
+        **options: Any,
+    ) -> Decisions:
+        """The stage that makes detections of this recognizer's windows.
+
+        Args:
+            overlap_factor: of the windows; see `stream`.
+            probability_threshold, smoothing_windows, min_agreeing_windows, options: see `Decisions`; where None, what
+                measurement found best for such windows.
+
+        Raises:
+            EarmarkError: a value is out of its range.
+        """
+        frames = self.metadata.window_frames
+        if smoothing_windows is None:
+            smoothing_windows = default_smoothing(frames)
+        if min_agreeing_windows is None:
+            min_agreeing_windows = default_agreement(frames, self.hop_frames(overlap_factor))
+        return Decisions(
+            self.labels,
+            probability_threshold=probability_threshold,
+            smoothing_windows=smoothing_windows,
+            min_agreeing_windows=min_agreeing_windows,
+            **options,
+        )
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether any listening of this recognizer is under way."""
+        return any(listening.is_listening for listening in list(self._listenings))
+
+    def stop_listening(self) -> None:
+        """Stop all of this recognizer's listenings."""
+        for listening in list(self._listenings):
+            listening.stop()
 
     def stream(
         self,
         source: str | Path | npt.ArrayLike | Source = "microphone",
         *,
         sample_rate: int | None = None,
+        device: int | str | None = None,
         overlap_factor: float | None = None,
+        include_spectrogram: bool = False,
+        include_embedding: bool = False,
     ) -> Iterator[ScoredWindow]:
         """Yield every window's scores as soon as its last sample is in.
 
         Args:
             source: what `open_source` takes; it is closed when the iteration ends.
             sample_rate: of samples, in Hz.
+            device: the microphone's number or name.
             overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
-                every frame and words one every tenth of a window, about 93 ms.
+                every frame and words one every tenth of a window, about 0.1 s.
+            include_spectrogram, include_embedding: whether each window comes with them.
 
         Raises:
-            EarmarkError: the source can't be opened or read, or the overlap is out of its range.
+            EarmarkError: the source can't be opened or read, the overlap is out of its range, or the model has no
+                embedding.
         """
         # Not a generator itself, so that a wrong option is told here and not at the first window.
-        listener = Listener(self, overlap_factor)
-        return _hear(listener, open_source(source, sample_rate=sample_rate))
+        listener = Listener(
+            self, overlap_factor, include_spectrogram=include_spectrogram, include_embedding=include_embedding
+        )
+        return _hear(listener, open_source(source, sample_rate=sample_rate, device=device))
 
-    def score_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
-        """Scores, shape [windows, labels], of windows in dB, shape [windows, frames, bins]."""
-        if len(windows) == 0:
-            return np.zeros((0, len(self.labels)), np.float32)
-        return self._run("scores", windows)
+    def score_windows(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Scores, shape [windows, labels], of windows, shape [windows, *input_shape], in dB if of a spectrogram."""
+        return self._run(["scores"], windows)[0]
 
-    def embed_windows(self, windows: Spectrogram) -> npt.NDArray[np.float32]:
-        """Embeddings, shape [windows, values], of windows in dB, shape [windows, frames, bins].
+    def hop_frames(self, overlap_factor: float | None = None) -> int:
+        """Frames from one window to the next, by that overlap or by the default one; see `stream`."""
+        frames = self.metadata.window_frames
+        if overlap_factor is None:
+            overlap_factor = 1 - 1 / frames if frames <= SHORT_WINDOW else 0.9
+        return hop_of(frames, overlap_factor)
 
-        Raises:
-            EarmarkError: the model has no embedding.
-        """
-        if "embedding" not in (output.name for output in self._session.get_outputs()):
-            raise EarmarkError(f"The model {self.metadata.name} has no embedding: choose one that is made for words.")
-        return self._run("embedding", windows)
-
-    def _run(self, output: str, windows: Spectrogram) -> npt.NDArray[np.float32]:
-        return self._session.run([output], {"window": self.metadata.normalization(windows)})[0]  # type: ignore[no-any-return]
-
-    def _average(self, blocks: Iterator[Spectrogram], include_spectrogram: bool) -> Result:
+    def _average(self, blocks: Iterator[Frames], include_spectrogram: bool, include_embedding: bool) -> Result:
         """The mean of the scores of all windows."""
-        kept: list[Spectrogram] = []
-        total = np.zeros(len(self.labels), np.float64)
-        windows = Windows(self.metadata.window_frames, 1)
+        outputs = ["scores", "embedding"] if include_embedding else ["scores"]
+        kept: list[Frames] = []
+        totals: list[npt.NDArray[np.float64]] = []
+        windows = Windows(self.metadata.window_frames, 1, front_end=self.front_end)
         count = 0
         for frames in blocks:
             if include_spectrogram:
                 kept.append(frames)
-            scores = self.score_windows(windows.process(frames)[0])
-            total += scores.sum(axis=0, dtype=np.float64)
-            count += len(scores)
-        return self._result((total / count).astype(np.float32), np.concatenate(kept) if include_spectrogram else None)
+            cut = windows.process(frames)[0]
+            if len(cut):
+                sums = [values.sum(axis=0, dtype=np.float64) for values in self._run(outputs, cut)]
+                totals = [total + more for total, more in zip(totals, sums, strict=True)] if totals else sums
+                count += len(cut)
+        means = [(total / count).astype(np.float32) for total in totals]
+        return self._result(
+            means[0], np.concatenate(kept) if include_spectrogram else None, means[1] if include_embedding else None
+        )
 
-    def _result(self, scores: npt.NDArray[np.float32], spectrogram: Spectrogram | None = None) -> Result:
+    def recognize_windows(
+        self, windows: npt.NDArray[np.float32], include_spectrogram: bool = False, include_embedding: bool = False
+    ) -> list[Result]:
+        """`recognize_batch` without its checks."""
+        scores, *embeddings = self._run(["scores", "embedding"] if include_embedding else ["scores"], windows)
+        return [
+            self._result(
+                row, windows[at] if include_spectrogram else None, embeddings[0][at] if include_embedding else None
+            )
+            for at, row in enumerate(scores)
+        ]
+
+    def _result(
+        self,
+        scores: npt.NDArray[np.float32],
+        spectrogram: Frames | None = None,
+        embedding: npt.NDArray[np.float32] | None = None,
+    ) -> Result:
         best = int(scores.argmax())
-        return Result(self.labels[best], float(scores[best]), scores, self.labels, spectrogram)
+        return Result(self.labels[best], float(scores[best]), scores, self.labels, spectrogram, embedding)
 
-    def _check_shapes(self, name: str) -> None:
-        silence = np.full((1, *self.input_shape), FLOOR_DB, np.float32)
-        try:
-            scores = self.score_windows(silence)
-        except Exception as error:
-            raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.") from error
-        if scores.shape != (1, len(self.labels)) or not np.isfinite(scores).all():
-            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+    def _clip_source(
+        self, clip: str | Path | npt.ArrayLike | None, sample_rate: int | None, device: int | str | None
+    ) -> Source:
+        if isinstance(clip, (str, Path)):
+            return FileSource(Path(clip))
+        if clip is not None:
+            return ArraySource(as_clip(clip, sample_rate))
+        with open_source("microphone", device=device) as microphone:
+            seconds = self.front_end.seconds_of(self.metadata.window_frames)
+            return ArraySource(record_clip(microphone, seconds))
 
 
 class Listener:
@@ -242,26 +367,46 @@ class Listener:
     Args:
         recognizer: whose network scores the windows.
         overlap_factor: see `Recognizer.stream`.
-        first_frame: which of the stream's frames comes first, where it is not the first one.
+        first_frame: where in the stream the first frame lies, counted in frames.
+        include_spectrogram, include_embedding: whether each window comes with them.
+
+    Raises:
+        EarmarkError: the overlap is out of its range, or the model has no embedding.
     """
 
-    def __init__(self, recognizer: Recognizer, overlap_factor: float | None = None, *, first_frame: int = 0) -> None:
-        window_frames = recognizer.metadata.window_frames
-        if overlap_factor is None:
-            overlap_factor = 1 - 1 / window_frames if window_frames <= SHORT_WINDOW else 0.9
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        overlap_factor: float | None = None,
+        *,
+        first_frame: float = 0,
+        include_spectrogram: bool = False,
+        include_embedding: bool = False,
+    ) -> None:
+        if include_embedding:
+            recognizer.check_embedding()
+        self.front_end = recognizer.front_end
         self._recognizer = recognizer
-        self._windows = Windows(window_frames, hop_of(window_frames, overlap_factor), first_frame)
+        self._include_spectrogram, self._include_embedding = include_spectrogram, include_embedding
+        hop = recognizer.hop_frames(overlap_factor)
+        self._windows = Windows(recognizer.metadata.window_frames, hop, first_frame, self.front_end)
 
-    def process(self, frames: Spectrogram) -> list[ScoredWindow]:
-        """The next frames, shape [frames, bins]; returns the windows that they complete, scored."""
+    def process(self, frames: Frames) -> list[ScoredWindow]:
+        """The next frames, shape [frames, values]; returns the windows that they complete, scored."""
         windows, times = self._windows.process(frames)
-        scores = self._recognizer.score_windows(windows)
-        return [ScoredWindow(row, start, end) for row, (start, end) in zip(scores, times, strict=True)]
+        if not times:
+            return []
+        spectrogram, embedding = self._include_spectrogram, self._include_embedding
+        results = self._recognizer.recognize_windows(windows, spectrogram, embedding)
+        return [
+            ScoredWindow(result.scores, start, end, result.spectrogram, result.embedding)
+            for result, (start, end) in zip(results, times, strict=True)
+        ]
 
 
 def _hear(listener: Listener, source: Source) -> Iterator[ScoredWindow]:
     with source:
-        front_end = StreamingSpectrogram(source.sample_rate)
+        front_end = listener.front_end.stream(source.sample_rate)
         for chunk in source:
             yield from listener.process(front_end.process(chunk))
         yield from listener.process(front_end.finish())
@@ -278,7 +423,8 @@ def load(path: str | Path = WORDS) -> Recognizer:
 
     Args:
         path: "words", the pretrained model that comes with Earmark (a folder of that name is "./words"); a model
-            folder, a `model.onnx`, or a project with a trained model.
+            folder, a `model.onnx`, a project with a trained model; or a speech-commands or Teachable Machine audio
+            model: its folder, zip or `model.json` (needs the package onnx).
 
     Raises:
         EarmarkError: nothing there, or not a model.
@@ -289,6 +435,8 @@ def load(path: str | Path = WORDS) -> Recognizer:
 
         return Project(path).model()
     file = path / MODEL_FILE if os.path.isdir(path) else path  # noqa: PTH112 (as above)
+    if not os.path.isfile(path / MODEL_FILE) and is_tfjs(path):  # noqa: PTH113 (as above)
+        return Recognizer(read_tfjs(path), str(path))
     try:
         return Recognizer(file.read_bytes(), str(file))
     except FileNotFoundError as error:
@@ -297,62 +445,3 @@ def load(path: str | Path = WORDS) -> Recognizer:
         raise EarmarkError(f"{path} does not exist: check the path.") from error
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
-
-
-def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
-    """An ONNX model, to be run on one thread.
-
-    Raises:
-        EarmarkError: not a model; it is called by `name`.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
-        raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error
-
-
-def _clip_source(clip: str | Path | npt.ArrayLike, sample_rate: int | None) -> Source:
-    if isinstance(clip, (str, Path)):
-        return FileSource(Path(clip))
-    return ArraySource(as_clip(clip, sample_rate))
-
-
-def _clip_frames(source: Source, window_frames: int) -> Iterator[Spectrogram]:
-    """A clip's frames, in constant memory; silence on both sides fills a clip that is shorter than one window."""
-    front_end = StreamingSpectrogram(source.sample_rate, silence_before=False)
-    needed = math.ceil((window_frames + 1) * HOP * source.sample_rate / SAMPLE_RATE)
-    chunks = iter(source)
-    start = np.zeros(0, np.float32)
-    while len(start) < needed and (chunk := next(chunks, None)) is not None:
-        start = np.concatenate((start, chunk))
-    missing = max(0, needed - len(start))
-    yield front_end.process(np.pad(start, (missing // 2, missing - missing // 2)))
-    for chunk in chunks:
-        yield front_end.process(chunk)
-    yield front_end.finish()
-
-
-def _loudest_window(blocks: Iterator[Spectrogram], window_frames: int) -> Spectrogram:
-    """The window whose middle holds most of the clip's power, shape [window_frames, bins], in constant memory.
-
-    Each frame's power counts by a Hann window, so that the loudest part comes to lie in the middle.
-    """
-    weights = np.hanning(window_frames + 2)[1:-1]
-    held, best, most = np.zeros((0, BINS), np.float32), np.zeros((0, BINS), np.float32), -1.0
-    for frames in blocks:
-        held = np.concatenate((held, frames))
-        if len(held) < window_frames:
-            continue
-        power = np.power(10, held[:, LOWEST_BIN:] / 10, dtype=np.float64).sum(axis=1)
-        loudness = np.correlate(power, weights, "valid")
-        at = int(loudness.argmax())
-        if loudness[at] > most:
-            best, most = held[at : at + window_frames].copy(), float(loudness[at])
-        held = held[len(loudness) :]
-    return best

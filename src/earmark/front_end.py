@@ -1,0 +1,230 @@
+"""What a network's windows are made of: frames of a spectrogram, or of the waveform itself.
+
+Whatever cuts, aligns or listens works on frames, of the one kind as of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio import Resampler, Samples, Source
+from earmark.errors import EarmarkError
+from earmark.spectrogram import BINS, FFT_SIZE, FLOOR_DB, FRAME_SECONDS, HOP, SAMPLE_RATE, StreamingSpectrogram
+
+Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]
+
+WAVEFORM_RATE = 16_000  # Hz
+WAVEFORM_HOP = 320  # samples a frame: 20 ms
+LOWEST_BIN = 5  # 108 Hz: below it lie rumble and a microphone's offset, which don't make a sound loud
+
+
+class StreamingFrames(Protocol):
+    """Sound in by chunks of any size, frames out as they are complete."""
+
+    def process(self, chunk: Samples) -> Frames: ...
+
+    def finish(self) -> Frames: ...
+
+
+class FrontEnd(Protocol):
+    """A kind of frame.
+
+    Attributes:
+        name: "spectrogram" or "waveform".
+        sample_rate: in Hz, to which all sound is brought.
+        values: in a frame.
+        frame_seconds: from one frame to the next.
+        silence: the value that silence has.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def values(self) -> int: ...
+    @property
+    def frame_seconds(self) -> float: ...
+    @property
+    def silence(self) -> float: ...
+
+    def stream(self, sample_rate: int, *, silence_before: bool = True) -> StreamingFrames:
+        """The streaming form for sound of that rate; for `silence_before` see `StreamingSpectrogram`."""
+
+    def seconds_of(self, frames: int) -> float:
+        """How much sound it takes to make so many frames, without silence before."""
+
+    def power(self, frames: Frames) -> npt.NDArray[np.float64]:
+        """How loud each frame is, as a power, shape [frames]."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a model's metadata holds it."""
+
+
+class SpectrogramFrontEnd:
+    """Levels in dB of 232 bins, every 23 ms: `StreamingSpectrogram`."""
+
+    name, sample_rate, values = "spectrogram", SAMPLE_RATE, BINS
+    frame_seconds, silence = FRAME_SECONDS, FLOOR_DB
+
+    def stream(self, sample_rate: int, *, silence_before: bool = True) -> StreamingFrames:
+        return StreamingSpectrogram(sample_rate, silence_before=silence_before)
+
+    def seconds_of(self, frames: int) -> float:
+        return (frames + 1) * HOP / SAMPLE_RATE  # a frame sees two hops
+
+    def power(self, frames: Frames) -> npt.NDArray[np.float64]:
+        power: npt.NDArray[np.float64] = np.power(10, frames[:, LOWEST_BIN:] / 10, dtype=np.float64).sum(axis=1)
+        return power
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
+
+
+class WaveformFrontEnd:
+    """The sound itself at 16 kHz, in frames of 20 ms."""
+
+    name, sample_rate, values = "waveform", WAVEFORM_RATE, WAVEFORM_HOP
+    frame_seconds, silence = WAVEFORM_HOP / WAVEFORM_RATE, 0.0
+
+    def stream(self, sample_rate: int, *, silence_before: bool = True) -> StreamingFrames:  # noqa: ARG002
+        return _StreamingWaveform(sample_rate)
+
+    def seconds_of(self, frames: int) -> float:
+        return frames * self.frame_seconds
+
+    def power(self, frames: Frames) -> npt.NDArray[np.float64]:
+        power: npt.NDArray[np.float64] = np.square(frames, dtype=np.float64).sum(axis=1)
+        return power
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"sample_rate": WAVEFORM_RATE, "hop": WAVEFORM_HOP}
+
+
+SPECTROGRAM, WAVEFORM = SpectrogramFrontEnd(), WaveformFrontEnd()
+
+
+def read_front_end(values: object) -> FrontEnd | None:
+    """The front end that a model's metadata tells of; None where Earmark has none like it."""
+    known: tuple[FrontEnd, ...] = (SPECTROGRAM, WAVEFORM)
+    return next((front_end for front_end in known if front_end.as_dict() == values), None)
+
+
+def sliding_windows(frames: Frames, window_frames: int, hop: int = 1) -> npt.NDArray[np.float32]:
+    """Windows every `hop` frames: a view of shape [windows, window_frames, values] of frames [frames, values].
+
+    numpy's sliding_window_view makes the same one in ten times the time, which counts where frames come one by one.
+    """
+    frames = np.ascontiguousarray(frames)
+    count = max(0, (len(frames) - window_frames) // hop + 1)
+    strides = (hop * frames.strides[0], *frames.strides)
+    return np.ndarray((count, window_frames, frames.shape[1]), np.float32, frames, strides=strides)
+
+
+def hop_of(window_frames: int, overlap_factor: float) -> int:
+    """Frames from one window to the next: speech-commands' rule, at least one.
+
+    Raises:
+        EarmarkError: the overlap is not in [0, 1).
+    """
+    if not 0 <= overlap_factor < 1:
+        raise EarmarkError(f"overlap_factor is {overlap_factor}: it must be at least 0 and less than 1.")
+    return max(1, round(window_frames * (1 - overlap_factor)))
+
+
+class Windows:
+    """Frames in as they come, whole windows out, each once.
+
+    Args:
+        window_frames: frames in a window.
+        hop: frames from one window to the next.
+        first_frame: where in the stream the first frame lies, counted in frames; between two of them where the
+            stream is told of in other ones.
+        front_end: whose frames they are.
+    """
+
+    def __init__(self, window_frames: int, hop: int, first_frame: float = 0, front_end: FrontEnd = SPECTROGRAM) -> None:
+        self._window_frames, self._hop, self._frame_seconds = window_frames, hop, front_end.frame_seconds
+        self._held = np.zeros((0, front_end.values), np.float32)
+        self._start = first_frame  # the stream's frame at which `_held` begins
+
+    def process(self, frames: Frames) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
+        """The next frames, shape [frames, values].
+
+        Returns:
+            The windows that they complete, shape [windows, window_frames, values], and each one's start and end in
+            seconds.
+        """
+        held = np.concatenate((self._held, frames))
+        windows = sliding_windows(held, self._window_frames, self._hop)
+        starts = [self._start + index * self._hop for index in range(len(windows))]
+        seconds = self._frame_seconds
+        times = [(at * seconds, (at + self._window_frames) * seconds) for at in starts]
+        self._held = held[len(windows) * self._hop :]
+        self._start += len(windows) * self._hop
+        return windows, times
+
+
+def clip_frames(source: Source, window_frames: int, front_end: FrontEnd) -> Iterator[Frames]:
+    """A clip's frames, in constant memory; silence on both sides fills a clip that is shorter than one window."""
+    stream = front_end.stream(source.sample_rate, silence_before=False)
+    needed = math.ceil(front_end.seconds_of(window_frames) * source.sample_rate)
+    chunks = iter(source)
+    start = np.zeros(0, np.float32)
+    while len(start) < needed and (chunk := next(chunks, None)) is not None:
+        start = np.concatenate((start, chunk))
+    missing = max(0, needed - len(start))
+    yield stream.process(np.pad(start, (missing // 2, missing - missing // 2)))
+    for chunk in chunks:
+        yield stream.process(chunk)
+    yield stream.finish()
+
+
+def loudest_window(blocks: Iterable[Frames], window_frames: int, front_end: FrontEnd) -> Frames:
+    """The window whose middle holds most of the clip's power, shape [window_frames, values], in constant memory.
+
+    Each frame's power counts by a Hann window, so that the loudest part comes to lie in the middle.
+
+    Args:
+        blocks: frames, at least a window's in all.
+    """
+    held = np.zeros((0, front_end.values), np.float32)
+    best, most = held, -1.0
+    for frames in blocks:
+        held = np.concatenate((held, frames))
+        if len(held) < window_frames:
+            continue
+        loudness = window_loudness(held, window_frames, front_end)
+        at = int(loudness.argmax())
+        if loudness[at] > most:
+            best, most = held[at : at + window_frames].copy(), float(loudness[at])
+        held = held[len(loudness) :]
+    return best
+
+
+def window_loudness(frames: Frames, window_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
+    """How loud each window is, its middle most of all: its frames' powers by a Hann window, shape [windows]."""
+    return np.correlate(front_end.power(frames), np.hanning(window_frames + 2)[1:-1], "valid")
+
+
+class _StreamingWaveform:
+    def __init__(self, sample_rate: int) -> None:
+        self._resampler = Resampler(sample_rate, WAVEFORM_RATE)
+        self._held = np.zeros(0, np.float32)
+
+    def process(self, chunk: Samples) -> Frames:
+        return self._frames(self._resampler.process(chunk))
+
+    def finish(self) -> Frames:
+        return self._frames(self._resampler.finish())
+
+    def _frames(self, samples: Samples) -> Frames:
+        held = np.concatenate((self._held, samples))
+        count = len(held) // WAVEFORM_HOP
+        self._held = held[count * WAVEFORM_HOP :]
+        return held[: count * WAVEFORM_HOP].reshape(count, WAVEFORM_HOP)

@@ -1,0 +1,120 @@
+"""A network in its ONNX file, with what the file says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.errors import EarmarkError
+from earmark.front_end import FrontEnd
+from earmark.metadata import KEY, Metadata
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+BATCH = 128  # windows that go through a network at once: memory grows with this, not with the data
+
+
+class Network:
+    """A network that takes windows. Recognizers are networks with labels; a base need only have an embedding.
+
+    Args:
+        model: an ONNX file's content, with Earmark's metadata in it.
+        name: what errors call the model.
+
+    Raises:
+        EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
+
+    Attributes:
+        metadata: labels, window, front end and normalisation.
+        content: the ONNX file's content.
+    """
+
+    def __init__(self, model: bytes, name: str = "the model") -> None:
+        self._session = open_session(model, name)
+        entries = self._session.get_modelmeta().custom_metadata_map
+        if KEY not in entries:
+            raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
+        self.metadata = Metadata.from_json(entries[KEY], name)
+        self.content = model
+        self._check(name)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Frames of a window, and values of a frame: bins of a spectrogram, samples of a waveform."""
+        return (self.metadata.window_frames, self.front_end.values)
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """What makes the network's frames."""
+        return self.metadata.front_end
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether it can be a base of transfer learning."""
+        return "embedding" in self._outputs
+
+    def embed_windows(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Embeddings, shape [windows, values], of windows, shape [windows, *input_shape], in dB if of a spectrogram.
+
+        Raises:
+            EarmarkError: the model has no embedding.
+        """
+        return self._run(["embedding"], windows)[0]
+
+    def check_embedding(self) -> None:
+        """Refuse a network without one.
+
+        Raises:
+            EarmarkError: it has none.
+        """
+        if not self.has_embedding:
+            raise EarmarkError(f"The model {self.metadata.name} has no embedding: choose one that is made for words.")
+
+    def _run(self, outputs: list[str], windows: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        if "embedding" in outputs:
+            self.check_embedding()
+        parts = [
+            self._session.run(outputs, {"window": self.metadata.normalization(windows[start : start + BATCH])})
+            for start in range(0, max(1, len(windows)), BATCH)
+        ]
+        return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    @property
+    def _outputs(self) -> list[str]:
+        return [output.name for output in self._session.get_outputs()]
+
+    def _check(self, name: str) -> None:
+        """Try the network on silence: what it gives must have the shape that it ought to have, and be finite."""
+        silence = np.full((1, *self.input_shape), self.front_end.silence, np.float32)
+        known = [output for output in self._outputs if output in ("scores", "embedding")]
+        if not known or ("scores" in known) != bool(self.metadata.labels):
+            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+        try:
+            values = dict(zip(known, self._run(known, silence), strict=True))
+        except Exception as error:
+            raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.") from error
+        if "scores" in values and values["scores"].shape != (1, len(self.metadata.labels)):
+            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+        if any(value.ndim != 2 or len(value) != 1 or not np.isfinite(value).all() for value in values.values()):
+            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+
+
+def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
+    """An ONNX model, to be run on one thread.
+
+    Raises:
+        EarmarkError: not a model; it is called by `name`.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
+        raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error
