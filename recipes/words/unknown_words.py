@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import sys
+import textwrap
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -19,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from synthesize import LABELS, read_words
+from synthesize import ACCENTS, LABELS, VARIANTS, read_words
 
 import earmark
 from earmark.files import write_atomically
 
 DESTINATION = Path(earmark.__file__).parent / "models"
-TEMPLATE = Path(__file__).with_name("unknown_words.md")
 COUNT = 256
 SEED = 0
 RATE = 16_000  # Hz
@@ -34,14 +34,37 @@ EDGE = RATE // 50  # silence at both ends of a slot, so that no word reaches int
 COMPRESSION = 0.9  # libsndfile's, from 0 to 1: 1 is the smallest file
 PEAK_DB = (-20.0, -3.0)  # dBFS, how loud a word is
 ALIKE = 0.75  # the share of their letters that two words may have in common, in order
-# Kokoro speaks with another mixed voice each time and sounds most natural; the others add what it is not.
-ENGINES = {"kokoro": 0.5, "piper": 0.15, "pico": 0.1, "festival": 0.05, "flite": 0.1, "espeak": 0.1}
-# What people teach a recognizer above all. A user's own word is never used against it, but best it isn't there at all.
+# Kokoro mixes another voice each time and sounds most natural; the others add what it is not. Piper's voice is left
+# out: it grew from another, lessac, whose recordings have a licence of their own.
+ENGINES = {"kokoro": 0.6, "flite": 0.1, "pico": 0.1, "festival": 0.05, "espeak": 0.15}
+# What people teach a recognizer above all: `far_from` finds most of them among the unknown ones, not all.
 LIKELY = (
     "alexa computer mirror okay hello hey please thanks on off light lights music play pause next previous volume mute "
-    "cancel start begin end select enter open close door lock camera alarm timer fire help clap whistle snap jump run "
-    "bed cat happy tree dog bird house wow red green blue yellow black white one first last front back forward"
-).split()
+    "cancel start begin end select enter open close door lock camera alarm timer fire help hi clap whistle snap jump "
+    "run bed cat happy tree dog bird house wow red green blue yellow black white one first last front back forward"
+)
+TEXT = """\
+# Unknown words
+
+`unknown_words.ogg` holds {count} different English words, each in a second of its own, 16 kHz, Ogg Vorbis. A training
+on a user's clips takes them for `_unknown_`, so that the recognizer stays silent for words that it was never taught.
+Read them with `earmark.open_set.unknown_words()`.
+
+`recipes/words/unknown_words.py` chose them by lot from what `recipes/words/synthesize.py` speaks: no label of `words`,
+nothing that `words` is tested on, and little that people like to teach. No person said any of them:
+
+| voice | its licence | words |
+| --- | --- | --- |
+| Kokoro-82M, each word by another mixture of its voices | Apache-2.0 | {kokoro} |
+| Flite: kal16, rms, slt | BSD-like (Carnegie Mellon University) | {flite} |
+| Festival: kal, slt | BSD-like (University of Edinburgh, Carnegie Mellon University) | {festival} |
+| Pico: en-US | Apache-2.0 | {pico} |
+| espeak-ng: {accents} accents, {variants} variants | GPL-3.0, which does not extend to what it says | {espeak} |
+
+The file is under Earmark's own licence, Apache-2.0.
+
+{words}
+"""
 
 Samples = npt.NDArray[np.float32]
 
@@ -53,17 +76,25 @@ def main() -> None:
     random = np.random.default_rng(SEED)
     slots = [slot(file, random) for file in chosen.values()]
     write_atomically(DESTINATION / "unknown_words.ogg", pack(np.concatenate(slots)))
+    write_atomically(DESTINATION / "unknown_words.md", describe(chosen).encode())
+
+
+def describe(chosen: dict[str, Path]) -> str:
     engines = [file.stem.partition("-")[0] for file in chosen.values()]
-    numbers = {engine: engines.count(engine) for engine in ENGINES}
-    text = TEMPLATE.read_text("utf-8").format(count=COUNT, words=" ".join(f"{word}," for word in chosen)[:-1], **numbers)
-    write_atomically(DESTINATION / "unknown_words.md", text.encode())
+    return TEXT.format(
+        count=len(chosen),
+        accents=len(ACCENTS),
+        variants=len(VARIANTS.split()),
+        words=textwrap.fill(", ".join(chosen), 120),
+        **{engine: engines.count(engine) for engine in ENGINES},
+    )
 
 
 def choose(speech: Path) -> Iterator[tuple[str, Path]]:
     """Words in random order, none like another, each with one clip of it that a slot can hold."""
     random = np.random.default_rng(SEED)
-    unseen = {*LABELS, *LIKELY, *read_words("unseen_words.txt")}
-    words = [word for word in read_words("unknown_words.txt") if word not in unseen]
+    taken = {*LABELS, *LIKELY.split(), *read_words("unseen_words.txt")}
+    words = [word for word in read_words("unknown_words.txt") if word not in taken]
     chosen: list[str] = []
     for word in random.permutation(words).tolist():
         engine = random.choice(list(ENGINES), p=list(ENGINES.values()))

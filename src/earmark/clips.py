@@ -10,7 +10,7 @@ import string
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
@@ -50,6 +50,10 @@ class ClipFile:
     def id(self) -> str:
         """A name for the clip within its project, the same for as long as the clip is."""
         return "/".join(quote(os.fsencode(name), safe=" ") for name in (self.path.parent.name, self.path.name))
+
+    def moved_to(self, label: str) -> ClipFile:
+        """The clip as it is once its label is renamed to that one."""
+        return replace(self, label=label, path=self.path.parent.parent / label_folder(label) / self.path.name)
 
 
 class ClipFolders:

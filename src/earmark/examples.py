@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 
 import numpy as np
 import numpy.typing as npt
@@ -43,27 +45,29 @@ class Examples:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def windows(self) -> Spectrogram:
-        """All windows, shape [examples, window_frames, 232]."""
-        return sliding_windows(self.frames, self.window_frames)[self.starts]
+    def windows(self, chosen: npt.NDArray[np.int64] | None = None) -> Spectrogram:
+        """All windows or the chosen ones, shape [examples, window_frames, 232]."""
+        return sliding_windows(self.frames, self.window_frames)[self.starts if chosen is None else self.starts[chosen]]
 
 
-def cut_examples(clips: list[tuple[Clip, int]], window_frames: int) -> Examples:
-    """Cut every window from clips, each given with its label's index."""
-    spectrograms = [compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False) for clip, _ in clips]
-    starts, targets, offset = [], [], 0
-    for frames, (_, target) in zip(spectrograms, clips, strict=True):
-        count = max(0, len(frames) - window_frames + 1)
-        starts.append(np.arange(offset, offset + count))
-        targets.append(np.full(count, target, np.int64))
-        offset += len(frames)
+def cut_examples(clips: Iterable[tuple[Clip, int]], window_frames: int) -> Examples:
+    """Cut every window from clips, each given with its label's index.
+
+    The frames lie in a temporary file, mapped into memory: hours of recordings need not fit into it.
+    """
     nothing = np.zeros(0, np.int64)
-    return Examples(
-        np.concatenate([np.zeros((0, BINS), np.float32), *spectrograms]),
-        np.concatenate([nothing, *starts]),
-        np.concatenate([nothing, *targets]),
-        window_frames,
-    )
+    starts, targets, offset = [nothing], [nothing], 0
+    with TemporaryFile() as file:
+        for clip, target in clips:
+            frames = compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+            count = max(0, len(frames) - window_frames + 1)
+            starts.append(np.arange(offset, offset + count))
+            targets.append(np.full(count, target, np.int64))
+            offset += len(frames)
+            file.write(frames.tobytes())
+        file.flush()
+        mapped = np.memmap(file, np.float32, "r", shape=(offset, BINS)) if offset else np.zeros((0, BINS), np.float32)
+    return Examples(mapped, np.concatenate(starts), np.concatenate(targets), window_frames)
 
 
 def cut_windows(

@@ -67,6 +67,7 @@ class Metadata:
         window_frames: frames that one prediction sees.
         normalization: how a window's levels in dB go into the network.
         front_end: what the frames are.
+        longest_sound_ms: how long the longest of its sounds lasts, where all are as short as words; see `Decisions`.
     """
 
     name: str
@@ -74,9 +75,12 @@ class Metadata:
     window_frames: int
     normalization: Normalization
     front_end: FrontEnd = field(default=SPECTROGRAM)
+    longest_sound_ms: float | None = None
 
     def to_json(self) -> str:
         values = {"format": FORMAT, **asdict(self), "front_end": self.front_end.as_dict()}
+        if self.longest_sound_ms is None:
+            del values["longest_sound_ms"]
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
@@ -102,6 +106,8 @@ class Metadata:
                 raise _broken(source)
             values["labels"] = tuple(values["labels"])
             values["normalization"] = _read_normalization(values["normalization"])
+            if values.get("longest_sound_ms") is not None:
+                values["longest_sound_ms"] = _number(values["longest_sound_ms"], above=0)
             metadata = cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error

@@ -5,58 +5,44 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 
 from __future__ import annotations
 
-import math
-import os
-import threading
+import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import wraps
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
-from earmark.audio import Clip, as_clip, read_clip
+from earmark.bases import Base, bases, default_base
 from earmark.card import MODEL_FILE, read_card, save_model
-from earmark.clips import ClipFile, ClipFolders, Moved, check_length, fingerprint, random_id, recording_name
+from earmark.clips import ClipFile, fingerprint
+from earmark.collecting import Collecting
+from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
-from earmark.examples import SOUND_FRAMES, cut_examples
-from earmark.labels import MAX_CHARACTERS, check_label
-from earmark.recognizer import PROJECT_FILE, Recognizer, load
-from earmark.settings import MODES, Label, Settings, check_colour, free_colour, read_settings, write_settings
+from earmark.labels import file_stem
+from earmark.learning import Training
+from earmark.network import Network
+from earmark.recognizer import Recognizer, load
+from earmark.settings import SOUNDS, Label
+from earmark.transfer import Report, TaughtClip
 
 if TYPE_CHECKING:
+    from earmark.evaluation import Evaluation
     from earmark.training import Epoch
 
-MAX_LABELS = 20
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
 
 
-Change = TypeVar("Change", bound=Callable[..., Any])
+class TransferRecognizer(Recognizer):
+    """A recognizer that was just trained.
+
+    Attributes:
+        history: its epochs.
+    """
+
+    history: tuple[Epoch, ...] = ()
 
 
-def _locked(change: Change) -> Change:
-    """Make a method hold its project's lock."""
-
-    @wraps(change)
-    def locked(project: Project, *arguments: Any, **options: Any) -> Any:
-        with project.lock:
-            return change(project, *arguments, **options)
-
-    return cast("Change", locked)
-
-
-@dataclass(frozen=True)
-class Trashed:
-    """What was deleted, until it is restored: its files, and the label with its place if that went too."""
-
-    moved: Moved
-    label: Label | None = None
-    position: int = 0
-
-
-class Project:
+class Project(Collecting):
     """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is whole or not there.
 
     Threads may share a project: each change holds `lock`, which a caller holds too to make several changes as one.
@@ -64,346 +50,205 @@ class Project:
     Args:
         path: the folder.
         create: make it where it is missing.
-        mode: of a new project: "sounds" (short sounds, windows of 3 frames).
+        mode: of a new project: "sounds" (short ones, windows of 70 ms) or "words" (and longer sounds, windows of a
+            second).
         labels: of a new project.
 
     Raises:
         EarmarkError: no project there, or its settings can't be read.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        create: bool = False,
-        mode: str = "sounds",
-        labels: tuple[str, ...] = (),
-    ) -> None:
-        self.path = Path(path)
-        self.lock = threading.RLock()
-        self._clips = ClipFolders(self.path)
-        if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
-            self._create(mode, labels)
-        settings = read_settings(self._settings_file)
-        self.name, self.mode = settings.name, settings.mode
-
-    # Labels
-
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels' names, in order: those of the settings, then folders that somebody added by hand."""
-        return tuple(label.name for label in self.label_settings())
+    def base(self) -> str:
+        """What is trained on where nothing else is asked for: what was chosen, or the best that can be used here."""
+        return self._settings().base or default_base(self.mode)
 
-    def label_settings(self) -> list[Label]:
-        """The labels with their colours, in order."""
-        labels = list(read_settings(self._settings_file).labels)
-        known = {label.name for label in labels}
-        for name in self._clips.labels():
-            if name not in known:
-                labels.append(Label(name, free_colour(labels)))
-        return labels
-
-    def label(self, name: str) -> Label:
-        """One label with its colour.
+    def set_base(self, base: str) -> None:
+        """Choose what is trained on.
 
         Raises:
-            EarmarkError: there is no such label.
+            EarmarkError: it is not one of `bases`.
         """
-        labels = self.label_settings()
-        return labels[_index(labels, name)]
+        names = [known.name for known in self.bases()]
+        if base not in names:
+            raise EarmarkError(f"The base {base!r} is not known: choose {' or '.join(names)}.")
+        with self.lock:
+            self._write(replace(self._settings(), base=base))
 
-    @_locked
-    def add_label(self, name: str, colour: str | None = None) -> Label:
-        """Add a label at the end.
-
-        Raises:
-            EarmarkError: the name is taken or unfit, the colour is none, or there are 20 already.
-        """
-        labels = _extended(self.label_settings(), name, colour)
-        self._write_labels(labels)
-        return labels[-1]
-
-    @_locked
-    def change_label(
-        self, name: str, *, new_name: str | None = None, colour: str | None = None, position: int | None = None
-    ) -> Label:
-        """Rename, recolour or move a label; its position counts from 0. Returns it as it is then.
-
-        Raises:
-            EarmarkError: no such label, or a value is unfit; nothing is changed then.
-        """
-        labels = self.label_settings()
-        index = _index(labels, name)
-        label = labels.pop(index)
-        if colour is not None:
-            label = replace(label, colour=check_colour(colour))
-        if new_name is not None:
-            label = replace(label, name=_check_new(labels, new_name))
-        labels.insert(max(0, min(index if position is None else position, len(labels))), label)
-        if label.name != name:
-            self._clips.rename(name, label.name)
-        try:
-            self._write_labels(labels)
-        except EarmarkError:
-            if label.name != name:
-                self._clips.rename(label.name, name)
-            raise
-        return label
-
-    @_locked
-    def remove_label(self, name: str) -> Trashed:
-        """Remove a label and its clips, to the trash; `restore` brings both back."""
-        labels = self.label_settings()
-        index = _index(labels, name)
-        trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index)
-        try:
-            self._write_labels(labels)
-        except EarmarkError:
-            self._clips.restore(trashed.moved)
-            raise
-        return trashed
-
-    # Clips
-
-    @_locked
-    def add(
-        self,
-        label: str,
-        clip: str | Path | npt.ArrayLike | Clip,
-        sample_rate: int | None = None,
-        *,
-        name: str | None = None,
-    ) -> ClipFile:
-        """Add a clip, kept as FLAC at its own rate; a label that is new is added too.
-
-        Args:
-            label: what it holds.
-            clip: a path, a clip, or samples in [-1, 1] of shape [samples] or [samples, channels].
-            sample_rate: of samples, in Hz.
-            name: the file's name without suffix; from the path, or the time, where not given.
-
-        Raises:
-            EarmarkError: the clip can't be read or the label is unfit; nothing is written then.
-        """
-        label = check_label(label)
-        labels = self.label_settings()
-        is_new = label not in [known.name for known in labels]
-        if is_new:
-            labels = _extended(labels, label)
-        if isinstance(clip, (str, Path)):
-            name = name or Path(clip).stem
-            clip = read_clip(clip)
-        elif isinstance(clip, Clip):
-            clip = as_clip(clip.samples, clip.sample_rate)
-        else:
-            clip = as_clip(clip, sample_rate)
-        added = self._clips.write(label, clip, name or recording_name())
-        if is_new:
-            self._write_labels(labels)
-        return added
-
-    def clips(self, label: str | None = None) -> list[ClipFile]:
-        """The clips of one label or of all, in the order of their labels and file names."""
-        return [clip for name in (self.labels if label is None else (label,)) for clip in self._clips.of(name)]
-
-    def clip(self, clip_id: str) -> ClipFile:
-        """The clip with that `ClipFile.id`.
-
-        Raises:
-            EarmarkError: there is none.
-        """
-        clip = self._clips.find(clip_id)
-        if clip is None:
-            raise EarmarkError("That recording is no longer there: look for it in another label or add it again.")
-        return clip
-
-    @_locked
-    def move_clip(self, clip: ClipFile, label: str) -> ClipFile:
-        """Move a clip to another label.
-
-        Raises:
-            EarmarkError: there is no such label, or the file is gone.
-        """
-        _index(self.label_settings(), label)
-        return self._clips.move(clip, label)
-
-    @_locked
-    def trim_clip(self, clip: ClipFile, start: float, end: float) -> tuple[ClipFile, Trashed]:
-        """Keep only the seconds from start to end; the whole clip goes to the trash.
-
-        Raises:
-            EarmarkError: the span is empty or too short for one example.
-        """
-        if math.isnan(start) or math.isnan(end):
-            raise EarmarkError("The span to keep is not a number: give its start and end in seconds.")
-        whole = read_clip(clip.path, clip.path.name)
-        first, last = (round(min(max(0.0, at), whole.seconds) * whole.sample_rate) for at in (start, end))
-        part = Clip(whole.samples[first : max(first, last)], whole.sample_rate)
-        check_length(part)
-        name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"
-        trimmed = self._clips.write(clip.label, part, name)
-        return trimmed, self.remove_clip(clip)
-
-    def remove_clip(self, clip: ClipFile) -> Trashed:
-        """Delete a clip, to the trash; `restore` brings it back."""
-        return Trashed(self._clips.trash(clip))
-
-    @_locked
-    def restore(self, trashed: Trashed) -> None:
-        """Bring back what was deleted; what has taken its place meanwhile stays too.
-
-        Raises:
-            EarmarkError: the trash was emptied since.
-        """
-        self._clips.restore(trashed.moved)
-        if trashed.label is not None:
-            labels = [label for label in self.label_settings() if label.name != trashed.label.name]
-            labels.insert(trashed.position, trashed.label)
-            self._write_labels(labels)
-
-    def empty_trash(self) -> None:
-        """Remove for good what was deleted more than 30 days ago."""
-        self._clips.empty_trash()
-
-    # Models
+    def bases(self) -> list[Base]:
+        """What this project can be trained on."""
+        return bases(self.mode)
 
     def train(
         self,
-        base: str = "sounds",
+        base: str | Path | Network | None = None,
         *,
-        epochs: int = 10,
-        batch_size: int = 16,
-        learning_rate: float = 0.01,
-        seed: int = 0,
+        name: str | None = None,
+        report: Report | None = None,
         on_epoch: Callable[[Epoch], object] | None = None,
-    ) -> Recognizer:
-        """Train on all clips and save the model in `models/<base>/`; the old one stays until the new one is whole.
+        **options: Any,
+    ) -> TransferRecognizer:
+        """Train on all clips and save the model in `models/<name>/`; the old one stays until the new one is whole.
 
         Args:
-            base: "sounds", the codelab's network, trained from scratch.
-            epochs, batch_size, learning_rate, seed: see `training.train_sounds`.
+            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding, as
+                `open_base` takes it; by default `self.base`.
+            name: of the model; the base's where not given.
+            report: told how far the recordings are read, as (what, done, of how many).
             on_epoch: called with each `Epoch` as it ends.
+            options: of `training.train_sounds`; of other bases, those of `transfer.TransferOptions` and
+                `heads.HeadOptions`.
+
+        Returns:
+            The recognizer, with its `history`.
 
         Raises:
-            EarmarkError: fewer than two labels have examples, a clip can't be read, PyTorch is missing, or an option
-                is out of its range.
+            EarmarkError: fewer than two labels have examples, a clip can't be read, a package is missing, the base has
+                no embedding, or an option is unknown or out of its range.
         """
-        if base != "sounds":
-            raise EarmarkError(f"The base {base!r} is not known: use 'sounds'.")
-        training = _import_training()
+        training = self._training(base, options)
+        name = file_stem(name) if name else training.name
         settings = self.label_settings()
         labels = tuple(label.name for label in settings)
-        clips = [clip for label in labels for clip in self.clips(label)]  # none of a label that comes meanwhile
-        _check_trainable(clips)
-        examples = cut_examples([(read_clip(clip.path), labels.index(clip.label)) for clip in clips], SOUND_FRAMES)
-        options = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-        network, history = training.train_sounds(examples, len(labels), **options, on_epoch=on_epoch)
-        model = training.sound_model_file(network, base, labels)
-        recognizer = Recognizer(model, f"the new {base} model")
+        clips = self._taught(labels)
+        _check_trainable([clip.file for clip in clips], training)
+        training = replace(training, name=name)
+        trained = training.run(clips, labels, report=report, on_epoch=on_epoch)
+        recognizer = TransferRecognizer(trained.model, f"the new {name} model")
+        recognizer.history = tuple(trained.history)
+        files = [clip.file for clip in clips]
+        last = trained.history[-1]
         save_model(
-            self._models / base,
-            model,
+            self._models / name,
+            trained.model,
             {
-                "name": base,
-                "labels": [_label_card(label, clips) for label in settings],
-                "examples": len(examples),
+                "name": name,
+                "base": _name_of(training.base),
+                "labels": [self._label_card(label, files) for label in settings],
+                "examples": trained.examples,
                 "training": options,
                 "metrics": {
-                    "loss": history[-1].loss,
-                    "accuracy": history[-1].accuracy,
+                    **{key: value for key, value in asdict(last).items() if value is not None},
                     "measured_on": "the training's own examples, in the last epoch",
                 },
-                "clips_fingerprint": fingerprint(labels, clips),
+                "clips_fingerprint": fingerprint(labels, files),
             },
         )
         return recognizer
 
-    def model(self, name: str = "sounds") -> Recognizer:
-        """The trained model.
+    def evaluate(
+        self,
+        base: str | Path | Network | None = None,
+        *,
+        folds: int = 5,
+        background: Iterable[str | Path] = (),
+        report: Report | None = None,
+        **options: Any,
+    ) -> Evaluation:
+        """Measure how well such a training does: each recording is recognized by a model that never heard it.
+
+        Args:
+            base, options: as in `train`.
+            folds: into how many parts the recordings are divided; each is left out once.
+            background: recordings, or folders of them, that hold nothing of what was taught, for false alarms.
+            report: told of the progress, as (what, done, of how many).
 
         Raises:
-            EarmarkError: there is none yet.
+            EarmarkError: too few recordings, or as in `train`.
         """
-        if not (self._models / name / MODEL_FILE).exists():
-            raise EarmarkError(f"{self.path} has no trained model yet: run `earmark train {self.path}` first.")
-        return load(self._models / name)
+        from earmark.cross_validation import cross_validate
 
-    def model_card(self, name: str = "sounds") -> dict[str, Any] | None:
+        labels = self.labels
+        clips, training = self._taught(labels), self._training(base, options)
+        _check_trainable([clip.file for clip in clips], training)
+        return cross_validate(training, clips, labels, folds, background, report)
+
+    # Models
+
+    def models(self) -> list[str]:
+        """The trained models' names, the newest first: speech-commands' `listSavedTransferModels`."""
+        found = []
+        if self._models.is_dir():
+            for folder in self._models.iterdir():
+                with suppress(OSError):  # deleted at this very moment, or not a model's
+                    found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def model(self, name: str | None = None) -> Recognizer:
+        """A trained model; the newest one where no name is given.
+
+        Raises:
+            EarmarkError: there is none.
+        """
+        return load(self.model_folder(name))
+
+    def model_folder(self, name: str | None = None) -> Path:
+        """The folder of a trained model; the newest one's where no name is given.
+
+        Raises:
+            EarmarkError: there is none.
+        """
+        names = self.models()
+        if not names:
+            raise EarmarkError(f"{self.path} has no trained model yet: run `earmark train {self.path}` first.")
+        if name is not None and name not in names:
+            raise EarmarkError(f"{self.path} has no model {name!r}: choose one of {', '.join(names)}.")
+        return self._models / (name or names[0])
+
+    def delete_model(self, name: str) -> None:
+        """Delete a trained model, its card and its report: speech-commands' `deleteSavedTransferModel`.
+
+        Raises:
+            EarmarkError: there is none of that name, or it can't be deleted.
+        """
+        folder = self.model_folder(name)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise EarmarkError(f"{folder} can't be deleted: {error.strerror}.") from error
+
+    def model_card(self, name: str | None = None) -> dict[str, Any] | None:
         """What `model.json` says of the model, or None where there is no model or the card is another one's."""
-        return read_card(self._models / name)
+        names = self.models()
+        return read_card(self._models / (name or names[0])) if names else None
 
     def fingerprint(self) -> str:
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
         return fingerprint(self.labels, self.clips())
 
-    # What lies underneath
-
-    @property
-    def _settings_file(self) -> Path:
-        return self.path / PROJECT_FILE
-
     @property
     def _models(self) -> Path:
         return self.path / "models"
 
-    def _create(self, mode: str, names: Iterable[str]) -> None:
-        if mode not in MODES:
-            raise EarmarkError(f"The mode {mode!r} is not known: use {' or '.join(MODES)}.")
-        if os.path.exists(self.path) and not self.path.is_dir():  # noqa: PTH110 (as above)
-            raise EarmarkError(f"{self.path} is a file: name a folder for the project.")
-        labels: list[Label] = []
-        for name in names:
-            labels = _extended(labels, name)
-        self._clips.create()
-        write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
+    def _training(self, base: str | Path | Network | None, options: dict[str, Any]) -> Training:
+        if base is None:
+            base = self.own_base or self.base
+        given = {key: value for key, value in options.items() if value is not None}
+        return Training(base, _name_of(base), given, EmbeddingCache(self.path / ".cache" / "embeddings.sqlite"))
 
-    def _write_labels(self, labels: list[Label]) -> None:
-        write_settings(self._settings_file, Settings(self.name, self.mode, tuple(labels)))
+    def _taught(self, labels: tuple[str, ...]) -> list[TaughtClip]:
+        """All clips of these labels, and none of one that comes meanwhile."""
+        key_frames = self.key_frames()
+        clips = [clip for label in labels for clip in self.clips(label)]
+        return [TaughtClip(clip, key_frames.get(clip.id)) for clip in clips]
 
-
-def _extended(labels: list[Label], name: str, colour: str | None = None) -> list[Label]:
-    """The labels and one more."""
-    name = _check_new(labels, name)
-    if len(labels) >= MAX_LABELS:
-        raise EarmarkError(f"A project holds at most {MAX_LABELS} labels: remove one first.")
-    return [*labels, Label(name, check_colour(colour) if colour else free_colour(labels))]
+    def _label_card(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
+        own = [self.examples_in(clip) for clip in clips if clip.label == label.name]
+        return {"name": label.name, "colour": label.colour, "clips": len(own), "examples": sum(own)}
 
 
-def _check_new(labels: list[Label], name: str) -> str:
-    name = check_label(name)
-    # Some file systems don't tell upper from lower case, and people seldom do.
-    if name.casefold() in [label.name.casefold() for label in labels]:
-        raise EarmarkError(f"There is a label {name!r} already: choose another name.")
-    return name
+def _name_of(base: str | Path | Network) -> str:
+    """A base's name, which its models get too: the last part of a path."""
+    return file_stem(base.metadata.name if isinstance(base, Network) else Path(base).stem)
 
 
-def _index(labels: list[Label], name: str) -> int:
-    for index, label in enumerate(labels):
-        if label.name == name:
-            return index
-    remedy = "choose one of " + ", ".join(label.name for label in labels) if labels else "add it first"
-    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: {remedy}.")
-
-
-def _check_trainable(clips: list[ClipFile]) -> None:
+def _check_trainable(clips: list[ClipFile], training: Training) -> None:
     for clip in clips:
         if clip.error:
             raise EarmarkError(f"Training needs every clip: {clip.error}")
     heard = {clip.label for clip in clips if clip.examples}
-    if len(heard) < 2:
+    # One word is enough where noise and unknown words are learnt besides.
+    is_open = training.base != SOUNDS and training.options.get("open_set", True)
+    if len(heard) < (1 if is_open else 2):
         has = f"only {heard.pop()!r} has some" if heard else "none has any yet"
-        raise EarmarkError(f"Training needs recordings of at least two labels: {has}.")
-
-
-def _label_card(label: Label, clips: list[ClipFile]) -> dict[str, Any]:
-    own = [clip.examples for clip in clips if clip.label == label.name]
-    return {"name": label.name, "colour": label.colour, "clips": len(own), "examples": sum(own)}
-
-
-def _import_training() -> ModuleType:
-    try:
-        from earmark import training
-    except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"Training needs the package {error.name}: install it with `pip install 'earmark[train]'`."
-        ) from error
-    return training
+        raise EarmarkError(f"Training needs recordings of at least {'one label' if is_open else 'two labels'}: {has}.")

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from earmark.listening import Callback, Listening
 from earmark.network import Network
 from earmark.spectrogram import FFT_SIZE
 from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
+
+if TYPE_CHECKING:
+    from earmark.project import Project
 
 PROJECT_FILE = "earmark.toml"
 PRETRAINED = Path(__file__).parent / "models"
@@ -99,6 +102,21 @@ class Recognizer(Network):
         frame_ms = 1000 * self.front_end.frame_seconds
         fft_size = FFT_SIZE if self.front_end is SPECTROGRAM else None
         return Params(self.front_end.sample_rate, fft_size, frame_ms, frame_ms * self.metadata.window_frames)
+
+    def create_transfer(self, path: str | Path) -> Project:
+        """A project in which to teach new words on this recognizer: speech-commands' `createTransfer`.
+
+        It is made if it is not there. What it trains is based on this recognizer, unless another base is named.
+
+        Raises:
+            EarmarkError: there is no embedding, or the folder can't be written.
+        """
+        from earmark.project import Project
+
+        self.check_embedding()
+        project = Project(path, create=True, mode="words")
+        project.own_base = self
+        return project
 
     def save(self, folder: str | Path) -> Path:
         """Write the model into a folder, from which `load` brings it back.
@@ -180,6 +198,7 @@ class Recognizer(Network):
         suppression_time_ms: float = 0,
         smoothing_windows: int | None = None,
         min_agreeing_windows: int | None = None,
+        longest_sound_ms: float | None = None,
         invoke_callback_on_noise_and_unknown: bool = False,
         include_spectrogram: bool = False,
         include_embedding: bool = False,
@@ -195,7 +214,8 @@ class Recognizer(Network):
             device: the microphone's number or name.
             probability_threshold, label_thresholds, suppression_time_ms,
                 invoke_callback_on_noise_and_unknown: see `Decisions`.
-            smoothing_windows, min_agreeing_windows: see `Decisions`; what measurement found best, where None.
+            smoothing_windows, min_agreeing_windows, longest_sound_ms: see `Decisions`; what measurement found best,
+                where None.
             overlap_factor: see `stream`.
             include_spectrogram: whether detections hold their best window's spectrogram.
             include_embedding: whether they hold its embedding. As in speech-commands, this overrides two others: the
@@ -215,6 +235,7 @@ class Recognizer(Network):
             suppression_time_ms=suppression_time_ms,
             smoothing_windows=smoothing_windows,
             min_agreeing_windows=min_agreeing_windows,
+            longest_sound_ms=longest_sound_ms,
             invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
         )
         listener = Listener(
@@ -232,14 +253,15 @@ class Recognizer(Network):
         overlap_factor: float | None = None,
         smoothing_windows: int | None = None,
         min_agreeing_windows: int | None = None,
+        longest_sound_ms: float | None = None,
         **options: Any,
     ) -> Decisions:
         """The stage that makes detections of this recognizer's windows.
 
         Args:
             overlap_factor: of the windows; see `stream`.
-            probability_threshold, smoothing_windows, min_agreeing_windows, options: see `Decisions`; where None, what
-                measurement found best for such windows.
+            probability_threshold, smoothing_windows, min_agreeing_windows, longest_sound_ms, options: see `Decisions`;
+                where None, what measurement found best for such windows and sounds.
 
         Raises:
             EarmarkError: a value is out of its range.
@@ -254,6 +276,7 @@ class Recognizer(Network):
             probability_threshold=probability_threshold,
             smoothing_windows=smoothing_windows,
             min_agreeing_windows=min_agreeing_windows,
+            longest_sound_ms=self.metadata.longest_sound_ms if longest_sound_ms is None else longest_sound_ms,
             **options,
         )
 

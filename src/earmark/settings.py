@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tomli_w
@@ -18,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MODES = ("sounds",)
+SOUNDS, WORDS = MODES = ("sounds", "words")
 # Blue, amber and slate first, as they stay apart with the common colour-vision deficiencies.
 COLOURS = ("#2563eb", "#d97706", "#64748b", "#059669", "#c026d3", "#dc2626", "#0891b2", "#7c3aed", "#65a30d", "#be185d")
 
@@ -33,11 +33,21 @@ class Label:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `earmark.toml` holds."""
+    """What `earmark.toml` holds.
+
+    Attributes:
+        name: of the project.
+        mode: "sounds" (short ones, windows of 70 ms) or "words" (and longer sounds, windows of a second).
+        labels: in order.
+        base: what it is trained on, where that was chosen.
+        key_frames: where in a recording the word is, by `ClipFile.id`, where that was set.
+    """
 
     name: str
     mode: str
     labels: tuple[Label, ...] = ()
+    base: str | None = None
+    key_frames: dict[str, int] = field(default_factory=dict)
 
 
 def read_settings(file: Path) -> Settings:
@@ -48,7 +58,14 @@ def read_settings(file: Path) -> Settings:
     """
     try:
         values = tomllib.loads(file.read_text("utf-8"))
-        settings = Settings(str(values["name"]), str(values["mode"]), _read_labels(values.get("labels", [])))
+        base = values.get("base")
+        settings = Settings(
+            str(values["name"]),
+            str(values["mode"]),
+            _read_labels(values.get("labels", [])),
+            None if base is None else str(base),
+            {str(clip): int(frame) for clip, frame in values.get("key_frames", {}).items()},
+        )
     except FileNotFoundError as error:
         raise EarmarkError(f"{file.parent} is not a project: create it with `earmark studio {file.parent}`.") from error
     except OSError as error:
@@ -62,7 +79,8 @@ def read_settings(file: Path) -> Settings:
 
 def write_settings(file: Path, settings: Settings) -> None:
     """Write the settings, whole or not at all."""
-    write_atomically(file, tomli_w.dumps(asdict(settings)).encode())
+    values = {key: value for key, value in asdict(settings).items() if value is not None and value != {}}
+    write_atomically(file, tomli_w.dumps(values).encode())
 
 
 def check_colour(colour: str) -> str:

@@ -29,15 +29,21 @@ class Epoch:
         epochs: how many there will be.
         loss: mean cross-entropy in nats.
         accuracy: 0 to 1.
+        validation_loss, validation_accuracy: of the recordings that were kept aside, if any.
     """
 
     epoch: int
     epochs: int
     loss: float
     accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
     def __str__(self) -> str:
-        return f"Epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, accuracy {self.accuracy:.1%}"
+        told = f"Epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}, accuracy {self.accuracy:.1%}"
+        if self.validation_accuracy is None:
+            return told
+        return f"{told}, validation loss {self.validation_loss:.4f}, accuracy {self.validation_accuracy:.1%}"
 
 
 class SoundNetwork(nn.Module):
@@ -103,16 +109,15 @@ def train_sounds(
         raise EarmarkError(f"The seed is {seed}: it must be a number from 0 to 2^63 − 1.")
     if len(examples) == 0:
         raise EarmarkError("There are no examples to train on: record some first.")
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SoundNetwork(labels)
-        windows = torch.from_numpy(SOUND_NORMALIZATION(examples.windows()))
         targets = torch.from_numpy(examples.targets)
         # TF.js's Adam adds 1e-7 where PyTorch's adds 1e-8.
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, eps=1e-7)
         history = []
         for number in range(1, epochs + 1):
-            loss, accuracy = _learn(network, optimizer, windows, targets, min(batch_size, len(windows)))
+            loss, accuracy = _learn(network, optimizer, examples, targets, min(batch_size, len(examples)))
             history.append(Epoch(number, epochs, loss, accuracy))
             if on_epoch is not None:
                 on_epoch(history[-1])
@@ -131,19 +136,19 @@ def sound_model_file(network: SoundNetwork, name: str, labels: tuple[str, ...]) 
 
 
 def _learn(
-    network: SoundNetwork, optimizer: torch.optim.Optimizer, windows: Tensor, targets: Tensor, batch_size: int
+    network: SoundNetwork, optimizer: torch.optim.Optimizer, examples: Examples, targets: Tensor, batch_size: int
 ) -> tuple[float, float]:
     """One pass over the examples in random order; returns mean loss and accuracy."""
     total, correct = 0.0, 0
-    for batch in torch.split(torch.randperm(len(windows)), batch_size):
-        logits = network(windows[batch])
+    for batch in torch.split(torch.randperm(len(examples)), batch_size):
+        logits = network(torch.from_numpy(SOUND_NORMALIZATION(examples.windows(batch.numpy()))))
         loss = nn.functional.cross_entropy(logits, targets[batch])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += loss.item() * len(batch)
         correct += int((logits.argmax(1) == targets[batch]).sum())
-    return total / len(windows), correct / len(windows)
+    return total / len(examples), correct / len(examples)
 
 
 def _glorot(weight: Tensor, fan_in: int, fan_out: int) -> None:
@@ -152,7 +157,8 @@ def _glorot(weight: Tensor, fan_in: int, fan_out: int) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let PyTorch work on one thread."""
     # The network is so small that handing work to a second thread takes longer than the work.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from earmark.audio import Clip
 from earmark.clips import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
+from earmark.labelled_clips import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
-from earmark.project import MAX_LABELS, Project
+from earmark.project import Project
 from earmark.recognizer import WORDS, Recognizer, load
 from earmark.studio.changes import Undo
 from earmark.studio.trainer import Report, Trainer

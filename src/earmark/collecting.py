@@ -1,0 +1,197 @@
+"""Collecting examples, by the names that speech-commands has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio import Clip, Samples, Source, as_clip, open_source, read_clip
+from earmark.clips import ClipFile
+from earmark.errors import EarmarkError
+from earmark.labelled_clips import LabelledClips
+from earmark.settings import WORDS
+from earmark.spectrogram import Spectrogram, StreamingSpectrogram, compute_spectrogram
+from earmark.streaming import RESERVED_LABELS
+
+if TYPE_CHECKING:
+    from earmark.network import Network
+
+WINDOW_SECONDS = 1.0  # an example's length, unless another is asked for
+LONGEST_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Example:
+    """A collected recording.
+
+    Attributes:
+        uid: its name within the project, the same for as long as it is there.
+        label: what it holds.
+        path: of its file.
+        key_frame: where the word is, as a frame of the spectrogram, if that was set.
+    """
+
+    uid: str
+    label: str
+    path: Path
+    key_frame: int | None
+
+    def audio(self) -> Clip:
+        """The recording: speech-commands' `rawAudio`."""
+        return read_clip(self.path, self.path.name)
+
+    def spectrogram(self) -> Spectrogram:
+        """Its levels in dB, shape [frames, 232]."""
+        clip = self.audio()
+        return compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+
+
+class Collecting(LabelledClips):
+    """A project's recordings as speech-commands' `TransferSpeechCommandRecognizer` offers them.
+
+    Attributes:
+        own_base: the recognizer whose `create_transfer` made this project; None for others.
+    """
+
+    own_base: Network | None = None
+
+    def collect_example(
+        self,
+        label: str,
+        source: str | Path | npt.ArrayLike | Source = "microphone",
+        *,
+        sample_rate: int | None = None,
+        device: int | str | None = None,
+        duration_multiplier: float | None = None,
+        duration_sec: float | None = None,
+        snippet_duration_sec: float | None = None,
+        on_snippet: Callable[[Spectrogram], object] | None = None,
+        allow_base_words: bool = False,
+    ) -> Example:
+        """Record an example: one second, unless another duration is given.
+
+        Args:
+            label: what it holds; a label that is new is added.
+            source: what `open_source` takes; raw audio is an array with its sample_rate.
+            sample_rate: of samples, in Hz.
+            device: the microphone's number or name.
+            duration_multiplier: how many seconds, 1 or more.
+            duration_sec: the same; only one of the two may be given.
+            snippet_duration_sec: how much sound each snippet holds.
+            on_snippet: called during the recording with each snippet's spectrogram, shape [frames, 232], in dB.
+            allow_base_words: whether the label may be a word that the base knows already.
+
+        Raises:
+            EarmarkError: the source can't be read or is too short, an option is out of its range, or the label is
+                unfit.
+        """
+        seconds = _duration(duration_multiplier, duration_sec)
+        if (snippet_duration_sec is None) != (on_snippet is None):
+            raise EarmarkError("snippet_duration_sec and on_snippet belong together: give both, or neither.")
+        if snippet_duration_sec is not None and not 0 < snippet_duration_sec <= LONGEST_SECONDS:
+            raise EarmarkError(f"snippet_duration_sec is {snippet_duration_sec}: it must be more than 0.")
+        if not allow_base_words and label in self._base_words():
+            raise EarmarkError(
+                f"The base knows {label!r} already: choose another label, or pass allow_base_words=True."
+            )
+        with open_source(source, sample_rate=sample_rate, device=device) as opened:
+            chunks = [np.zeros(0, np.float32), *_snipped(opened, seconds, snippet_duration_sec, on_snippet)]
+            clip = as_clip(np.concatenate(chunks), opened.sample_rate, opened.name)
+        return self._example(self.add(label, clip))
+
+    def count_examples(self) -> dict[str, int]:
+        """How many examples each label has: recordings of words; of short sounds, windows."""
+        counts = dict.fromkeys(self.labels, 0)
+        for clip in self.clips():
+            counts[clip.label] += self.examples_in(clip)
+        return counts
+
+    def examples_in(self, clip: ClipFile) -> int:
+        """How many examples a recording counts for: a word's is one; of a short sound, each of its windows."""
+        return min(1, clip.examples) if self.mode == WORDS else clip.examples
+
+    def get_examples(self, label: str) -> list[Example]:
+        """A label's recordings.
+
+        Raises:
+            EarmarkError: there is no such label.
+        """
+        self.label(label)
+        return [self._example(clip) for clip in self.clips(label)]
+
+    def remove_example(self, uid: str) -> None:
+        """Delete a recording, to the trash.
+
+        Raises:
+            EarmarkError: there is none.
+        """
+        self.remove_clip(self.clip(uid))
+
+    def set_example_key_frame_index(self, uid: str, key_frame_index: int | None) -> None:
+        """Say at which frame of its spectrogram a recording has its word; None: where it is loudest.
+
+        Raises:
+            EarmarkError: there is no such recording, or it isn't that long.
+        """
+        self.set_key_frame(self.clip(uid), key_frame_index)
+
+    def clear_examples(self) -> None:
+        """Delete all recordings, to the trash; the labels stay."""
+        with self.lock:
+            for clip in self.clips():
+                self.remove_clip(clip)
+
+    def is_dataset_empty(self) -> bool:
+        """Whether there is no recording."""
+        return not self.clips()
+
+    def duration_ms(self) -> float:
+        """How long all recordings last together."""
+        return 1000 * sum(clip.seconds for clip in self.clips())
+
+    def _example(self, clip: ClipFile) -> Example:
+        return Example(clip.id, clip.label, clip.path, self.key_frames().get(clip.id))
+
+    def _base_words(self) -> set[str]:
+        """What the base knows: its labels, but for the reserved ones, which are everybody's."""
+        return set() if self.own_base is None else set(self.own_base.metadata.labels) - set(RESERVED_LABELS)
+
+
+def _duration(multiplier: float | None, seconds: float | None) -> float:
+    if multiplier is not None and seconds is not None:
+        raise EarmarkError("duration_multiplier and duration_sec are two ways to say the same: give one of them.")
+    if multiplier is not None and not 1 <= multiplier <= LONGEST_SECONDS:
+        raise EarmarkError(f"duration_multiplier is {multiplier}: it must be from 1 to {LONGEST_SECONDS:.0f}.")
+    if seconds is not None and not 0.1 <= seconds <= LONGEST_SECONDS:
+        raise EarmarkError(f"duration_sec is {seconds}: it must be from 0.1 to {LONGEST_SECONDS:.0f}.")
+    return WINDOW_SECONDS * (multiplier or 1.0) if seconds is None else seconds
+
+
+def _snipped(
+    source: Source,
+    seconds: float,
+    snippet_seconds: float | None,
+    on_snippet: Callable[[Spectrogram], object] | None,
+) -> Iterator[Samples]:
+    """The source's first seconds, each snippet's spectrogram being told as soon as it is complete."""
+    left, held = round(seconds * source.sample_rate), np.zeros(0, np.float32)
+    size = round((snippet_seconds or 0) * source.sample_rate)
+    front_end = StreamingSpectrogram(source.sample_rate)
+    for chunk in source:
+        part = chunk[:left]
+        left -= len(part)
+        yield part
+        if on_snippet is not None:
+            held = np.concatenate((held, part))
+            while len(held) >= max(1, size):
+                on_snippet(front_end.process(held[:size]))
+                held = held[size:]
+        if left <= 0:
+            break
+    if source.overflows:
+        raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")

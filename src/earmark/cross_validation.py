@@ -1,0 +1,155 @@
+"""Evaluation of a way of training, or of a trained recognizer, on recordings that it never heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from earmark.audio import AUDIO_SUFFIXES
+from earmark.background import Background, measure_background
+from earmark.corpus import find_recordings
+from earmark.errors import EarmarkError
+from earmark.evaluation import Evaluation, ScoredClip
+from earmark.learning import Training
+from earmark.recognizer import Recognizer
+from earmark.streaming import RESERVED_LABELS
+from earmark.transfer import Report, TaughtClip
+
+_, UNKNOWN = RESERVED_LABELS
+
+
+def cross_validate(
+    training: Training,
+    clips: Sequence[TaughtClip],
+    labels: tuple[str, ...],
+    folds: int = 5,
+    background: Iterable[str | Path] = (),
+    report: Report | None = None,
+) -> Evaluation:
+    """Leave out one part of the recordings after the other, train on the rest, and recognize what was left out.
+
+    Whole recordings are left out, never windows of one that is learnt from. A label's only recording is always learnt
+    from: nothing could be said of it.
+
+    Args:
+        training: how.
+        clips: the recordings.
+        labels: theirs, in order.
+        folds: how many parts, 2 or more; fewer where no label has so many recordings.
+        background: recordings without any of the labels' sounds, or folders of them.
+        report: told of the progress, as (what, done, of how many).
+
+    Raises:
+        EarmarkError: too few recordings, or as in `Training.run`.
+    """
+    if folds < 2:
+        raise EarmarkError(f"folds is {folds}: it must be 2 or more.")
+    parts = _divide(clips, folds)
+    scored: list[ScoredClip] = []
+    all_labels = labels
+    for fold, left_out in enumerate(parts):
+        trained = training.run([clip for clip in clips if clip not in left_out], labels)
+        recognizer = Recognizer(trained.model, training.name)
+        all_labels = trained.labels
+        for clip in left_out:
+            scores = recognizer.recognize(clip.file.path).scores
+            scored.append(ScoredClip(clip.file.path, clip.file.label, scores, clip.file.id, fold))
+        if report is not None:
+            report("Cross-validating", fold + 1, len(parts))
+    counts = {label: sum(clip.file.label == label for clip in clips) for label in labels}
+    method = f"each recognized by a model trained without it, in {len(parts)} parts"
+    heard = None
+    if files := find_sounds(background):
+        whole = Recognizer(training.run(clips, labels).model, training.name)
+        heard = _measure(whole, files, report)
+    return Evaluation(all_labels, tuple(scored), method, heard, counts)
+
+
+def evaluate_on(
+    recognizer: Recognizer,
+    test: str | Path,
+    background: Iterable[str | Path] = (),
+    *,
+    counts: dict[str, int] | None = None,
+    report: Report | None = None,
+) -> Evaluation:
+    """Recognize a folder of labelled recordings, which training must not have seen.
+
+    Args:
+        recognizer: which.
+        test: a folder for each label, or a data set as `find_recordings` reads it, of which the test split counts. What
+            the recognizer doesn't know counts as `_unknown_`, if it has that label.
+        background: recordings without any of the labels' sounds, or folders of them.
+        counts: how many recordings each label was trained on.
+        report: told of the progress, as (what, done, of how many).
+
+    Raises:
+        EarmarkError: a recording can't be read, or holds what the recognizer has no label for.
+    """
+    found = find_recordings(Path(test))
+    recordings = [recording for recording in found if recording.split == "test"] or found
+    scored = []
+    for number, recording in enumerate(recordings, 1):
+        label = recording.word
+        if label not in recognizer.labels:
+            if UNKNOWN not in recognizer.labels:
+                known = ", ".join(recognizer.labels)
+                raise EarmarkError(f"The model has no label {label!r}: leave that folder out, or teach it ({known}).")
+            label = UNKNOWN
+        scored.append(
+            ScoredClip(recording.path, label, recognizer.recognize(recording.path).scores, str(recording.path))
+        )
+        if report is not None:
+            report("Recognizing", number, len(recordings))
+    heard = _measure(recognizer, files, report) if (files := find_sounds(background)) else None
+    return Evaluation(recognizer.labels, tuple(scored), f"the folder {test}", heard, counts or {})
+
+
+def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
+    """The sound files among these and in those that are folders, in order.
+
+    Raises:
+        EarmarkError: a path isn't there, or a folder holds none.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise EarmarkError(f"{path} does not exist: check the path.")
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+            if not files:
+                raise EarmarkError(f"{path} holds no sound files: choose another folder.")
+        found += files
+    return found
+
+
+def _divide(clips: Sequence[TaughtClip], folds: int) -> list[list[TaughtClip]]:
+    """The parts, each with its share of every label's recordings."""
+    random = np.random.default_rng(0)
+    parts: list[list[TaughtClip]] = [[] for _ in range(folds)]
+    for label in sorted({clip.file.label for clip in clips}):
+        own = [clip for clip in clips if clip.file.label == label]
+        if len(own) > 1:
+            for place, index in enumerate(random.permutation(len(own))):
+                parts[place % folds].append(own[index])
+    parts = [part for part in parts if part]
+    if not parts:
+        raise EarmarkError("Evaluation leaves recordings out: it needs at least two of a label, better ten.")
+    return parts
+
+
+def _measure(recognizer: Recognizer, files: list[Path], report: Report | None) -> Background:
+    def on_progress(seconds: float) -> None:
+        if report is not None:
+            report("Listening to the background", int(seconds), int(total))
+
+    from earmark.audio import clip_length
+
+    total = 0.0
+    for file in files:
+        samples, rate = clip_length(file)
+        total += samples / rate
+    return measure_background(recognizer, files, on_progress=on_progress)

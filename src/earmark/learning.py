@@ -1,0 +1,101 @@
+"""From recordings to a recognizer, whatever it is trained on: one way for training and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from earmark.audio import read_clip
+from earmark.bases import open_base
+from earmark.embedding_cache import EmbeddingCache
+from earmark.errors import EarmarkError
+from earmark.examples import SOUND_FRAMES, cut_examples
+from earmark.network import Network
+from earmark.settings import SOUNDS
+from earmark.transfer import Report, TaughtClip, Trained, TransferOptions, train_transfer
+
+if TYPE_CHECKING:
+    from earmark.training import Epoch
+
+SOUND_OPTIONS = ("epochs", "batch_size", "learning_rate", "seed")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train on, and how: to be run on one selection of recordings or on several.
+
+    Attributes:
+        base: "sounds", or what `open_base` takes.
+        name: of the base.
+        options: those of `TransferOptions` and `HeadOptions`; of sounds, those of `train_sounds`.
+        cache: where embeddings are kept.
+    """
+
+    base: str | Path | Network
+    name: str
+    options: dict[str, Any]
+    cache: EmbeddingCache
+
+    def run(
+        self,
+        clips: Sequence[TaughtClip],
+        labels: tuple[str, ...],
+        *,
+        report: Report | None = None,
+        on_epoch: Callable[[Epoch], object] | None = None,
+    ) -> Trained:
+        """Train on these recordings.
+
+        Raises:
+            EarmarkError: PyTorch is missing, a clip can't be read, or an option is unknown or out of its range.
+        """
+        if self.base == SOUNDS:
+            return self._train_sounds(clips, labels, on_epoch)
+        heads = import_training("earmark.heads")
+        known = {field.name for kind in (TransferOptions, heads.HeadOptions) for field in fields(kind)}
+        self._check_options(known)
+        options, head_options = (
+            TransferOptions(**self._of(TransferOptions)),
+            heads.HeadOptions(**self._of(heads.HeadOptions)),
+        )
+        return train_transfer(
+            open_base(self.base), clips, labels, options, head_options,
+            name=self.name, cache=self.cache, report=report, on_epoch=on_epoch,
+        )  # fmt: skip
+
+    def _train_sounds(
+        self, clips: Sequence[TaughtClip], labels: tuple[str, ...], on_epoch: Callable[[Epoch], object] | None
+    ) -> Trained:
+        training = import_training("earmark.training")
+        self._check_options(set(SOUND_OPTIONS))
+        taught = ((read_clip(clip.file.path), labels.index(clip.file.label)) for clip in clips)
+        examples = cut_examples(taught, SOUND_FRAMES)
+        network, history = training.train_sounds(examples, len(labels), **self.options, on_epoch=on_epoch)
+        return Trained(training.sound_model_file(network, self.name, labels), history, labels, len(examples))
+
+    def _of(self, kind: Any) -> dict[str, Any]:
+        return {field.name: self.options[field.name] for field in fields(kind) if field.name in self.options}
+
+    def _check_options(self, known: set[str]) -> None:
+        for option in self.options:
+            if option not in known:
+                raise EarmarkError(f"The base {self.name!r} has no {option}: leave it out, or choose another base.")
+
+
+def import_training(name: str) -> ModuleType:
+    """A module that needs PyTorch.
+
+    Raises:
+        EarmarkError: a package is missing.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise EarmarkError(
+            f"Training needs the package {error.name}: install it with `pip install 'earmark[train]'`."
+        ) from error

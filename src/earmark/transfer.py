@@ -1,0 +1,315 @@
+"""Transfer learning: from recordings and a base to a recognizer.
+
+A base's embedding is computed once for each window of each recording and kept; what is trained on it is small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from earmark.audio import Clip, read_clip
+from earmark.clips import ClipFile
+from earmark.embedding_cache import EmbeddingCache, cache_key
+from earmark.errors import EarmarkError
+from earmark.examples import cut_windows
+from earmark.metadata import Metadata
+from earmark.network import Network
+from earmark.open_set import far_from, synthesise_noise, unknown_words
+from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
+
+if TYPE_CHECKING:
+    from earmark.heads import HeadOptions
+    from earmark.training import Epoch
+
+Array = npt.NDArray[np.float32]
+Report = Callable[[str, int, int], object]
+
+NOISE, UNKNOWN = RESERVED_LABELS
+SYNTHESISED_NOISES = 200
+CUTTING = 1  # to be counted up when windows are cut or noise is made in another way: the cache is stale then
+WORD_SECONDS = 3.0  # a recording up to here holds a word; a longer one may hold a sound that goes on
+THREADS = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class TaughtClip:
+    """A recording to learn from, and the frame of its spectrogram where the word is; None: where it is loudest."""
+
+    file: ClipFile
+    key_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How recordings become examples, by speech-commands' names.
+
+    Attributes:
+        validation_split: the share of each label's recordings that is kept aside, in [0, 1).
+        window_hop_ratio: see `cut_windows`.
+        augment_by_mixing_noise_ratio: each word is learnt from once more, with noise so many times as strong as the
+            word, in (0, 1]: the recordings of `_background_noise_`, or synthesised noise where there are none.
+        open_set: whether `_background_noise_` and `_unknown_` are learnt too, from synthesised noise and words that
+            come with Earmark, besides what was recorded for them.
+        seed: of the split and of the noise.
+
+    Raises:
+        EarmarkError: a value is out of its range.
+    """
+
+    validation_split: float = 0.0
+    window_hop_ratio: float | None = None
+    augment_by_mixing_noise_ratio: float | None = None
+    open_set: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_split < 1:
+            raise EarmarkError(f"validation_split is {self.validation_split}: it must be at least 0 and less than 1.")
+        if self.window_hop_ratio is not None and not 0 < self.window_hop_ratio <= 1:
+            raise EarmarkError(f"window_hop_ratio is {self.window_hop_ratio}: it must be more than 0 and at most 1.")
+        ratio = self.augment_by_mixing_noise_ratio
+        if ratio is not None and not 0 < ratio <= 1:
+            raise EarmarkError(f"augment_by_mixing_noise_ratio is {ratio}: it must be more than 0 and at most 1.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        model: the ONNX file's content.
+        history: the epochs.
+        labels: of the model; `_background_noise_` and `_unknown_` last, where they were added.
+        examples: windows that were learnt from or kept aside, those for the open set not counted.
+    """
+
+    model: bytes
+    history: list[Epoch]
+    labels: tuple[str, ...]
+    examples: int
+
+
+@dataclass
+class _Gathered:
+    features: list[Array] = field(default_factory=list)
+    targets: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    is_validation: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+
+    def add(self, features: Array, target: int, is_validation: bool = False) -> None:
+        self.features.append(features)
+        self.targets.append(np.full(len(features), target, np.int64))
+        self.is_validation.append(np.full(len(features), is_validation, np.bool_))
+
+
+def train_transfer(
+    base: Network,
+    clips: Sequence[TaughtClip],
+    labels: tuple[str, ...],
+    options: TransferOptions,
+    head_options: HeadOptions,
+    *,
+    name: str,
+    cache: EmbeddingCache,
+    report: Report | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Trained:
+    """Train a head on a base.
+
+    Args:
+        base: a network with an embedding.
+        clips: what to learn from.
+        labels: of the clips, in order.
+        options, head_options: how.
+        name: of the new model.
+        cache: where embeddings are kept.
+        report: told of the progress, as (what, done, of how many).
+        on_epoch: called after each epoch.
+
+    Raises:
+        EarmarkError: a clip can't be read, an option is out of its range, the base has no embedding, or none that can
+            be fine-tuned where that is asked for.
+    """
+    from earmark.formats.transfer import transfer_model, tunable_model
+    from earmark.heads import HeadExamples, train_head
+
+    base.check_embedding()
+    network, tuned = base, None
+    if head_options.fine_tuning_epochs:
+        tunable = tunable_model(base.content, base.metadata)
+        if tunable is None:
+            raise EarmarkError(f"The base {base.metadata.name} can't be fine-tuned: leave out fine_tuning_epochs.")
+        network, tuned = Network(tunable[0], base.metadata.name), tunable[1]
+    embedder = Embedder(network, cache)
+    all_labels = (*labels, *(label for label in RESERVED_LABELS if options.open_set and label not in labels))
+    gathered = _gather(embedder, clips, all_labels, options, report)
+    examples = sum(map(len, gathered.targets))
+    if options.open_set:
+        _add_open_set(embedder, gathered, all_labels)
+    columns = (gathered.features, gathered.targets, gathered.is_validation)
+    head, history = train_head(
+        HeadExamples(*(np.concatenate(column) for column in columns)),  # type: ignore[arg-type]
+        all_labels, head_options, tuned=tuned, on_epoch=on_epoch,
+    )  # fmt: skip
+    is_word = all(clip.file.seconds <= WORD_SECONDS for clip in clips if clip.file.label not in RESERVED_LABELS)
+    metadata = Metadata(
+        name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
+        LONGEST_WORD_MS if is_word else None,
+    )  # fmt: skip
+    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples)
+
+
+def _gather(
+    embedder: Embedder,
+    clips: Sequence[TaughtClip],
+    labels: tuple[str, ...],
+    options: TransferOptions,
+    report: Report | None,
+) -> _Gathered:
+    gathered = _Gathered()
+    kept_aside = _split(clips, options)
+    plans = [_Plan(clip, options.window_hop_ratio) for clip in clips]
+    if options.augment_by_mixing_noise_ratio is not None:
+        noises = [clip.file for clip in clips if clip.file.label == NOISE]
+        for clip, is_kept_aside in zip(clips, list(kept_aside), strict=True):
+            if clip.file.label != NOISE and not is_kept_aside:
+                plans.append(_mixed_plan(clip, noises, options))
+                kept_aside.append(False)
+    for plan, features, is_kept_aside in zip(plans, embedder.embed(plans, report), kept_aside, strict=True):
+        gathered.add(features, labels.index(plan.clip.file.label), is_kept_aside)
+    return gathered
+
+
+def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
+    """Which recordings are kept aside: of each label the same share, but never all."""
+    random = np.random.default_rng(options.seed)
+    kept = [False] * len(clips)
+    for label in sorted({clip.file.label for clip in clips}):
+        own = [index for index, clip in enumerate(clips) if clip.file.label == label]
+        count = min(round(options.validation_split * len(own)), len(own) - 1)
+        if options.validation_split and len(own) > 1:
+            count = max(1, count)
+        for index in random.permutation(own)[:count]:
+            kept[index] = True
+    return kept
+
+
+def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ...]) -> None:
+    """Noise and unknown words; of the words, none that one of the labels may be."""
+    seconds = embedder.network.front_end.seconds_of(embedder.network.metadata.window_frames)
+    noise = embedder.embed_made("noise", lambda: synthesise_noise(SYNTHESISED_NOISES, seconds))
+    unknown = embedder.embed_made("unknown words", unknown_words)
+    is_free = np.ones(len(unknown), np.bool_)
+    features, targets = np.concatenate(gathered.features), np.concatenate(gathered.targets)
+    for number in np.unique(targets):
+        if labels[number] not in RESERVED_LABELS:
+            is_free &= far_from(unknown, features[targets == number])
+    gathered.add(noise, labels.index(NOISE))
+    gathered.add(unknown[is_free], labels.index(UNKNOWN))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A recording and how windows are cut from it, with noise mixed in or not."""
+
+    clip: TaughtClip
+    window_hop_ratio: float | None
+    mixed: tuple[float, int, ClipFile | None] | None = None  # how strong, a seed, and the noise; None: synthesised
+
+    def key(self) -> str:
+        """Changes when anything does that the windows are made of."""
+        file = self.clip.file
+        noise = None if self.mixed is None else (*self.mixed[:2], self.mixed[2] and _identity(self.mixed[2]))
+        is_noise = file.label == NOISE
+        return cache_key(CUTTING, _identity(file), is_noise, self.clip.key_frame, self.window_hop_ratio, noise)
+
+    def windows(self, network: Network) -> Array:
+        file = self.clip.file
+        clip = read_clip(file.path, file.path.name)
+        if self.mixed is not None:
+            clip = _mix(clip, *self.mixed)
+        return cut_windows(
+            clip, network.metadata.window_frames, network.front_end,
+            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, window_hop_ratio=self.window_hop_ratio,
+        )  # fmt: skip
+
+
+class Embedder:
+    """A base at work on recordings.
+
+    Args:
+        network: the base.
+        cache: where embeddings are kept.
+    """
+
+    def __init__(self, network: Network, cache: EmbeddingCache) -> None:
+        self.network, self._cache = network, cache
+        self._name = hashlib.sha256(network.content).hexdigest()
+
+    def embed(self, plans: Sequence[_Plan], report: Report | None = None) -> Iterator[Array]:
+        """Each recording's embeddings, shape [windows, values], in order: those that are known, and the others."""
+        keys = [cache_key(self._name, plan.key()) for plan in plans]
+        known = self._cache.get(keys)
+        new = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in known}
+        computed: dict[str, Array] = {}
+        with ThreadPoolExecutor(THREADS) as pool:
+            todo = iter(new.items())
+            # A few at a time, so that windows don't pile up before they are embedded.
+            while part := list(islice(todo, 16 * THREADS)):
+                values = pool.map(self._embed_plan, (plan for _, plan in part))
+                computed |= dict(zip((key for key, _ in part), values, strict=True))
+                if report is not None:
+                    report("Listening to the recordings", len(computed), len(new))
+        self._cache.put(computed, known)
+        return ((known | computed)[key] for key in keys)
+
+    def embed_made(self, what: str, make: Callable[[], Iterable[Clip]]) -> Array:
+        """Embeddings of clips that are no recordings of the user's, one window of each."""
+        key = cache_key(self._name, CUTTING, what)
+        known = self._cache.get([key])
+        if key not in known:
+            frames, front_end = self.network.metadata.window_frames, self.network.front_end
+            windows = [cut_windows(clip, frames, front_end)[:1] for clip in make()]
+            known = {key: self.network.embed_windows(np.concatenate(windows))}
+            self._cache.put(known)
+        return known[key]
+
+    def _embed_plan(self, plan: _Plan) -> Array:
+        return self.network.embed_windows(plan.windows(self.network))
+
+
+def _mixed_plan(clip: TaughtClip, noises: Sequence[ClipFile], options: TransferOptions) -> _Plan:
+    assert options.augment_by_mixing_noise_ratio is not None
+    number = int.from_bytes(hashlib.sha256(f"{options.seed} {clip.file.id}".encode()).digest()[:4])
+    noise = noises[number % len(noises)] if noises else None
+    return _Plan(clip, options.window_hop_ratio, (options.augment_by_mixing_noise_ratio, number, noise))
+
+
+def _mix(clip: Clip, ratio: float, seed: int, noise: ClipFile | None) -> Clip:
+    """The clip with a part of the noise, `ratio` times as strong as the clip at its loudest."""
+    if noise is None:
+        (sound,) = synthesise_noise(1, clip.seconds, seed=seed)
+    else:
+        sound = read_clip(noise.path, noise.path.name)
+    samples = sound.samples
+    if sound.sample_rate != clip.sample_rate:
+        samples = soxr.resample(samples, sound.sample_rate, clip.sample_rate)
+    start = seed % max(1, len(samples) - len(clip.samples) + 1)
+    part = np.resize(samples[start : start + len(clip.samples)], len(clip.samples))
+    highest = float(np.abs(part).max(initial=0))
+    if highest > 0:
+        part = part * np.float32(ratio * float(np.abs(clip.samples).max()) / highest)
+    return Clip(np.clip(clip.samples + part, -1, 1).astype(np.float32), clip.sample_rate)
+
+
+def _identity(file: ClipFile) -> tuple[str, tuple[int, int]]:
+    return file.id, file.state
