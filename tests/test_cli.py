@@ -107,8 +107,8 @@ def test_what_may_be_left_out_is_shown_so(command: str, usage: str) -> None:
 
 @pytest.mark.parametrize("command", ["listen", "recognize"])
 def test_the_default_model_is_shown(command: str) -> None:
-    told = run(command, "--help", COLUMNS="200").stdout.decode()
-    assert "words (comes with Earmark), a project, a model folder or a model.onnx." in told
+    told = run(command, "--help", COLUMNS="250").stdout.decode()
+    assert "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model." in told
     assert "[default: words]" in told
 
 
@@ -241,11 +241,17 @@ def test_a_project_named_words_is_not_taken_for_the_words_that_come_with_earmark
         assert len(told_as_json["scores"]) == labels
 
 
-def test_a_training_that_can_not_be_is_told(tmp_path: Path) -> None:
+def test_a_training_that_can_not_be_is_told(bands_model: Path, tmp_path: Path) -> None:
     assert "is not a project: create it" in complaint("train", tmp_path / "missing")
     Project(tmp_path / "empty", create=True)
     assert "at least two labels" in complaint("train", tmp_path / "empty")
-    assert "base 'speech' is not known" in complaint("train", tmp_path / "empty", "--base", "speech")
+    project = Project(tmp_path / "whole", create=True)
+    for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
+        project.add(label, make(1.5, 1), sounds.RATE)
+    (tmp_path / "text.txt").write_text("no model")
+    assert "nowhere does not exist" in complaint("train", project.path, "--base", "nowhere")
+    assert "is not an ONNX model" in complaint("train", project.path, "--base", tmp_path / "text.txt")
+    assert "has no embedding" in complaint("train", project.path, "--base", bands_model)
 
 
 def test_pretraining_without_pytorch_says_what_to_install(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_short_recording_gives_one_window_amid_silence(
 ) -> None:
     samples = tones.tone(tones.LOW, seconds)
     for options in ({}, {"everywhere": True}, {"key_frame": 0}, {"key_frame": 99}, {"window_hop_ratio": 0.25}):
-        (window,) = cut_windows(Clip(samples, tones.RATE), window_frames, front_end, **options)  # type: ignore[arg-type]
+        (window,) = cut_windows(Clip(samples, tones.RATE), window_frames, front_end, **options)
         assert window.shape == (window_frames, front_end.values)
         power = front_end.power(window)
         assert (power * np.arange(window_frames)).sum() / power.sum() == pytest.approx(window_frames // 2, abs=1.5)

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
+from earmark.front_end import SPECTROGRAM, WAVEFORM, FrontEnd
 from earmark.metadata import FixedNormalization, Metadata, Normalization, WindowNormalization
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
@@ -44,13 +45,20 @@ normalizations = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(), st.lists(st.text(), min_size=1, max_size=5), st.integers(1, 1_000), normalizations)
+@given(
+    st.text(),
+    st.lists(st.text(), max_size=5),
+    st.integers(1, 1_000),
+    normalizations,
+    st.sampled_from([SPECTROGRAM, WAVEFORM]),
+)
 def test_what_is_written_is_read_again(
-    name: str, labels: list[str], window_frames: int, normalization: Normalization
+    name: str, labels: list[str], window_frames: int, normalization: Normalization, front_end: FrontEnd
 ) -> None:
-    metadata = Metadata(name, tuple(labels), window_frames, normalization)
+    metadata = Metadata(name, tuple(labels), window_frames, normalization, front_end)
     again = Metadata.from_json(metadata.to_json(), "the model")
     assert again == metadata
+    assert again.front_end is front_end
     assert type(again.normalization) is type(normalization)
 
 
@@ -67,6 +75,14 @@ def test_the_form_is_the_documented_one(normalization: Normalization, written: d
     whole = {**WHOLE, "normalization": written}
     metadata = Metadata.from_json(json.dumps(whole), "the model")
     assert metadata == Metadata("sounds", ("Left", "été 🙂"), 3, normalization)
+    assert json.loads(metadata.to_json()) == whole
+
+
+def test_a_waveform_model_says_so() -> None:
+    whole = {**WHOLE, "front_end": {"sample_rate": 16_000, "hop": 320}, "labels": []}
+    metadata = Metadata.from_json(json.dumps(whole), "the model")
+    assert metadata == Metadata("sounds", (), 3, FixedNormalization(-100, 10), WAVEFORM)
+    assert metadata != Metadata("sounds", (), 3, FixedNormalization(-100, 10))
     assert json.loads(metadata.to_json()) == whole
 
 
@@ -121,6 +137,8 @@ def test_any_text_gives_one_sentence(text: str) -> None:
         ("name", None),
         ("front_end", {**WHOLE["front_end"], "hop": 512}),  # type: ignore[dict-item]
         ("front_end", None),
+        ("front_end", "waveform"),
+        ("front_end", {"sample_rate": 8_000, "hop": 320}),
         ("extra", 1),
         ("mean", -100.0),
     ],

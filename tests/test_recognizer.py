@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +27,12 @@ from hypothesis import strategies as st
 import earmark
 from earmark import EarmarkError, Recognizer, Source
 from earmark.audio import Samples
+from earmark.front_end import SPECTROGRAM, WAVEFORM
 from earmark.metadata import FixedNormalization, WindowNormalization
+from earmark.recognizer import Params
 from earmark.spectrogram import compute_spectrogram
-from tests import bands, sounds
+from tests import bands, sounds, tones
+from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
 
 
@@ -146,20 +154,42 @@ def test_a_bad_clip_is_told(recognizer: Recognizer, clip: str | list[float], rat
 @pytest.mark.parametrize(
     "spectrograms",
     [
-        np.zeros((3, 232)),
+        np.zeros((4, 232)),
+        np.zeros(3 * 232),
+        np.zeros((1, 1, 3, 232)),
         np.zeros((1, 4, 232)),
         np.zeros((1, 3, 231)),
         np.full((1, 3, 232), -np.inf),
         "loud",
         [[1], []],
     ],
-    ids=["2-d", "4 frames", "231 bins", "-inf", "text", "ragged"],
+    ids=["2-d, 4 frames", "1-d", "4-d", "4 frames", "231 bins", "-inf", "text", "ragged"],
 )
 def test_a_bad_batch_is_told(
     recognizer: Recognizer, spectrograms: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ) -> None:
     with pytest.raises(EarmarkError, match=r"^The spectrograms .+: (pass|raise) .+\.$"):
         recognizer.recognize_batch(spectrograms)
+
+
+def test_one_spectrogram_is_a_batch_of_one(recognizer: Recognizer) -> None:
+    window = compute_spectrogram(sounds.whistle(0.3, 5), sounds.RATE)[2:5]
+    (one,) = recognizer.recognize_batch(window)
+    (same,) = recognizer.recognize_batch([window.tolist()])
+    assert one.label == same.label == "Left"
+    np.testing.assert_array_equal(one.scores, same.scores)
+
+
+def test_a_batch_may_come_with_its_spectrograms(recognizer: Recognizer) -> None:
+    frames = compute_spectrogram(sounds.whistle(0.3, 5), sounds.RATE)
+    windows = np.stack([frames[at : at + 3] for at in range(5)])
+    plain = recognizer.recognize_batch(windows)
+    assert all(result.spectrogram is None and result.embedding is None for result in plain)
+    for result, window, expected in zip(
+        recognizer.recognize_batch(windows, include_spectrogram=True), windows, plain, strict=True
+    ):
+        np.testing.assert_array_equal(result.spectrogram, window)
+        np.testing.assert_array_equal(result.scores, expected.scores)
 
 
 def test_an_empty_batch_has_no_results(recognizer: Recognizer) -> None:
@@ -399,6 +429,67 @@ def test_a_model_without_an_embedding_says_so(words: Recognizer) -> None:
         words.embed_windows(np.zeros((1, 43, 232), np.float32))
 
 
+def test_no_embedding_is_told_before_anything_is_opened(words: Recognizer) -> None:
+    source = Pieces([np.zeros(99, np.float32)], 44_100)
+    calls: list[Callable[[], object]] = [
+        lambda: words.recognize("missing.wav", include_embedding=True),
+        lambda: words.recognize_batch(np.zeros((1, 43, 232)), include_embedding=True),
+        lambda: words.stream("missing.wav", include_embedding=True),
+        lambda: words.listen("missing.wav", include_embedding=True),
+        lambda: words.stream(source, include_embedding=True),
+    ]
+    for call in calls:
+        with pytest.raises(EarmarkError, match=r"^The model bands has no embedding: .+\.$"):
+            call()
+
+
+def test_the_embedding_of_a_clip_is_that_of_the_window_that_was_scored(pretrained: Recognizer) -> None:
+    assert pretrained.has_embedding
+    for samples in (sounds.murmur(2.5, 3), sounds.snaps(0.2, 4)):
+        result = pretrained.recognize(samples, sounds.RATE, include_spectrogram=True, include_embedding=True)
+        assert result.spectrogram is not None
+        assert result.embedding is not None
+        assert result.embedding.ndim == 1
+        expected = pretrained.embed_windows(result.spectrogram[np.newaxis])
+        np.testing.assert_array_equal(result.embedding, expected[0])
+        (again,) = pretrained.recognize_batch(result.spectrogram, include_embedding=True)
+        assert again.spectrogram is None
+        np.testing.assert_array_equal(again.embedding, result.embedding)
+        alone = pretrained.recognize(samples, sounds.RATE)
+        assert (alone.spectrogram, alone.embedding) == (None, None)
+        np.testing.assert_array_equal(alone.scores, result.scores)
+
+
+def test_the_embedding_of_a_short_sounds_clip_is_the_mean_over_its_windows() -> None:
+    # Half a second of a low tone of amplitude 0.3, then half a second of a high one of 0.2; windows of 5 frames.
+    recognizer = Recognizer(tones.tone_model(frames=5))
+    samples = np.concatenate([tones.tone(tones.LOW, 0.5, 0.3), tones.tone(tones.HIGH, 0.5, 0.2)])
+    result = recognizer.recognize(samples, tones.RATE, include_spectrogram=True, include_embedding=True)
+    assert result.embedding is not None
+    # 46 windows: 21 of the first tone alone, 4 that hold 4, 3, 2, 1 of its frames, 21 without: a mean share of ½.
+    np.testing.assert_allclose(result.embedding, [0.09 / 2, 0.04 / 2], rtol=1e-4)
+    np.testing.assert_array_equal(result.spectrogram, samples.reshape(50, 320))
+    shares = [1.0] * 21 + [0.8, 0.6, 0.4, 0.2] + [0.0] * 21
+    scores = [tones.scores_by_hand(0.09 * share, 0.04 * (1 - share)) for share in shares]
+    np.testing.assert_allclose(result.scores, np.mean(scores, axis=0), atol=1e-4)
+
+
+def test_a_streams_windows_come_with_what_was_asked_for(pretrained: Recognizer) -> None:
+    samples = sounds.murmur(1.5, 3)
+    frames = compute_spectrogram(samples, sounds.RATE)
+    plain = list(pretrained.stream(samples, sample_rate=sounds.RATE))
+    full = list(pretrained.stream(samples, sample_rate=sounds.RATE, include_spectrogram=True, include_embedding=True))
+    assert len(full) == len(plain) > 3
+    for number, (window, bare) in enumerate(zip(full, plain, strict=True)):
+        assert (bare.spectrogram, bare.embedding) == (None, None)
+        assert (window.start, window.end) == (bare.start, bare.end)
+        np.testing.assert_array_equal(window.scores, bare.scores)
+        np.testing.assert_array_equal(window.spectrogram, frames[4 * number : 4 * number + 43])
+        expected = pretrained.embed_windows(frames[np.newaxis, 4 * number : 4 * number + 43])
+        assert window.embedding is not None
+        np.testing.assert_allclose(window.embedding, expected[0], rtol=1e-5, atol=1e-5)
+
+
 def test_the_embedding_is_that_of_the_normalized_windows() -> None:
     # The bands' network with its means as the embedding: of one window normalized by hand, and of others with it.
     loaded = onnx.load_from_string(bands.band_model(WindowNormalization(60), "embedder"))
@@ -439,13 +530,25 @@ def test_a_streams_scores_are_the_same_to_the_bit_however_it_is_cut(
     )
 
 
-def test_a_click_is_smoothed_away_more_from_words_than_from_sounds(recognizer: Recognizer, words: Recognizer) -> None:
-    assert (recognizer.default_smoothing, words.default_smoothing) == (3, 5)
+def test_short_sounds_are_smoothed(recognizer: Recognizer) -> None:
     samples = np.concatenate([sounds.murmur(1.5, 1), sounds.whistle(2, 5), sounds.murmur(1.5, 2)])
-    for listener, windows in ((recognizer, 3), (words, 5)):
-        listen = partial(listener.listen, samples, sample_rate=sounds.RATE, probability_threshold=0.3)
-        assert list(listen()) == list(listen(smoothing_windows=windows))
-        assert list(listen()) != list(listen(smoothing_windows=1))
+    listen = partial(recognizer.listen, samples, sample_rate=sounds.RATE)
+    assert list(listen()) == list(listen(smoothing_windows=3, min_agreeing_windows=1))
+    assert list(listen()) != list(listen(smoothing_windows=1))
+
+
+@pytest.mark.parametrize(("overlap", "agreeing"), [(None, 5), (0.5, 1)])
+def test_words_have_to_agree(waves: Recognizer, overlap: float | None, agreeing: int) -> None:
+    # A tone that fills one window. Those before and after have 0.9, 0.8, 0.7 … of it by the usual hop of a tenth, and
+    # half of it by a hop of half a window. Within two fifths of a window five begin, or one.
+    samples = tones.silence_with({2.0: tones.tone(tones.LOW, 1, amplitude=0.2)}, 5)
+    listen = partial(waves.listen, samples, sample_rate=tones.RATE, overlap_factor=overlap)
+    five_reach, three_reach = (tones.scores_by_hand(0.04 * share, 0)[1] for share in (0.75, 0.85))
+    (found,) = listen(probability_threshold=five_reach)
+    assert found.label == "low"
+    assert found.score == pytest.approx(tones.scores_by_hand(0.04, 0)[1], abs=1e-4), "none is averaged"
+    assert list(listen(probability_threshold=five_reach, min_agreeing_windows=agreeing + 1)) == []
+    assert len(list(listen(probability_threshold=three_reach))) == (0 if agreeing == 5 else 1)
 
 
 @pytest.mark.parametrize(("overlap", "hop"), [(None, 1), (0.0, 3), (0.5, 2), (0.99, 1)])
@@ -507,6 +610,285 @@ def test_real_recordings_of_other_things_give_valid_scores(recognizer: Recognize
     assert result.scores.sum() == pytest.approx(1, abs=1e-5)
 
 
+# The waveform
+
+
+@pytest.fixture(scope="module")
+def waves() -> Recognizer:
+    """Of the waveform itself, in windows of a second."""
+    return Recognizer(tones.tone_model())
+
+
+def two_tones(rate: int = tones.RATE) -> Samples:
+    low, high = tones.tone(tones.LOW, 1.2, rate=rate), tones.tone(tones.HIGH, 1.2, rate=rate)
+    return tones.silence_with({2.0: low, 5.0: high}, 8, rate)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000, 192_000])
+@pytest.mark.parametrize(("hertz", "label"), [(tones.LOW, "low"), (tones.HIGH, "high")])
+def test_a_waveform_model_recognizes_a_clip(
+    waves: Recognizer, tmp_path: Path, rate: int, hertz: float, label: str
+) -> None:
+    assert (waves.input_shape, waves.front_end) == ((50, 320), WAVEFORM)
+    samples = tones.silence_with({2.0: tones.tone(hertz, 1.2, rate=rate)}, 5, rate)
+    result = waves.recognize(samples, rate, include_spectrogram=True, include_embedding=True)
+    assert result.label == label
+    assert result.embedding is not None
+    power = [0.09, 0] if label == "low" else [0, 0.09]
+    np.testing.assert_allclose(result.embedding, power, atol=2e-3)
+    np.testing.assert_allclose(result.scores, tones.scores_by_hand(*power), atol=2e-3)
+    assert result.spectrogram is not None
+    assert result.spectrogram.shape == (50, 320)
+    np.testing.assert_array_equal(waves.embed_windows(result.spectrogram[np.newaxis])[0], result.embedding)
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    np.testing.assert_array_equal(waves.recognize(tmp_path / "a.wav").scores, result.scores)
+
+
+def test_a_waveform_models_window_is_the_very_sound(waves: Recognizer) -> None:
+    samples = tones.silence_with({2.0: tones.tone(tones.LOW, 0.2)}, 5)
+    window = waves.recognize(samples, tones.RATE, include_spectrogram=True).spectrogram
+    assert window is not None
+    # The tone's ten frames are the window's 20th to 29th: its middle lies between the two.
+    np.testing.assert_array_equal(window.ravel(), samples[round(1.6 * 16_000) : round(2.6 * 16_000)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6_000), st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda tens: 10 * tens))
+def test_a_waveform_model_recognizes_a_clip_of_any_length(waves: Recognizer, length: int, rate: int) -> None:
+    scores = waves.recognize(np.full(length, 0.1, np.float32), rate).scores
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_waveform_models_windows_come_in_steps_of_20_ms(waves: Recognizer) -> None:
+    samples = two_tones()
+    for overlap, hop in ((0.98, 1), (None, 5), (0.5, 25)):
+        windows = list(waves.stream(samples, sample_rate=tones.RATE, overlap_factor=overlap, include_spectrogram=True))
+        assert len(windows) == (8 * 50 - 50) // hop + 1
+        assert [window.start for window in windows] == pytest.approx([0.02 * hop * at for at in range(len(windows))])
+        assert [window.end for window in windows] == pytest.approx([0.02 * hop * at + 1 for at in range(len(windows))])
+        for window in windows:
+            assert window.spectrogram is not None
+            at = round(window.start * 16_000)
+            np.testing.assert_array_equal(window.spectrogram.ravel(), samples[at : at + 16_000])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 9_000), max_size=12),
+    st.sampled_from([44_100, 48_000, 16_000, 8_000]),
+    st.sampled_from([None, 0.0, 0.5, 0.98]),
+)
+def test_a_waveform_models_windows_are_the_same_to_the_bit_however_the_stream_is_cut(
+    waves: Recognizer, sizes: list[int], rate: int, overlap: float | None
+) -> None:
+    samples = tones.tone(tones.LOW, 1.7, rate=rate) + tones.tone(1_234, 1.7, rate=rate)
+    pieces = np.split(samples, np.minimum(np.cumsum(sizes, dtype=int), len(samples)))
+    stream = partial(waves.stream, overlap_factor=overlap, include_spectrogram=True)
+    whole, cut = list(stream(Pieces([samples], rate))), list(stream(Pieces(pieces, rate)))
+    assert whole
+    assert [(window.start, window.end) for window in cut] == [(window.start, window.end) for window in whole]
+    for one, other in zip(cut, whole, strict=True):
+        np.testing.assert_array_equal(one.spectrogram, other.spectrogram)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)  # a batch may be added up in another order
+
+
+def test_a_waveform_model_hears_sounds_at_their_times(waves: Recognizer) -> None:
+    for rate in (16_000, 44_100):
+        found = list(waves.listen(two_tones(rate), sample_rate=rate, include_spectrogram=True))
+        assert [one.label for one in found] == ["low", "high"]
+        for one, start in zip(found, (2, 5), strict=True):
+            assert start - 1 < one.start < start + 0.3
+            assert start + 0.9 < one.end < start + 2.2
+            assert one.spectrogram is not None
+            assert one.spectrogram.shape == (50, 320)
+
+
+def test_a_waveform_model_takes_batches_of_sound(waves: Recognizer) -> None:
+    sound = tones.tone(tones.HIGH, 1, 0.2).reshape(50, 320)
+    results = waves.recognize_batch([sound, 0 * sound], include_embedding=True)
+    np.testing.assert_allclose(results[0].scores, tones.scores_by_hand(0, 0.04), atol=1e-4)
+    np.testing.assert_allclose(results[1].scores, tones.scores_by_hand(0, 0), atol=1e-6)
+    for result, power in zip(results, (0.04, 0), strict=True):
+        assert result.embedding is not None
+        np.testing.assert_allclose(result.embedding, [0, power], atol=1e-5)
+    with pytest.raises(EarmarkError, match=r"^The spectrograms .+: pass \[windows, 50, 320\]\.$"):
+        waves.recognize_batch(np.zeros((1, 43, 232)))
+
+
+# Listening with its options
+
+
+def weak_tones() -> Samples:
+    # exp(100 × 0.02) = exp(2): as much as noise, so that each score is about a half where the tone fills the window.
+    weak = tones.tone(tones.LOW, 2, amplitude=0.02**0.5 * 1.02)
+    return tones.silence_with({2.0: weak}, 6)
+
+
+def test_asking_for_embeddings_overrides_the_threshold_and_the_silence_on_noise(waves: Recognizer) -> None:
+    listen = partial(waves.listen, weak_tones(), sample_rate=tones.RATE)
+    assert list(listen()) == []
+    found = list(listen(include_embedding=True))
+    assert [one.label for one in found] == ["_background_noise_", "low", "_background_noise_"]
+    assert 0.4 < found[1].score < 0.6
+    for one, power in zip(found, (0, 0.0208, 0), strict=True):
+        assert one.embedding is not None
+        np.testing.assert_allclose(one.embedding, [power, 0], atol=1e-4)
+        assert one.spectrogram is None
+    # As in speech-commands, whatever else was asked for.
+    strict: dict[str, Any] = {"probability_threshold": 0.99, "label_thresholds": {"low": 1.0}}
+    assert list(listen(**strict, include_embedding=True)) == found
+    assert list(listen(invoke_callback_on_noise_and_unknown=False, include_embedding=True)) == found
+
+
+def test_detections_hold_what_was_asked_for(waves: Recognizer) -> None:
+    (plain, _) = waves.listen(two_tones(), sample_rate=tones.RATE)
+    assert (plain.spectrogram, plain.embedding) == (None, None)
+    full = waves.listen(two_tones(), sample_rate=tones.RATE, include_spectrogram=True, include_embedding=True)
+    for found in full:
+        assert found.spectrogram is not None
+        assert found.embedding is not None
+        np.testing.assert_allclose(waves.embed_windows(found.spectrogram[np.newaxis])[0], found.embedding, rtol=1e-5)
+
+
+class Endless(Source):
+    """Sound that goes on until it is closed."""
+
+    sample_rate, name = tones.RATE, "the endless stream"
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Samples]:
+        silence, tone = np.zeros(tones.RATE, np.float32), tones.tone(tones.LOW, 1.5)
+        while not self.closed.is_set():
+            yield from (silence, tone, silence)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def listens(recognizer: Recognizer) -> bool:
+    """As a function, so that mypy doesn't take it for settled."""
+    return recognizer.is_listening
+
+
+def test_a_callback_is_called_until_the_listening_is_stopped(waves: Recognizer) -> None:
+    recognizer = Recognizer(waves.content)
+    assert not listens(recognizer)
+    found: list[earmark.Detection] = []
+    enough = threading.Event()
+
+    def hear(detection: earmark.Detection) -> None:
+        found.append(detection)
+        if len(found) == 3:
+            enough.set()
+
+    source = Endless()
+    recognizer.listen(source, callback=hear)  # nobody keeps what it returns
+    gc.collect()
+    assert listens(recognizer)
+    assert not listens(waves), "another recognizer"
+    assert enough.wait(30)
+    recognizer.stop_listening()
+    assert not listens(recognizer)
+    assert source.closed.is_set()
+    assert {one.label for one in found} == {"low"}
+    recognizer.stop_listening()  # again does nothing
+
+
+def test_a_callback_gets_what_the_loop_gets(waves: Recognizer) -> None:
+    found: list[earmark.Detection] = []
+    listening = waves.listen(two_tones(), sample_rate=tones.RATE, callback=found.append)
+    assert listening.wait(30)
+    assert found == list(waves.listen(two_tones(), sample_rate=tones.RATE))
+    assert listening.is_listening is False
+    assert not listens(waves)
+
+
+def test_all_listenings_are_stopped_at_once() -> None:
+    recognizer = Recognizer(tones.tone_model())
+    sources = [Endless(), Endless(), Endless()]
+    loops = [recognizer.listen(source) for source in sources[:2]]
+    threaded = recognizer.listen(sources[2], callback=lambda _: None)
+    assert next(loops[0]).label == "low"
+    assert listens(recognizer)
+    recognizer.stop_listening()
+    assert not listens(recognizer)
+    assert threaded.wait(30)
+    assert all(source.closed.is_set() for source in sources)
+    assert [list(loop) for loop in loops] == [[], []]
+    again = recognizer.listen(two_tones(), sample_rate=tones.RATE)
+    assert [one.label for one in again] == ["low", "high"], "a recognizer that was stopped can listen again"
+
+
+def test_a_listening_that_is_let_go_of_is_over() -> None:
+    recognizer = Recognizer(tones.tone_model())
+    for detection in recognizer.listen(Endless()):
+        assert detection.label == "low"
+        assert listens(recognizer)
+        break
+    gc.collect()
+    assert not listens(recognizer)
+
+
+def test_what_is_no_callback_is_told_and_the_source_closed(waves: Recognizer) -> None:
+    source = Endless()
+    with pytest.raises(EarmarkError, match=r"^The callback is 'print': .+\.$"):
+        waves.listen(source, callback="print")  # type: ignore[arg-type]
+    assert source.closed.is_set()
+    assert not listens(waves)
+
+
+# The microphone
+
+MICROPHONE = """\
+pcm.none {{ type null }}
+pcm.!default {{
+    type file
+    file "/dev/null"
+    infile "{sound}"
+    format raw
+    slave.pcm none
+    hint {{ show on description "a file that is played into the microphone" }}
+}}
+"""  # for ALSA, the sound system of Linux
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which the default microphone hears ten seconds of a low tone."""
+    folder = tmp_path_factory.mktemp("microphone")
+    tones.tone(tones.LOW, 10, rate=44_100).astype("<f4").tofile(folder / "sound.raw")
+    (folder / "asound.conf").write_text(MICROPHONE.format(sound=folder / "sound.raw"))
+    environment = {**os.environ, "ALSA_CONFIG_PATH": str(folder / "asound.conf")}
+    script = "import sounddevice; print(sounddevice.query_devices(kind='input')['default_samplerate'])"
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    if run.stdout != "44100.0\n":
+        pytest.skip("needs PortAudio with ALSA")
+    return environment
+
+
+def test_without_a_clip_one_window_of_the_microphone_is_recognized(microphone: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "tones.onnx").write_bytes(tones.tone_model())
+    script = """if True:
+        import sys, earmark
+        recognizer = earmark.load(sys.argv[1])
+        result = recognizer.recognize(include_spectrogram=True, include_embedding=True)
+        print(result.label, *result.embedding, *result.spectrogram.shape)
+    """
+    arguments = [sys.executable, "-c", script, str(tmp_path / "tones.onnx")]
+    run = subprocess.run(arguments, env=microphone, capture_output=True, text=True, check=True, timeout=60)
+    label, low, high, frames, values = run.stdout.split()
+    assert (label, frames, values) == ("low", "50", "320")
+    assert float(low) == pytest.approx(0.09, abs=2e-3)
+    assert float(high) == pytest.approx(0, abs=2e-3)
+
+
+def test_an_unknown_microphone_is_told(waves: Recognizer) -> None:
+    with pytest.raises(EarmarkError, match=r"'no such microphone' .+: .+\.$"):
+        waves.recognize(device="no such microphone")
+
+
 # Loading
 
 
@@ -520,6 +902,107 @@ def test_a_model_is_loaded_from_its_file_its_folder_and_its_project(trained: ear
         loaded = earmark.load(path)
         assert loaded.labels == ("Left", "Right", "Noise")
         np.testing.assert_array_equal(loaded.recognize(samples, sounds.RATE).scores, expected)
+
+
+def test_params_are_those_of_the_front_end(pretrained: Recognizer, recognizer: Recognizer, waves: Recognizer) -> None:
+    params = pretrained.params
+    assert isinstance(params, Params)
+    assert (params.sample_rate, params.fft_size) == (44_100, 2_048)
+    # speech-commands reads 43 columns of 23.22 ms.
+    assert params.frame_ms == pytest.approx(23.22, abs=0.001)
+    assert params.window_ms == pytest.approx(998.46, abs=0.01)
+    assert recognizer.params.window_ms == pytest.approx(69.66, abs=0.01)
+    assert (waves.params.sample_rate, waves.params.fft_size) == (16_000, None)
+    assert waves.params.frame_ms == pytest.approx(20)
+    assert waves.params.window_ms == pytest.approx(1_000)
+
+
+def test_a_saved_model_scores_the_same(
+    pretrained: Recognizer, recognizer: Recognizer, waves: Recognizer, tmp_path: Path
+) -> None:
+    samples = sounds.snaps(1.4, 3)
+    for name, one in (("words", pretrained), ("sounds", recognizer), ("été 🙂/waves", waves)):
+        folder = one.save(tmp_path / name)
+        assert folder == tmp_path / name
+        for path in (folder, folder / "model.onnx"):
+            again = earmark.load(path)
+            assert again.labels == one.labels
+            assert again.metadata == one.metadata
+            np.testing.assert_array_equal(
+                again.recognize(samples, sounds.RATE).scores, one.recognize(samples, sounds.RATE).scores
+            )
+        card = json.loads((folder / "model.json").read_text())
+        assert [label["name"] for label in card["labels"]] == list(one.labels)
+        assert card["name"] == one.metadata.name
+    waves.save(str(tmp_path / "words"))
+    assert earmark.load(tmp_path / "words").labels == tones.LABELS, "the newer one"
+
+
+def test_a_model_that_can_not_be_saved_is_told(waves: Recognizer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EarmarkError, match=r"file.+: .+\.$"):
+        waves.save(tmp_path / "file")
+
+
+def test_saving_needs_nothing_that_only_trains(tmp_path: Path) -> None:
+    (tmp_path / "tones.onnx").write_bytes(tones.tone_model())
+    # As where torch and onnx were never installed.
+    script = """if True:
+        import sys
+        from importlib import metadata
+        find = metadata.Distribution.from_name.__func__
+        def find_others(cls, name):
+            if name in ("torch", "onnx"):
+                raise metadata.PackageNotFoundError(name)
+            return find(cls, name)
+        metadata.Distribution.from_name = classmethod(find_others)
+        sys.modules["torch"] = sys.modules["onnx"] = None
+        import earmark
+        print(earmark.load(earmark.load(sys.argv[1]).save(sys.argv[2])).labels)
+    """
+    arguments = [sys.executable, "-c", script, str(tmp_path / "tones.onnx"), str(tmp_path / "saved")]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+    assert run.stdout == f"{tones.LABELS}\n"
+
+
+def test_a_speech_commands_model_is_loaded_from_its_own_files(recordings: Path, tmp_path: Path) -> None:
+    folder = SHARED / "fixtures" / "tfjs_speech_commands" / "browser_fft_18w"
+    if not folder.is_dir():
+        pytest.skip("needs the model in ../shared/fixtures")
+    loaded = earmark.load(folder)
+    assert loaded.labels == earmark.load(folder / "model.json").labels
+    assert set(loaded.labels) == {"_background_noise_", "_unknown_", *NUMBERS, *OTHERS}
+    assert loaded.front_end is SPECTROGRAM
+    assert loaded.input_shape == (43, 232)
+    right = []
+    for word in ("yes", "no", "stop"):
+        rows = [row for row in clip_rows(recordings, "speech_commands") if (row["split"], row["word"]) == ("val", word)]
+        clips = [read_row(recordings, "speech_commands", row) for row in rows[:5]]
+        right += [loaded.recognize(*clip).label == word for clip in clips]
+    assert np.mean(right) > 0.7, "far from chance, which is 5 %"
+    again = earmark.load(loaded.save(tmp_path / "saved"))
+    np.testing.assert_array_equal(again.recognize(*clips[0]).scores, loaded.recognize(*clips[0]).scores)
+
+
+def test_a_folder_with_earmarks_own_card_is_earmarks(trained: earmark.Project, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained.path / "models" / "sounds", tmp_path / "mine")
+    assert (folder / "model.json").is_file()
+    assert earmark.load(folder).labels == ("Left", "Right", "Noise")
+    # Even beside what a TensorFlow.js model has, and with a card that looks like one.
+    (folder / "metadata.json").write_text('{"wordLabels": ["other"]}')
+    (folder / "model.json").write_text('{"modelTopology": {}, "weightsManifest": []}')
+    assert earmark.load(folder).labels == ("Left", "Right", "Noise")
+    (folder / "model.onnx").unlink()
+    with pytest.raises(EarmarkError, match=r"mine .+: .+\.$"):
+        earmark.load(folder)
+
+
+def test_a_card_alone_is_no_model(trained: earmark.Project, tmp_path: Path) -> None:
+    card = shutil.copy(trained.path / "models" / "sounds" / "model.json", tmp_path / "model.json")
+    for path in (card, tmp_path):
+        with pytest.raises(EarmarkError, match=r": .+\.$"):
+            earmark.load(path)
 
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -122,7 +122,7 @@ def slot(file: Path, random: np.random.Generator) -> Samples:
 
 
 def pack(samples: Samples) -> bytes:
-    """An Ogg Vorbis file. libsndfile gives its stream a random serial number, which is replaced by 1."""
+    """An Ogg Vorbis file. libsndfile gives its stream a random serial number; it becomes 1."""
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE, 1, "VORBIS", format="OGG", compression_level=COMPRESSION) as sound:
         for start in range(0, len(samples), SLOT):  # libvorbis keeps what it is given at once on the stack

@@ -38,8 +38,7 @@ def advise(evaluation: Evaluation) -> list[str]:
 
 
 def _few_recordings(evaluation: Evaluation) -> Iterable[str]:
-    few = {label: evaluation.counts.get(label, 0) for label in evaluation.labels}
-    few = {label: count for label, count in few.items() if count < ENOUGH_RECORDINGS}
+    few = {label: count for label, count in evaluation.counts.items() if count < ENOUGH_RECORDINGS}
     if few:
         named = ", ".join(f"“{label}” ({count})" for label, count in few.items())
         yield f"Too few recordings to learn from or to judge by: {named}. Make at least {ENOUGH_RECORDINGS} of each."

@@ -33,6 +33,13 @@ app = typer.Typer(
 )
 
 
+class ProjectMode(str, Enum):
+    """What a project teaches."""
+
+    sounds = "sounds"
+    words = "words"
+
+
 class PcmEncoding(str, Enum):
     """Raw PCM, little-endian."""
 
@@ -41,7 +48,20 @@ class PcmEncoding(str, Enum):
 
 
 ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
-MODEL_HELP = "words (comes with Earmark), a project, a model folder or a model.onnx."
+MODEL_HELP = "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model."
+Mode = Annotated[
+    ProjectMode | None,
+    typer.Option(
+        help="sounds: short ones; words: and longer sounds.", show_default="the project's; a new one's: sounds"
+    ),
+]
+BaseName = Annotated[
+    str | None,
+    typer.Option(
+        help="sounds, speech, words, or any model with an embedding.",
+        show_default="sounds: sounds; words: speech if it is installed, else words",
+    ),
+]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON for each result.")]
 Device = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
@@ -79,6 +99,7 @@ def record(
     project: ProjectPath,
     label: Annotated[str, typer.Argument(metavar="LABEL", help="What the recording holds.")],
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to record.")] = 3.0,
+    mode: Mode = None,
     input: Input = "microphone",
     device: Device = None,
     sample_rate: SampleRate = 44_100,
@@ -97,34 +118,113 @@ def record(
         clip = record_clip(source, seconds)
     check_length(clip)
     label = check_label(label)
-    saved = Project(project, create=True).add(label, clip)
-    values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": saved.examples}
-    _put(values, as_json, f"{saved.label}: {saved.seconds:.2f} s, {saved.examples} examples → {saved.path}")
+    opened = Project(project, create=True, mode=mode.value if mode else "sounds")
+    if mode is not None and opened.mode != mode.value:
+        opened.set_mode(mode.value)
+    saved = opened.add(label, clip)
+    examples = opened.examples_in(saved)
+    values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": examples}
+    _put(
+        values,
+        as_json,
+        f"{saved.label}: {saved.seconds:.2f} s, {examples} example{'' if examples == 1 else 's'} → {saved.path}",
+    )
 
 
 @app.command()
 def train(
     project: ProjectPath,
-    base: Annotated[str, typer.Option(help="sounds: the codelab's network for short sounds.")] = "sounds",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the examples.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.01,
+    base: BaseName = None,
+    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the base's")] = None,
+    mode: Mode = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the examples.", show_default="10, a head 50")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Examples a step.", show_default="16, a head 128")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the optimizer.", show_default="its usual one")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, adam, rmsprop or adagrad.", show_default="sgd; sounds: adam")
+    ] = None,
+    hidden_units: Annotated[int | None, typer.Option(min=0, help="Of a hidden layer in the head.")] = None,
+    validation_split: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help="Share of the recordings kept aside.")
+    ] = None,
+    window_hop_ratio: Annotated[
+        float | None,
+        typer.Option(help="Windows around a word, so many window lengths apart.", show_default="one window"),
+    ] = None,
+    augment_by_mixing_noise_ratio: Annotated[
+        float | None, typer.Option(help="Learn each word once more with noise so strong, up to 1.")
+    ] = None,
+    fine_tuning_epochs: Annotated[
+        int | None, typer.Option(min=0, help="Further epochs in which the base's last layer learns too.")
+    ] = None,
+    fine_tuning_optimizer: Annotated[str | None, typer.Option(help="For those.", show_default="adam")] = None,
+    open_set: Annotated[
+        bool | None, typer.Option(help="Learn noise and unknown words too.", show_default="yes; sounds: no")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed and clips give the same model.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Train a recognizer on a project's clips."""
+    """Train a recognizer on a project's clips: short sounds from scratch, words by a head on a pretrained base."""
     from earmark.project import Project
 
     opened = Project(project)
-    with _terminal().status("Loading PyTorch and the clips…") as status:
+    if mode is not None:
+        opened.set_mode(mode.value)
+    options = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer,
+        "hidden_units": hidden_units, "validation_split": validation_split, "window_hop_ratio": window_hop_ratio,
+        "augment_by_mixing_noise_ratio": augment_by_mixing_noise_ratio, "fine_tuning_epochs": fine_tuning_epochs,
+        "fine_tuning_optimizer": fine_tuning_optimizer, "open_set": open_set, "seed": seed,
+    }  # fmt: skip
+    with _progress() as progress:
 
         def show(epoch: Epoch) -> None:
-            status.stop()
-            _put(asdict(epoch), as_json, str(epoch))
+            values = {key: value for key, value in asdict(epoch).items() if value is not None}
+            _put(values, as_json, str(epoch))
 
-        opened.train(base, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, on_epoch=show)
-    folder = opened.path / "models" / base
+        trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
+    folder = opened.model_folder(trained.metadata.name)
     _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="PROJECT|MODEL", help="A project, or with --test any model.")],
+    test: Annotated[Path | None, typer.Option(help="A folder of labelled recordings that training never saw.")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Parts of a project's recordings, each left out once.")] = 5,
+    background: Annotated[
+        list[Path] | None, typer.Option(help="Recordings, or a folder, with nothing to detect. Repeat it for more.")
+    ] = None,
+    false_alarms_per_hour: Annotated[float, typer.Option(min=0, help="How many the threshold should allow.")] = 1.0,
+    base: BaseName = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the report goes.", show_default="report.html beside the project's model")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a recognizer on recordings that it never heard, and write a report.
+
+    A project's recordings are left out in parts, and each part is recognized by a model trained on the others. With
+    --test, the trained model recognizes that folder.
+    """
+    from earmark.cross_validation import evaluate_files
+
+    with _progress() as progress:
+        evaluation, file = evaluate_files(
+            model, test, folds=folds, background=background or (), base=base, report_file=report,
+            false_alarms_per_hour=false_alarms_per_hour, report=progress.report,
+        )  # fmt: skip
+    if as_json:
+        _put({**evaluation.as_dict(), "report": str(file)}, True, "")
+        return
+    from earmark.evaluation_table import show_evaluation
+
+    show_evaluation(evaluation, false_alarms_per_hour)
+    typer.echo(f"Report: {file}")
 
 
 @app.command()
@@ -134,8 +234,18 @@ def listen(
     probability_threshold: Annotated[float, typer.Option(help="How sure to be, 0 to 1.")] = 0.75,
     overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
     suppression_time_ms: Annotated[float, typer.Option(help="Silence after a detection.")] = 0,
+    label_threshold: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL=THRESHOLD", help="One label's own. Repeat it for more.")
+    ] = None,
     smoothing_windows: Annotated[
-        int | None, typer.Option(help="Windows averaged, an odd number.", show_default="3 for sounds, 5 for words")
+        int | None, typer.Option(help="Windows averaged, an odd number.", show_default="3 for sounds, 1 for words")
+    ] = None,
+    min_agreeing_windows: Annotated[
+        int | None,
+        typer.Option(help="Windows in a row before a detection begins.", show_default="1 for sounds, 5 for words"),
+    ] = None,
+    longest_sound_ms: Annotated[
+        float | None, typer.Option(help="What goes on longer is said again.", show_default="words: 1000")
     ] = None,
     noise: Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")] = False,
     device: Device = None,
@@ -158,11 +268,15 @@ def listen(
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
+        label_thresholds=_label_thresholds(label_threshold or []),
         smoothing_windows=smoothing_windows,
+        min_agreeing_windows=min_agreeing_windows,
+        longest_sound_ms=longest_sound_ms,
         invoke_callback_on_noise_and_unknown=noise,
     )
     for found in detections:
-        _put(asdict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+        values = {key: getattr(found, key) for key in ("label", "score", "start", "end")}
+        _put(values, as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
 
 
 @app.command()
@@ -240,6 +354,7 @@ def pretrain(
 @app.command()
 def studio(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")] = DEFAULT_PROJECT,
+    mode: Mode = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
@@ -256,6 +371,18 @@ def studio(
 def _as_model(folder: Path) -> str:
     """The folder as `listen` takes it: a bare "words" would be the model that comes with Earmark."""
     return "./words" if str(folder) == "words" else str(folder)
+
+
+def _label_thresholds(given: list[str]) -> dict[str, float]:
+    """What --label-threshold says."""
+    thresholds = {}
+    for text in given:
+        label, _, threshold = text.rpartition("=")
+        try:
+            thresholds[label] = float(threshold)
+        except ValueError as error:
+            raise EarmarkError(f"--label-threshold {text!r} is not understood: write it like yes=0.9.") from error
+    return thresholds
 
 
 def _put(values: dict[str, Any], as_json: bool, text: str) -> None:

@@ -12,8 +12,9 @@ from earmark.background import Background, measure_background
 from earmark.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
+from earmark.files import make_folder
 from earmark.learning import Training
-from earmark.recognizer import Recognizer
+from earmark.recognizer import PROJECT_FILE, Recognizer, load
 from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import Report, TaughtClip
 
@@ -153,3 +154,51 @@ def _measure(recognizer: Recognizer, files: list[Path], report: Report | None) -
         samples, rate = clip_length(file)
         total += samples / rate
     return measure_background(recognizer, files, on_progress=on_progress)
+
+
+def evaluate_files(
+    model: str | Path,
+    test: str | Path | None = None,
+    *,
+    folds: int = 5,
+    background: Iterable[str | Path] = (),
+    base: str | None = None,
+    report_file: Path | None = None,
+    false_alarms_per_hour: float = 1.0,
+    report: Report | None = None,
+) -> tuple[Evaluation, Path]:
+    """Evaluate a project or a model, and write the report: what `earmark evaluate` does.
+
+    Args:
+        model: a project's folder, or what `load` takes; the latter needs `test`.
+        test: see `evaluate_on`.
+        folds, background, report: see `cross_validate`.
+        base: of the training that is evaluated.
+        report_file: where the report goes; beside the project's model where None.
+        false_alarms_per_hour: what the recommended threshold keeps to.
+
+    Returns:
+        The evaluation, and the report's file.
+
+    Raises:
+        EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
+    """
+    from earmark.project import Project
+    from earmark.report import REPORT_FILE, write_report
+
+    project = Project(model) if (Path(model) / PROJECT_FILE).is_file() else None
+    if project is None and test is None:
+        raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
+    if test is not None:
+        recognizer = load(model) if project is None else project.model(base)
+        counts = None if project is None else project.count_recordings()
+        evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
+    else:
+        assert project is not None
+        evaluation = project.evaluate(base, folds=folds, background=background, report=report)
+    if report_file is None:
+        report_file = Path(REPORT_FILE) if project is None else project.report_file(base)
+    title, card = (str(model), None) if project is None else (project.name, project.model_card())
+    make_folder(report_file.parent)
+    write_report(evaluation, report_file, title=title, model_card=card, false_alarms_per_hour=false_alarms_per_hour)
+    return evaluation, report_file

@@ -42,7 +42,7 @@ def synthesise_noise(count: int, seconds: float, sample_rate: int = 16_000, seed
 def _noise(kind: Kind, time: Sound, rate: int, random: Random) -> Clip:
     sound = kind(time, rate, random)
     peak = np.abs(sound).max()
-    if peak > LEAST_BIT:
+    if peak > LEAST_BIT:  # silence stays what it is
         sound *= 10 ** (random.uniform(QUIETEST, 0) / 20) / peak
     return Clip(sound.astype(np.float32), rate)
 
@@ -69,9 +69,9 @@ def _rumble(time: Sound, rate: int, random: Random) -> Sound:
 
 
 def _speech_shaped(time: Sound, rate: int, random: Random) -> Sound:
-    """Noise as loud in each band as speech is, swelling as syllables do, without a word in it: a party next door.
+    """Noise with the spectrum of speech, swelling as syllables do, without a word in it: a party next door.
 
-    Speech falls by about 9 dB an octave above 500 Hz, and below 100 Hz there is none (Byrne et al., 1994).
+    The density falls by about 9 dB an octave above 500 Hz, and below 100 Hz there is little (Byrne et al., 1994).
     """
 
     def speech(hertz: Sound) -> Sound:
@@ -179,8 +179,9 @@ def far_from(unknown: Embeddings, clips: Embeddings) -> npt.NDArray[np.bool_]:
     """Which of the unknown words may be used beside one of the user's labels: all but those most like its clips.
 
     The user may teach a word that is among the unknown ones, and it must not be both. How alike two clips of a word are
-    differs from base to base, but their rank hardly does: of 256 words, four go for each label, whatever it is. Of an
-    unknown clip of the user's word, by another speaker, these four held 93 % on the base `words` and 84 % on `speech`.
+    differs from base to base, but their rank hardly does: of 256 words, four go for each label, whatever it is. These
+    four held the user's word, said by a synthesised voice, in 92 % of cases on the base `words`, in 89 % on `speech`,
+    given eight recorded clips of each of 22 words. Without the other three no more unknown words are accepted.
 
     Args:
         unknown: embeddings of the unknown words, shape [words, values].
@@ -196,5 +197,6 @@ def far_from(unknown: Embeddings, clips: Embeddings) -> npt.NDArray[np.bool_]:
 
 
 def _normalized(embeddings: Embeddings) -> Embeddings:
-    lengths: Embeddings = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.maximum(lengths, np.float32(1e-12))
+    lengths = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    normalized: Embeddings = np.divide(embeddings, lengths, dtype=np.float32)
+    return normalized

@@ -216,6 +216,14 @@ class Project(Collecting):
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
         return fingerprint(self.labels, self.clips())
 
+    def count_recordings(self) -> dict[str, int]:
+        """How many recordings each label has."""
+        return {label: len(self.clips(label)) for label in self.labels}
+
+    def report_file(self, base: str | Path | Network | None = None) -> Path:
+        """Where the report of an evaluation of that base belongs: beside its model."""
+        return self._models / self._training(base, {}).name / "report.html"
+
     @property
     def _models(self) -> Path:
         return self.path / "models"

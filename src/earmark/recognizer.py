@@ -153,6 +153,8 @@ class Recognizer(Network):
         Raises:
             EarmarkError: the clip can't be read, is empty or not finite; no microphone; no embedding.
         """
+        if include_embedding:
+            self.check_embedding()
         with self._clip_source(clip, sample_rate, device) as source:
             frames = clip_frames(source, self.metadata.window_frames, self.front_end)
             if self.metadata.window_frames > SHORT_WINDOW:

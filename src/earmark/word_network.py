@@ -15,6 +15,7 @@ from earmark.augmentation import DYNAMIC_RANGE, FRAMES
 from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
 from earmark.metadata import Metadata, WindowNormalization
 from earmark.spectrogram import BINS
+from earmark.streaming import LONGEST_WORD_MS
 
 STEM = 96
 # Channels in and out, frames that a kernel spans, stride.
@@ -92,7 +93,8 @@ class WordNetwork(nn.Module):
 
 def word_model_file(network: WordNetwork, name: str, labels: tuple[str, ...]) -> bytes:
     """The trained network as an ONNX file that describes itself."""
-    metadata = Metadata(name, labels, FRAMES, WindowNormalization(DYNAMIC_RANGE))
+    normalization = WindowNormalization(DYNAMIC_RANGE)
+    metadata = Metadata(name, labels, FRAMES, normalization, longest_sound_ms=LONGEST_WORD_MS)
     return word_model(network.weights(), metadata)
 
 

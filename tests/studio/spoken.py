@@ -37,6 +37,13 @@ def speech(data: Path, recognizer: earmark.Recognizer) -> Speech:
     return Speech(tuple(said), np.concatenate([*parts, quiet(PAUSE, 0)]))
 
 
+def recordings_of(data: Path, word: str, count: int, split: str = "train") -> list[Samples]:
+    """So many recordings of a word, of different speakers as far as there are."""
+    rows = [row for row in clip_rows(data, "speech_commands") if row["split"] == split and row["word"] == word]
+    step = max(1, len(rows) // count)
+    return [read_row(data, "speech_commands", row)[0] for row in rows[::step][:count]]
+
+
 def _clear_clip(data: Path, recognizer: earmark.Recognizer, rows: list[dict[str, str]], word: str) -> Samples | None:
     for row in [row for row in rows if row["word"] == word][:TRIES]:
         clip, rate = read_row(data, "speech_commands", row)

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 import earmark
-from tests import sounds
+from earmark.spectrogram import StreamingSpectrogram
+from earmark.streaming import ScoredWindow
+from earmark.studio.hearing import Hearing
+from tests import sounds, tones
 from tests.studio import spoken
 from tests.studio.running import Page, Studio, studio
 from tests.studio.spoken import Speech
@@ -236,3 +239,34 @@ def test_messages_stay_json(page: Page, speech: Speech) -> None:
     page.play(first_word(speech))
     listen(page, on=False, model="words")
     assert json.dumps(page.detections, allow_nan=False)
+
+
+@pytest.mark.parametrize("chunk", [960, 5_000])
+@pytest.mark.parametrize("before", [0.0, 12.34])
+def test_a_model_of_the_waveform_hears_it_beside_the_pages_spectrogram(chunk: int, before: float) -> None:
+    recognizer = earmark.Recognizer(tones.tone_model())
+    rate = 48_000
+    low, high = tones.tone(tones.LOW, 1.2, rate=rate), tones.tone(tones.HIGH, 1.2, rate=rate)
+    sound = tones.silence_with({2.0: low, 5.0: high}, 9, rate)
+    ended: list[earmark.Detection] = []
+
+    def tell(detection: earmark.Detection, is_new: bool, is_ended: bool) -> None:  # noqa: ARG001
+        if is_ended:
+            ended.append(detection)
+
+    hearing = Hearing("project", recognizer, 0.75, tell, sample_rate=rate, first_frame=99, seconds=before)
+    shown = StreamingSpectrogram(rate)
+    windows: list[ScoredWindow] = []
+    for part in np.split(sound, range(chunk, len(sound), chunk)):
+        windows += hearing.process(shown.process(part), part)
+    hearing.finish()
+    expected = list(recognizer.stream(sound, sample_rate=rate))
+    assert len(expected) - 2 <= len(windows) <= len(expected)  # the resampler holds the last frames back
+    for window, other in zip(windows, expected, strict=False):
+        assert (window.start - before, window.end - before) == pytest.approx((other.start, other.end))
+        np.testing.assert_allclose(window.scores, other.scores, rtol=1e-4)
+    assert windows[1].start - windows[0].start == pytest.approx(0.1)  # a tenth of a window of 50 frames, 20 ms each
+    detections = list(recognizer.listen(sound, sample_rate=rate))
+    assert [one.label for one in ended] == [one.label for one in detections] == ["low", "high"]
+    for one, other in zip(ended, detections, strict=True):
+        assert (one.start - before, one.end - before) == pytest.approx((other.start, other.end))

@@ -20,6 +20,7 @@ from earmark.formats.onnx import model_file
 from earmark.formats.tfjs import Weight, shown
 from earmark.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.spectrogram import BINS
+from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 NAME = "speech-commands (TensorFlow.js)"
 MAX_LAYERS = 1_000
@@ -58,7 +59,10 @@ def convert(topology: object, weights: Mapping[str, Weight], labels: tuple[str, 
     if network.embedding is not None:
         network.nodes.append(helper.make_node("Identity", [network.embedding[0]], ["embedding"]))
         outputs["embedding"] = network.embedding[1]
-    return model_file(network.nodes, network.constants, Metadata(NAME, labels, frames, WindowNormalization()), outputs)
+    # The labels of a speech-commands model are words; those of a Teachable Machine may be sounds that go on.
+    longest = LONGEST_WORD_MS if set(RESERVED_LABELS) <= set(labels) else None
+    metadata = Metadata(NAME, labels, frames, WindowNormalization(), longest_sound_ms=longest)
+    return model_file(network.nodes, network.constants, metadata, outputs)
 
 
 @dataclass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from earmark.audio import Samples
+from earmark.front_end import SPECTROGRAM, StreamingFrames
 from earmark.recognizer import Listener, Recognizer
 from earmark.spectrogram import Spectrogram
 from earmark.streaming import Decisions, Detection, ScoredWindow
@@ -20,7 +22,9 @@ class Hearing:
         probability_threshold: see `Decisions`; None for scores without detections.
         tell: called when a detection begins, grows or ends, with how far it has come, whether it is a new one, and
             whether it has ended.
-        first_frame: see `Listener`.
+        sample_rate: of the sound, in Hz.
+        first_frame: how many frames of the spectrogram, and
+        seconds: how much sound the stream had before this.
 
     Raises:
         EarmarkError: the threshold is out of its range.
@@ -33,10 +37,18 @@ class Hearing:
         probability_threshold: float | None,
         tell: Tell,
         *,
+        sample_rate: int,
         first_frame: int = 0,
+        seconds: float = 0.0,
     ) -> None:
         self.model, self.recognizer = model, recognizer
-        self._listener = Listener(recognizer, first_frame=first_frame)
+        front_end = recognizer.front_end
+        self._own_frames: StreamingFrames | None = None  # where the network hears other ones than the page shows
+        start: float = first_frame
+        if front_end is not SPECTROGRAM:
+            self._own_frames = front_end.stream(sample_rate)
+            start = seconds / front_end.frame_seconds
+        self._listener = Listener(recognizer, first_frame=start)
         self._decisions: Decisions | None = None
         if probability_threshold is not None:
             self._decisions = recognizer.decisions(probability_threshold)
@@ -53,8 +65,14 @@ class Hearing:
         if self._decisions is not None:
             self._decisions.probability_threshold = value
 
-    def process(self, frames: Spectrogram) -> list[ScoredWindow]:
-        """The next frames, shape [frames, bins]; returns the windows that they complete, scored."""
+    def process(self, frames: Spectrogram, samples: Samples) -> list[ScoredWindow]:
+        """The next sound, as samples and as the frames that they completed, shape [frames, bins].
+
+        Returns:
+            The windows that it completes, scored.
+        """
+        if self._own_frames is not None:
+            frames = self._own_frames.process(samples)
         windows = self._listener.process(frames)
         if self._decisions is not None and windows:
             self._tell_ended(self._decisions.process(windows))

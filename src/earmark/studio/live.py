@@ -7,7 +7,7 @@ import json
 import math
 import re
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm, is_rate
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import WORDS, Recognizer
+from earmark.settings import WORDS as WORDS_MODE
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import Detection, ScoredWindow
 from earmark.studio.hearing import Hearing
@@ -46,6 +47,7 @@ class Recording:
     label: str
     sample_rate: int
     first: int
+    is_one_example: bool
     end: int | None = None
     chunks: dict[int, Samples] = field(default_factory=dict)
     samples: int = 0
@@ -55,6 +57,11 @@ class Recording:
 
     def complete(self) -> bool:
         return self.end is not None and len(self.chunks) >= self.end - self.first
+
+    def examples(self) -> int:
+        """How many it would count now; see `Project.examples_in`."""
+        windows = example_count(self.samples, self.sample_rate, SOUND_FRAMES)
+        return min(1, windows) if self.is_one_example else windows
 
     def clip(self) -> Clip:
         chunks = (self.chunks[number] for number in sorted(self.chunks))
@@ -179,6 +186,8 @@ class LiveSession:
             raise ProtocolError("Model not understood.")
         if threshold is not None:
             threshold = _number(threshold)
+        if self._front_end is None:
+            raise ProtocolError("Say hello first.")
         self._end_hearing()
         recognizer = None
         try:
@@ -199,7 +208,10 @@ class LiveSession:
         raise EarmarkError(f"There is no model {model!r} to listen with: choose {PROJECT!r} or {WORDS!r}.")
 
     def _hear(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
-        self._hearing = Hearing(model, recognizer, threshold, self._tell_detection, first_frame=self._frames)
+        self._hearing = Hearing(
+            model, recognizer, threshold, self._tell_detection,
+            sample_rate=self._rate, first_frame=self._frames, seconds=self._seconds,
+        )  # fmt: skip
 
     def _end_hearing(self) -> None:
         if self._hearing is not None:
@@ -220,7 +232,8 @@ class LiveSession:
 
     def _tell_detection(self, detection: Detection, is_new: bool, has_ended: bool) -> None:
         self._detections += is_new
-        told = {"type": "detection", "detection": self._detections, **asdict(detection), "ended": has_ended}
+        heard = {key: getattr(detection, key) for key in ("label", "score", "start", "end")}
+        told = {"type": "detection", "detection": self._detections, **heard, "ended": has_ended}
         self.send({**told, "captured": self._captured(detection.end)})
 
     def _record(self, identity: str, message: dict[str, Any]) -> None:
@@ -232,7 +245,9 @@ class LiveSession:
             label = message["label"]
             if not isinstance(label, str):
                 raise ProtocolError("Label not understood.")
-            self._recordings[identity] = Recording(label, _rate(message["sample_rate"]), int(message["first"]))
+            is_one_example = self._studio.project.mode == WORDS_MODE
+            rate, first = _rate(message["sample_rate"]), int(message["first"])
+            self._recordings[identity] = Recording(label, rate, first, is_one_example)
 
     def _stop(self, identity: str, end: int) -> None:
         recording = self._recordings.get(identity)
@@ -258,8 +273,8 @@ class LiveSession:
         frames = self._front_end.process(samples)
         self._seconds += len(samples) / self._rate
         self._began = captured - 1000 * self._seconds
-        if len(frames):
-            windows = self._hearing.process(frames) if self._hearing is not None else []
+        windows = self._hearing.process(frames, samples) if self._hearing is not None else []
+        if len(frames) or windows:
             self.send(self._heard(frames, samples, windows))
             self._frames += len(frames)
             self._shown += len(frames)
@@ -313,8 +328,7 @@ class LiveSession:
             return
         recording.chunks[number] = samples
         recording.samples += len(samples)
-        examples = example_count(recording.samples, recording.sample_rate, SOUND_FRAMES)
-        self.send({"type": "recording", "recording": identity, "examples": examples})
+        self.send({"type": "recording", "recording": identity, "examples": recording.examples()})
         self._save_if_complete(identity, recording)
 
     def _save_if_complete(self, identity: str, recording: Recording) -> None:

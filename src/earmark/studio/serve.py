@@ -13,6 +13,7 @@ import uvicorn
 
 from earmark.errors import EarmarkError
 from earmark.project import DEFAULT_LABELS, Project
+from earmark.settings import SOUNDS, WORDS
 from earmark.studio.live import MAX_CHUNK_BYTES
 from earmark.studio.server import create_app
 
@@ -32,19 +33,25 @@ class _Server(uvicorn.Server):
             self._on_start()
 
 
-def serve(path: Path, port: int, browser: bool, tell: Callable[[str], None]) -> None:
-    """Serve the project at `path`, made with the codelab's three labels where there is none, on loopback.
+def serve(path: Path, port: int, browser: bool, tell: Callable[[str], None], mode: str | None = None) -> None:
+    """Serve the project at `path`, made where there is none, on loopback.
+
+    A new one for short sounds has the codelab's three labels; one for words has none, as nobody can guess them.
 
     Args:
         path: the project's folder.
         port: 0 for any that is free.
         browser: whether to open the page, where there is a screen.
         tell: called with the page's address once it answers.
+        mode: "sounds" or "words", which a project that is there is changed to; where None, it stays as it is, and a
+            new one is for sounds.
 
     Raises:
-        EarmarkError: the project can't be opened or made, or the port is taken.
+        EarmarkError: the mode is unknown, the project can't be opened or made, or the port is taken.
     """
-    project = Project(path, create=True, labels=DEFAULT_LABELS)
+    project = Project(path, create=True, mode=mode or SOUNDS, labels=() if mode == WORDS else DEFAULT_LABELS)
+    if mode is not None and mode != project.mode:
+        project.set_mode(mode)
     listening = _bind(port)
     address = f"http://{HOST}:{listening.getsockname()[1]}"
 

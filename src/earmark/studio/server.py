@@ -27,7 +27,7 @@ from earmark.project import Project
 from earmark.spectrogram import Spectrogram, compute_spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
-from earmark.studio.guard import Guard
+from earmark.studio.guard import REPORT_POLICY, Guard
 from earmark.studio.live import LiveSession, picture
 from earmark.studio.state import UPLOAD_BYTES, Studio
 
@@ -52,6 +52,13 @@ class LabelChange(BaseModel):
     name: str | None = None
     colour: str | None = None
     position: int | None = None
+
+
+class ProjectChange(BaseModel):
+    """What is to be taught, or what it is to be trained on."""
+
+    mode: str | None = None
+    base: str | None = None
 
 
 class ClipChange(BaseModel):
@@ -82,21 +89,19 @@ def create_app(project: Project) -> FastAPI:
     _add_clip_routes(app, studio)
     _add_exchange_routes(app, studio)
 
+    _add_job_routes(app, studio)
+
     @app.get("/api/project")
     async def read_project() -> dict[str, Any]:
         return await studio.describe()
 
+    @app.patch("/api/project")
+    async def change_project(wanted: ProjectChange) -> dict[str, Any]:
+        return await studio.configure(wanted.mode, wanted.base)
+
     @app.post("/api/undo")
     async def undo(step: int | None = None) -> dict[str, Any]:
         return await studio.undo(step)
-
-    @app.post("/api/train")
-    async def train() -> dict[str, Any]:
-        return await studio.train()
-
-    @app.delete("/api/train")
-    async def cancel() -> dict[str, Any]:
-        return await studio.cancel()
 
     @app.websocket("/api/live")
     async def live(websocket: WebSocket) -> None:
@@ -185,6 +190,36 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
             described = await studio.change("Load recordings", change)
         skipped = [{"name": name, "error": error} for name, error in imported.skipped]
         return {"added": len(imported.added), "skipped": skipped, "project": described}
+
+
+def _add_job_routes(app: FastAPI, studio: Studio) -> None:
+    @app.post("/api/train")
+    async def train() -> dict[str, Any]:
+        return await studio.begin("training")
+
+    @app.delete("/api/train")
+    async def cancel_training() -> dict[str, Any]:
+        return await studio.cancel("training")
+
+    @app.post("/api/evaluate")
+    async def evaluate() -> dict[str, Any]:
+        return await studio.begin("evaluation")
+
+    @app.delete("/api/evaluate")
+    async def cancel_evaluation() -> dict[str, Any]:
+        return await studio.cancel("evaluation")
+
+    @app.get("/api/evaluation")
+    async def read_evaluation() -> dict[str, Any] | None:
+        return await studio.evaluation()
+
+    @app.get("/api/report")
+    async def read_report() -> Response:
+        try:
+            report = await asyncio.to_thread(lambda: studio.project.report_file().read_bytes())
+        except OSError as error:
+            raise HTTPException(404, "There is no report yet: evaluate first.") from error
+        return Response(report, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 def _read(project: Project, clip_id: str) -> Clip:

@@ -8,6 +8,8 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from earmark.audio import Clip
@@ -17,8 +19,11 @@ from earmark.labelled_clips import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
 from earmark.recognizer import WORDS, Recognizer, load
+from earmark.settings import SOUNDS, Label
+from earmark.streaming import SHORT_WINDOW
 from earmark.studio.changes import Undo
-from earmark.studio.trainer import Report, Trainer
+from earmark.studio.evaluating import read_evaluation
+from earmark.studio.trainer import Job, Report, Trainer
 
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60
@@ -44,12 +49,14 @@ class Studio:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.trainer = Trainer(project.path, self._on_training)
+        self.trainer = Trainer(project.path, self._on_report)
         self.recognizer: Recognizer | None = None
+        self._model = ""  # its name
         self._words: Recognizer | None = None
         self._words_lock = asyncio.Lock()
         self.sessions: set[Listening] = set()
         self._epochs: list[Report] = []
+        self._progress: Report | None = None  # of the job that is running, where it tells any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
         self._steps = 0
         self._renamed: dict[str, str] = {}
@@ -138,27 +145,51 @@ class Studio:
                 await self._apply("Add recording", add)
             return self._saved[recording]
 
-    async def train(self) -> dict[str, Any]:
-        """Start a training.
+    async def configure(self, mode: str | None, base: str | None) -> dict[str, Any]:
+        """Change what is taught, or what it is trained on; the recordings stay.
+
+        Raises:
+            EarmarkError: there is no such mode or base, or both are to be changed.
+        """
+        if mode is not None and base is not None:
+            raise EarmarkError("The bases are the mode's: change the mode first, then the base.")
+        if mode is not None:
+            await asyncio.to_thread(self.project.set_mode, mode)
+        if base is not None:
+            await asyncio.to_thread(self.project.set_base, base)
+        if self.trainer.job != "training":
+            self._epochs.clear()  # they tell of another training
+        await self._load_model()
+        return await self.describe()
+
+    async def begin(self, job: Job) -> dict[str, Any]:
+        """Start a training or an evaluation.
 
         Raises:
             EarmarkError: one is running already.
         """
-        await self.trainer.train()
+        await self.trainer.begin(job)
         return await self.describe()
 
-    async def cancel(self) -> dict[str, Any]:
-        """Stop the training."""
-        await self.trainer.cancel()
-        await self._load_model()  # the cancelling may have come in the very moment in which the new one was written
+    async def cancel(self, job: Job) -> dict[str, Any]:
+        """Stop it, if it is running."""
+        await self.trainer.cancel(job)
+        if job == "training":
+            await self._load_model()  # the cancelling may have come in the very moment in which it was written
         return await self.describe()
+
+    async def evaluation(self) -> dict[str, Any] | None:
+        """The last evaluation on the project's base."""
+        return await asyncio.to_thread(lambda: read_evaluation(self.project, self.project.fingerprint()))
 
     async def describe(self) -> dict[str, Any]:
         """The project as `GET /api/project` gives it."""
         described = await asyncio.to_thread(self._describe_project)
         described["undo"] = self._undo[-1][1] if self._undo else None
         described["undo_step"] = self._undo[-1][0] if self._undo else None
-        described["training"] = {"running": self.trainer.running, "epochs": list(self._epochs)}
+        for job in ("training", "evaluation"):
+            is_running = self.trainer.job == job
+            described[job] |= {"running": is_running, "progress": self._progress if is_running else None}
         return described
 
     def broadcast(self, message: dict[str, Any]) -> None:
@@ -169,22 +200,20 @@ class Studio:
     def _describe_project(self) -> dict[str, Any]:
         project = self.project
         settings, clips = project.label_settings(), project.clips()
-        labels = [
-            {
-                "name": label.name,
-                "colour": label.colour,
-                "examples": sum(clip.examples for clip in clips if clip.label == label.name),
-                "clips": [self._describe_clip(clip) for clip in clips if clip.label == label.name],
-            }
-            for label in settings
-        ]
+        now = fingerprint([label.name for label in settings], clips)
+        labels = [self._describe_label(label, clips) for label in settings]
+        evaluation = read_evaluation(project, now) or {}
         return {
             "id": self._id,
             "name": project.name,
             "mode": project.mode,
-            "examples": sum(clip.examples for clip in clips),
+            "base": project.base,
+            "bases": [asdict(base) for base in project.bases()],
+            "examples": sum(label["examples"] for label in labels),
             "labels": labels,
-            "model": self._describe_model(fingerprint([label.name for label in settings], clips)),
+            "model": self._describe_model(now),
+            "training": {"epochs": list(self._epochs)},
+            "evaluation": {key: evaluation.get(key) for key in ("created", "stale")},
             "limits": {
                 "labels": MAX_LABELS,
                 "label_characters": MAX_CHARACTERS,
@@ -193,21 +222,28 @@ class Studio:
             },
         }
 
+    def _describe_label(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
+        own = [self._describe_clip(clip) for clip in clips if clip.label == label.name]
+        examples = sum(clip["examples"] for clip in own)
+        return {"name": label.name, "colour": label.colour, "examples": examples, "clips": own}
+
     def _describe_clip(self, clip: ClipFile) -> dict[str, Any]:
         return {
             "id": clip.id,
             "seconds": round(clip.seconds, 3),
-            "examples": clip.examples,
+            "examples": self.project.examples_in(clip),
             "error": clip.error and clip.error.encode(errors="replace").decode(),
         }
 
     def _describe_model(self, now: str) -> dict[str, Any] | None:
         if self.recognizer is None:
             return None
-        card = self.project.model_card() or {}
+        card = self.project.model_card(self._model) or {}
         metrics = card.get("metrics")
         metrics = metrics if isinstance(metrics, dict) else {}
         return {
+            "name": self._model,
+            "base": card.get("base"),
             "labels": list(self.recognizer.labels),
             "colours": _colours(card, self.recognizer.labels),
             "accuracy": metrics.get("accuracy"),
@@ -227,31 +263,48 @@ class Studio:
         match = re.search("-([a-z0-9]{8})$", clip.path.stem)
         return (match[1], clip.id) if match else None
 
-    def _on_training(self, report: Report) -> None:
-        if report["state"] == "done":
-            task = asyncio.create_task(self._take_over(report))
+    def _on_report(self, job: Job, report: Report) -> None:
+        state = report["state"]
+        values = {key: value for key, value in report.items() if key != "state"}
+        self._progress = values if state == "progress" else None
+        if job == "training" and state == "started":
+            self._epochs.clear()
+        if state == "epoch":
+            self._epochs.append(values)
+        if state == "done":
+            task = asyncio.create_task(self._take_over(job, report))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            return
-        if report["state"] == "started":
-            self._epochs.clear()
-        if report["state"] == "epoch":
-            self._epochs.append({key: value for key, value in report.items() if key != "state"})
-        self.broadcast({"type": "training", **report})
+        else:
+            self.broadcast({"type": job, **report})
 
-    async def _take_over(self, report: Report) -> None:
-        """Put the new model to work, then say that the training is done."""
-        await self._load_model()
-        self.broadcast({"type": "training", **report})
+    async def _take_over(self, job: Job, report: Report) -> None:
+        """Put a new model to work, then say that the job is done."""
+        if job == "training":
+            await self._load_model()
+        else:
+            self.broadcast({"type": "changed"})
+        self.broadcast({"type": job, **report})
 
     async def _load_model(self) -> None:
-        try:
-            self.recognizer = await asyncio.to_thread(self.project.model)
-        except EarmarkError:  # none yet, or one that somebody damaged: the page then asks to train
-            self.recognizer = None
+        self._model, self.recognizer = await asyncio.to_thread(self._find_model)
         for session in list(self.sessions):
             session.use(self.recognizer)
         self.broadcast({"type": "changed"})
+
+    def _find_model(self) -> tuple[str, Recognizer | None]:
+        """The model of the project's base, else the newest one for sounds of the project's mode.
+
+        There may be none yet, or only one that somebody damaged: the page then asks to train.
+        """
+        project = self.project
+        mode, base = project.mode, project.base
+        for name in sorted(project.models(), key=lambda name: name != base):
+            with suppress(EarmarkError):
+                recognizer = project.model(name)
+                if (recognizer.metadata.window_frames <= SHORT_WINDOW) == (mode == SOUNDS):
+                    return name, recognizer
+        return "", None
 
 
 def _colours(card: dict[str, Any], labels: tuple[str, ...]) -> list[str | None]:

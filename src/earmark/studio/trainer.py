@@ -1,6 +1,6 @@
-"""Training in a process of its own, so that it never stalls the live sound, and can be stopped at any moment.
+"""Training and evaluation in a process of its own: it never stalls the live sound, and can be stopped at any moment.
 
-The worker waits with PyTorch loaded, trains at low priority when told to, and reports by lines of JSON.
+The worker waits with PyTorch loaded, does one job after the other at low priority, and reports by lines of JSON.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from earmark.errors import EarmarkError
 from earmark.project import Project
+from earmark.studio.evaluating import evaluate
 
 Report = dict[str, Any]
+Job = Literal["training", "evaluation"]
+UNDER_WAY = ("started", "progress", "epoch")  # the states of a job that hasn't ended
 
 
 class Trainer:
@@ -24,17 +27,20 @@ class Trainer:
 
     Args:
         project: its folder.
-        report: called in the event loop with each message: a state of "started", "epoch", "done", "cancelled" or
-            "failed", as the WebSocket sends it.
+        report: called in the event loop with the job and each message, as the WebSocket sends it: a state of
+            "started", "progress", "epoch", "done", "cancelled" or "failed".
+
+    Attributes:
+        job: what is being done, if anything.
     """
 
-    def __init__(self, project: Path, report: Callable[[Report], None]) -> None:
+    def __init__(self, project: Path, report: Callable[[Job, Report], None]) -> None:
         self._project, self._report = project, report
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()  # a training doesn't start while another one is being cancelled
+        self._lock = asyncio.Lock()  # a job doesn't start while another one is being cancelled
         self._is_finishing = False
-        self.running = False
+        self.job: Job | None = None
 
     async def start(self) -> None:
         """Start the worker, which then loads PyTorch in the background."""
@@ -53,34 +59,34 @@ class Trainer:
         )
         self._reader = asyncio.create_task(self._read(self._process))
 
-    async def train(self) -> None:
-        """Start a training.
+    async def begin(self, job: Job) -> None:
+        """Start a job.
 
         Raises:
             EarmarkError: one is running already.
         """
         async with self._lock:
-            if self.running:
-                raise EarmarkError("A training is running already: wait for it or cancel it.")
+            if self.job is not None:
+                raise EarmarkError(f"{_NAMES[self.job]} is running already: wait for it or cancel it.")
             if self._process is None or self._process.returncode is not None:
                 await self._start()
             assert self._process is not None
             assert self._process.stdin is not None
-            self.running, self._is_finishing = True, False
-            self._report({"state": "started"})
-            self._process.stdin.write(b"train\n")
+            self.job, self._is_finishing = job, False
+            self._report(job, {"state": "started"})
+            self._process.stdin.write(f"{job}\n".encode())
             await self._process.stdin.drain()
 
-    async def cancel(self) -> None:
-        """Stop the training that is running, if any; the old model stays.
+    async def cancel(self, job: Job) -> None:
+        """Stop the job, if it is the one that is running; the old model or evaluation stays.
 
         After the last epoch the new model is being written, and the training ends as done.
         """
         async with self._lock:
-            if self.running and not self._is_finishing:
+            if self.job == job and not self._is_finishing:
                 await self._stop()
-                self.running = False
-                self._report({"state": "cancelled"})
+                self.job = None
+                self._report(job, {"state": "cancelled"})
                 await self._start()
 
     async def stop(self) -> None:
@@ -99,16 +105,22 @@ class Trainer:
         assert process.stdout is not None
         async for line in process.stdout:
             report = json.loads(line)
-            self.running = report["state"] == "epoch"
-            self._is_finishing = self.running and report["epoch"] == report["epochs"]
-            self._report(report)
-        if self.running:
-            self.running = False
-            self._report({"state": "failed", "error": "The training process ended by itself: try again."})
+            job = self.job
+            assert job is not None
+            if report["state"] not in UNDER_WAY:
+                self.job = None
+            self._is_finishing = report["state"] == "epoch" and report["epoch"] == report["epochs"]
+            self._report(job, report)
+        if self.job is not None:
+            job, self.job = self.job, None
+            self._report(job, {"state": "failed", "error": f"The process of the {job} ended by itself: try again."})
+
+
+_NAMES: dict[Job, str] = {"training": "A training", "evaluation": "An evaluation"}
 
 
 def _work(project: Path) -> None:
-    """The worker: for each line on standard input, one training."""
+    """The worker: for each line on standard input, one job."""
     reports = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
 
@@ -120,14 +132,24 @@ def _work(project: Path) -> None:
             os._exit(1)
 
     _warm_up()
-    for _ in sys.stdin:
-        report(**_train(project, report))
+    for line in sys.stdin:
+        report(**_do(line.strip(), project, report))
 
 
-def _train(project: Path, report: Callable[..., None]) -> Report:
-    """Train once and return how it ended; any other error ends the worker, with its traceback in the log."""
+def _do(job: str, project: Path, report: Callable[..., None]) -> Report:
+    """Do a job and return how it ended; any other error ends the worker, with its traceback in the log."""
+
+    def on_progress(what: str, done: int, count: int) -> None:
+        report(state="progress", what=what, done=done, count=count)
+
     try:
-        Project(project).train(on_epoch=lambda epoch: report(state="epoch", **vars(epoch)))
+        if job == "evaluation":
+            evaluate(Project(project), on_progress)
+        else:
+            Project(project).train(
+                report=on_progress,
+                on_epoch=lambda epoch: report(state="epoch", **vars(epoch)),
+            )
     except EarmarkError as error:
         return {"state": "failed", "error": str(error)}
     except MemoryError:
