@@ -18,7 +18,8 @@ import soundfile
 
 import earmark
 from earmark import Project
-from tests import bands, sounds
+from tests import bands, sounds, tones
+from tests.studio import spoken
 
 COMMAND = str(Path(sys.executable).with_name("earmark"))
 
@@ -91,7 +92,7 @@ def test_the_version_is_told() -> None:
     assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["record", "train", "listen", "recognize", "pretrain", "studio"])
+@pytest.mark.parametrize("command", ["record", "train", "evaluate", "listen", "recognize", "pretrain", "studio"])
 def test_each_command_has_help(command: str) -> None:
     told = run(command, "--help", COLUMNS="200").stdout.decode()
     assert f"Usage: earmark {command} [OPTIONS]" in told
@@ -427,3 +428,201 @@ def test_what_can_not_be_recognized_is_told(wav: Path, tmp_path: Path) -> None:
     ):
         assert f"Error: {says}" in complaint("recognize", file, cwd=tmp_path)
         assert f"Error: {says}" in complaint("listen", "--input", file, cwd=tmp_path)
+
+
+# Words that a person teaches
+
+
+@pytest.fixture
+def tunes(tmp_path: Path) -> Path:
+    """A project of two tones for a base that knows nothing else, which lies beside it."""
+    project = Project(tmp_path / "tunes", create=True, mode="words")
+    for label, hertz in (("deep", tones.LOW), ("[red]shrill[/]", tones.HIGH)):
+        for take in range(3):
+            project.add(label, tones.tone(hertz, 1, 0.2 + 0.03 * take), tones.RATE)
+    (tmp_path / "tones.onnx").write_bytes(tones.tone_model())
+    return project.path
+
+
+def test_a_recording_may_say_what_the_project_is_for(tmp_path: Path, wav: Path) -> None:
+    (told,) = run_json("record", tmp_path / "new", "red", "--input", wav, "--mode", "words")
+    assert told["examples"] == 1, "of a word, a recording is one"
+    assert Project(tmp_path / "new").mode == "words"
+    run("record", tmp_path / "new", "blue", "--input", wav)
+    assert Project(tmp_path / "new").mode == "words"
+    assert (
+        b"2.00 s, 83 examples"
+        in run("record", tmp_path / "new", "red", "--input", wav, "--mode", "sounds", "--seconds", 2).stdout
+    )
+    assert Project(tmp_path / "new").mode == "sounds"
+    complaint("record", tmp_path / "new", "RED", "--input", wav, "--mode", "words")
+    assert Project(tmp_path / "new").mode == "sounds", "what fails changes nothing"
+    assert b"dances" in run("record", tmp_path / "new", "red", "--mode", "dances", code=2).stderr
+
+
+def test_every_option_of_a_training_reaches_it(tunes: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "epochs": 4, "batch_size": 7, "learning_rate": 0.01, "optimizer": "adam", "hidden_units": 3,
+        "validation_split": 0.34, "window_hop_ratio": 0.5, "augment_by_mixing_noise_ratio": 0.2,
+        "fine_tuning_epochs": 0, "fine_tuning_optimizer": "sgd", "seed": 5,
+    }  # fmt: skip
+    flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", value)]
+    base = tmp_path / "tones.onnx"
+    *epochs, last = run_json("train", tunes, "--base", base, "--name", "my/own", "--no-open-set", *flags)
+    project = Project(tunes)
+    assert last == {"model": str(project.model_folder("my/own"))}
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4]
+    assert all({"validation_loss", "validation_accuracy"} <= epoch.keys() for epoch in epochs)
+    card = project.model_card()
+    assert card is not None
+    assert card["training"].items() >= {**options, "open_set": False}.items()
+    by_api = project.train(str(base), open_set=False, **options)
+    assert by_api.content == project.model("tones").content
+    windows = np.stack([tones.tone(hertz, 1).reshape(50, 320) for hertz in (tones.LOW, tones.HIGH, 900)])
+    np.testing.assert_array_equal(project.model("my/own").score_windows(windows), by_api.score_windows(windows))
+    assert by_api.labels == ("deep", "[red]shrill[/]")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--learning-rate", 0), "must be greater than 0"),
+        (("--learning-rate", "nan"), "must be greater than 0"),
+        (("--optimizer", "magic"), "optimizer 'magic' is not known: use sgd, adam"),
+        (("--hidden-units", 5_000), "hidden_units must be from 0 to 4,096"),
+        (("--window-hop-ratio", 0), "window_hop_ratio is 0.0: it must be"),
+        (("--window-hop-ratio", 1.5), "window_hop_ratio is 1.5: it must be"),
+        (("--augment-by-mixing-noise-ratio", 2), "augment_by_mixing_noise_ratio is 2.0: it must be"),
+        (("--fine-tuning-optimizer", "magic"), "optimizer 'magic' is not known"),
+        (("--fine-tuning-epochs", 2), "can't be fine-tuned: leave out fine_tuning_epochs"),
+        (("--seed", -1), "The seed is -1: it must be"),
+        (("--base", "nowhere"), "nowhere does not exist: check the path"),
+        (("--base", "sounds", "--optimizer", "sgd"), "base 'sounds' has no optimizer: leave it out"),
+        (("--mode", "sounds", "--window-hop-ratio", 0.5), "base 'sounds' has no window_hop_ratio"),
+    ],
+)  # fmt: skip
+def test_a_trainings_option_that_can_not_be_is_told_in_one_sentence(
+    tunes: Path, tmp_path: Path, options: tuple[object, ...], says: str
+) -> None:
+    base = () if "--base" in options or "--mode" in options else ("--base", tmp_path / "tones.onnx")
+    assert says in run_failing("train", tunes, *base, *options)
+    assert Project(tunes).models() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("train", "tunes", "--validation-split", "1"),
+        ("train", "tunes", "--validation-split", "nan"),
+        ("train", "tunes", "--batch-size", "0"),
+        ("train", "tunes", "--hidden-units", "-1"),
+        ("train", "tunes", "--fine-tuning-epochs", "-1"),
+        ("train", "tunes", "--mode", "dances"),
+        ("evaluate",),
+        ("evaluate", "tunes", "--folds", "1"),
+        ("evaluate", "tunes", "--folds", "many"),
+        ("evaluate", "tunes", "--false-alarms-per-hour", "-1"),
+    ],
+)
+def test_a_value_that_no_project_takes_exits_with_2(tunes: Path, options: tuple[str, ...]) -> None:
+    assert b"Error" in run(*options, code=2, cwd=tunes.parent).stderr
+
+
+def test_an_evaluation_as_json_is_that_of_the_api(tunes: Path, tmp_path: Path) -> None:
+    base = tmp_path / "tones.onnx"
+    room = tmp_path / "room.wav"
+    soundfile.write(room, np.zeros(3 * tones.RATE), tones.RATE)
+    (told,) = run_json("evaluate", tunes, "--base", base, "--folds", 3, "--background", room)
+    expected = Project(tunes).evaluate(str(base), folds=3, background=[room])
+    assert told == {**expected.as_dict(), "report": str(tunes / "models" / "tones" / "report.html")}
+    assert "[red]shrill[/]" in Path(told["report"]).read_text("utf-8")
+    assert expected.accuracy.count == 6
+
+
+def test_an_evaluation_is_told_to_a_person(tunes: Path, tmp_path: Path) -> None:
+    options = (
+        "evaluate",
+        tunes,
+        "--base",
+        tmp_path / "tones.onnx",
+        "--folds",
+        2,
+        "--report",
+        tmp_path / "new" / "a.html",
+    )
+    told = run(*options, COLUMNS="120").stdout.decode()
+    assert told.startswith("Accuracy 100.0% (61.0% – 100.0%) of 6 recordings (each recognized by a model trained ")
+    assert "[red]shrill[/]" in told
+    assert "Recommended threshold: " in told
+    assert told.endswith(f"Report: {tmp_path}/new/a.html\n")
+    assert (tmp_path / "new" / "a.html").is_file()
+
+
+def test_an_evaluation_that_can_not_be_is_told(tunes: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    base = ("--base", tmp_path / "tones.onnx")
+    for options, says in (
+        ((tmp_path / "missing",), "missing is no project: name a folder of labelled recordings with --test."),
+        (("words",), "words is no project: name a folder of labelled recordings with --test."),
+        (("words", "--test", tmp_path / "missing"), "missing is not a folder: "),
+        (("words", "--test", tmp_path / "empty"), "empty holds no recordings: "),
+        ((tunes, "--test", tunes / "clips"), "has no trained model yet: run `earmark train "),
+        ((tunes, *base, "--background", tmp_path / "missing"), "missing does not exist: check the path."),
+        ((tunes, *base, "--background", tmp_path / "empty"), "empty holds no sound files: "),
+        ((tunes, "--base", "nowhere"), "nowhere does not exist: check the path."),
+        ((tunes, *base, "--report", tmp_path / "tones.onnx" / "a.html"), "can't be written"),
+    ):
+        assert says in complaint("evaluate", *options)
+
+
+def test_a_threshold_of_a_label_that_is_not_understood_is_told(trained: Project, wav: Path) -> None:
+    listen = ("listen", trained.path, "--input", wav, "--label-threshold")
+    for text in ("Left", "Left=", "Left=high", "=", "Left=2", "Left=nan", "=0.5", "Up=0.5"):
+        complaint(*listen, text)
+    found = run_json(*listen, "Left=1.0", "--label-threshold", "Right=0.5")
+    assert [one["label"] for one in found] == ["Right", "Noise"]
+    for option, value in (
+        ("--smoothing-windows", 2), ("--min-agreeing-windows", 0), ("--longest-sound-ms", 0),
+        ("--overlap-factor", 1), ("--suppression-time-ms", -1),
+    ):  # fmt: skip
+        complaint("listen", trained.path, "--input", wav, option, value)
+
+
+def test_taught_words_are_heard(recordings: Path, tmp_path: Path) -> None:
+    taught = ("cat", "happy")
+    project = Project(tmp_path / "pets", create=True)
+    for word in taught:
+        for clip in spoken.recordings_of(recordings, word, 8):
+            project.add(word, clip, spoken.RATE)
+    run("train", project.path, "--mode", "words", "--base", "words")
+    assert (project.mode, project.models()) == ("words", ["words"])
+    parts = []
+    for word in taught:
+        for number, clip in enumerate(spoken.recordings_of(recordings, word, 3, "val")):
+            soundfile.write(tmp_path / f"{word}-{number}.wav", clip, spoken.RATE)
+            parts += [spoken.quiet(1.2, number), clip]
+            (tmp_path / "test" / word).mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "test" / word / f"{number}.wav", clip, spoken.RATE)
+    files = sorted(tmp_path.glob("*.wav"))
+    recognized = run_json("recognize", *files, "--model", project.path)
+    assert sum(Path(one["path"]).name.startswith(one["label"]) for one in recognized) >= 5
+    soundfile.write(tmp_path / "talk.wav", np.concatenate([*parts, spoken.quiet(1.2, 9)]), spoken.RATE)
+    heard = [one["label"] for one in run_json("listen", project.path, "--input", tmp_path / "talk.wav")]
+    assert set(heard) == set(taught)
+    assert heard == sorted(heard), "the cats come first"
+    (told,) = run_json("evaluate", project.path, "--test", tmp_path / "test")
+    assert told["recordings"] == 6
+    assert told["accuracy"]["hits"] == sum(Path(one["path"]).name.startswith(one["label"]) for one in recognized)
+    assert told["report"] == str(project.path / "models" / "words" / "report.html")
+
+
+def test_the_words_that_come_with_earmark_are_evaluated_on_a_folder(recordings: Path, tmp_path: Path) -> None:
+    for word in ("yes", "no", "cat"):
+        (tmp_path / "test" / word).mkdir(parents=True)
+        for number, clip in enumerate(spoken.recordings_of(recordings, word, 4, "val")):
+            soundfile.write(tmp_path / "test" / word / f"{number}.wav", clip, spoken.RATE)
+    (told,) = run_json("evaluate", "words", "--test", tmp_path / "test", cwd=tmp_path)
+    counts = {label["name"]: label["recall"]["count"] for label in told["labels"]}
+    assert {label: count for label, count in counts.items() if count} == {"yes": 4, "no": 4, "_unknown_": 4}
+    assert told["accuracy"]["hits"] >= 8
+    assert (told["report"], (tmp_path / "report.html").is_file()) == ("report.html", True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,8 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from earmark import Clip, EarmarkError, Project, read_clip
-from earmark.project import Trashed
+from earmark import Clip, EarmarkError, Project, load, read_clip
+from earmark.labelled_clips import Trashed
 from earmark.training import Epoch
 from tests import sounds
 
@@ -69,7 +70,7 @@ def test_creating_what_is_there_opens_it(project: Project) -> None:
         ("new", {"create": True, "mode": "dances"}, "mode 'dances' is not known"),
         ("new", {"create": True, "labels": ("Left", "")}, "needs a name"),
         ("new", {"create": True, "labels": ("Left", "left")}, "There is a label 'left' already"),
-        ("new", {"create": True, "labels": tuple("abcdefghijklmnopqrstu")}, "at most 20 labels"),
+        ("new", {"create": True, "labels": tuple(map(str, range(101)))}, "at most 100 labels"),
         ("file/new", {"create": True}, "can't be written"),
         ("x" * 300, {"create": True}, ": "),
     ],
@@ -383,13 +384,14 @@ def test_a_label_without_clips_can_be_removed_and_restored(project: Project) -> 
     assert project.labels == ("Left", "Right", "Noise")
 
 
-def test_a_project_holds_twenty_labels(project: Project) -> None:
-    for number in range(17):
+def test_a_project_holds_a_hundred_labels(project: Project) -> None:
+    for number in range(97):
         project.add_label(f"label {number}")
+    assert len(project.labels) == 100
     before = contents(project)
-    with pytest.raises(EarmarkError, match="at most 20 labels: remove one"):
+    with pytest.raises(EarmarkError, match="at most 100 labels: remove one"):
         project.add_label("one more")
-    with pytest.raises(EarmarkError, match="at most 20 labels: remove one"):
+    with pytest.raises(EarmarkError, match="at most 100 labels: remove one"):
         project.add("one more", SHORT, sounds.RATE)
     assert contents(project) == before
 
@@ -534,8 +536,12 @@ def test_fewer_than_two_labels_can_not_be_trained(project: Project, clips: tuple
 
 
 def test_an_unknown_base_is_told(project: Project) -> None:
-    with pytest.raises(EarmarkError, match="base 'speech' is not known: use"):
-        project.train("speech")
+    for label, take in (("Left", SHORT), ("Right", OTHER)):
+        project.add(label, take, sounds.RATE)
+    for base, says in (("nowhere", "^nowhere does not exist: "), (__file__, r"test_project\.py is not an ONNX model")):
+        with pytest.raises(EarmarkError, match=says):
+            project.train(base)
+    assert project.model_card() is None
 
 
 @pytest.fixture
@@ -576,6 +582,117 @@ def test_labels_without_clips_are_part_of_the_model(copy: Project) -> None:
     copy.add_label("Empty")
     recognizer = copy.train(epochs=1)
     assert recognizer.labels == ("Left", "Right", "Noise", "Empty")
+
+
+def test_a_trained_recognizer_has_its_history(copy: Project) -> None:
+    told: list[Epoch] = []
+    recognizer = copy.train(epochs=3, on_epoch=told.append)
+    assert recognizer.history == tuple(told)
+    assert [(epoch.epoch, epoch.epochs) for epoch in told] == [(1, 3), (2, 3), (3, 3)]
+    assert not hasattr(copy.model(), "history"), "what is loaded was trained by somebody else"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"epochs": 0}, "epochs, batch_size and learning_rate must be greater than 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"colour": "red"}, "base 'sounds' has no colour: leave it out"),
+        ({"open_set": True}, "base 'sounds' has no open_set: leave it out"),
+        ({"base": "words", "epochs": 0}, "epochs, batch_size and learning_rate must be greater than 0"),
+        ({"base": "words", "colour": "red"}, "base 'words' has no colour: leave it out"),
+        ({"base": "words", "optimizer": "magic"}, "optimizer 'magic' is not known: use sgd, adam"),
+        ({"base": "words", "fine_tuning_optimizer": "magic"}, "optimizer 'magic' is not known"),
+        ({"base": "words", "validation_split": 1.0}, "validation_split is 1.0: it must be"),
+        ({"base": "words", "window_hop_ratio": 0}, "window_hop_ratio is 0: it must be"),
+        ({"base": "words", "augment_by_mixing_noise_ratio": 1.5}, "augment_by_mixing_noise_ratio is 1.5"),
+        ({"base": "words", "hidden_units": -1}, "hidden_units must be from 0"),
+        ({"base": "words", "fine_tuning_epochs": -1}, "fine_tuning_epochs 0 or more"),
+    ],
+)
+def test_an_option_that_can_not_be_is_told_and_changes_nothing(
+    copy: Project, options: dict[str, Any], says: str
+) -> None:
+    before = contents(copy)
+    with pytest.raises(EarmarkError, match=rf"{says}.*\.$"):
+        copy.train(**options)
+    assert contents(copy) == before
+
+
+# Models
+
+
+@pytest.mark.parametrize(
+    "name", ["mine", "../mine", "..", ".", "/etc/mine", "🙂", "a/b", "CON", "x" * 300, "my model 2.0", "%2e%2e", "é"]
+)
+def test_a_model_of_any_name_stays_inside_the_project_and_is_found_by_it(
+    copy: Project, tmp_path: Path, name: str
+) -> None:
+    trained = copy.train(name=name, epochs=1)
+    folder = copy.model_folder(name)
+    assert folder.resolve().parent == (copy.path / "models").resolve()
+    assert copy.models() == [folder.name, "sounds"]
+    assert copy.model_folder(folder.name) == folder
+    assert copy.model(name).content == trained.content
+    card = copy.model_card(folder.name)
+    assert card is not None
+    assert (card["name"], card["base"]) == (folder.name, "sounds")
+    copy.delete_model(name)
+    assert copy.models() == ["sounds"]
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_the_newest_model_is_taken_where_none_is_named(copy: Project) -> None:
+    for number, name in enumerate(("a", "c", "b")):
+        copy.train(name=name, epochs=1, seed=number)
+        os.utime(copy.path / "models" / name / "model.onnx", ns=(number, number + 2**61))
+    assert copy.models() == ["b", "c", "a", "sounds"]
+    assert copy.model_folder() == copy.path / "models" / "b"
+    assert load(copy.path).content == copy.model().content == copy.model("b").content
+    assert copy.model("a").content != copy.model("b").content
+    copy.delete_model("b")
+    assert copy.model_folder().name == "c"
+    card = copy.model_card()
+    assert card is not None
+    assert card["name"] == "c"
+
+
+def test_what_is_no_model_is_told_and_nothing_is_deleted(copy: Project) -> None:
+    (copy.path / "models" / "empty").mkdir()
+    (copy.path / "models" / "notes.txt").write_text("no model")
+    before = contents(copy)
+    for name in ("", "..", "../clips", "empty", "notes.txt", ".", "models", "x" * 300, "nul\0"):
+        for change in (copy.delete_model, copy.model, copy.model_folder):
+            with pytest.raises(EarmarkError, match=r"has no model .+: choose one of sounds\.$"):
+                change(name)
+        assert copy.model_card(name or "x") is None
+    assert contents(copy) == before
+    assert copy.models() == ["sounds"]
+
+
+def test_a_models_report_and_card_go_with_it(copy: Project) -> None:
+    (copy.report_file()).write_text("report")
+    assert copy.report_file() == copy.path / "models" / "sounds" / "report.html"
+    copy.delete_model("sounds")
+    assert list((copy.path / "models").iterdir()) == []
+    with pytest.raises(EarmarkError, match="no trained model yet"):
+        copy.delete_model("sounds")
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        ("sounds", "sounds"),
+        ("words", "words"),
+        ("models/clapper/model.onnx", "clapper"),
+        ("models/clapper/model.json", "clapper"),
+        (Path("models/clapper"), "clapper"),
+        ("tunes.onnx", "tunes"),
+        ("teachable.zip", "teachable"),
+    ],
+)
+def test_a_model_is_named_by_its_base(project: Project, base: str | Path, name: str) -> None:
+    assert project.report_file(base) == project.path / "models" / name / "report.html"
 
 
 # Crashes, full disks and several programs at once

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 import earmark
-from tests import sounds
+from tests import chirps, sounds
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -21,7 +21,7 @@ def programs() -> list[str]:
 
 
 def test_the_words_of_the_readme_run(tmp_path: Path) -> None:
-    program, _ = programs()
+    program, _, _ = programs()
     for name, take in (("yes", sounds.murmur(1.5, 1)), ("talk", sounds.murmur(4, 2))):
         soundfile.write(tmp_path / f"{name}.wav", take, sounds.RATE)
     program += "print(result.label, len(result.scores))\n"
@@ -32,8 +32,25 @@ def test_the_words_of_the_readme_run(tmp_path: Path) -> None:
     assert scores == "20"
 
 
+def test_the_teaching_of_words_of_the_readme_runs(tmp_path: Path) -> None:
+    _, program, _ = programs()
+    for word, glide in (("sesame", "rise"), ("abracadabra", "bounce")):
+        for number, speaker in enumerate(("ann", "bob", "cid", "dee", "eve")):
+            chirps.save(tmp_path / f"{word}-{number}.wav", chirps.word(glide, speaker))
+    chirps.save(tmp_path / "an-hour-of-kitchen.wav", chirps.noise(20))
+    said = np.concatenate([chirps.noise(2, 1) / 100, chirps.word("rise", "fay"), chirps.noise(2, 2) / 100])
+    chirps.save(tmp_path / "talk.wav", said)
+    assert program.count("recognizer.listen(") == 1
+    program = program.replace("recognizer.listen(", 'recognizer.listen("talk.wav", ')  # it would never end otherwise
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    *heard, accuracy = run.stdout.splitlines()
+    assert {line.split()[0] for line in heard} <= {"sesame"}, heard
+    assert float(accuracy.split("%")[0]) >= 80, accuracy  # of ten recordings, each by somebody else
+
+
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    _, program = programs()
+    _, _, program = programs()
     for name, take in (
         ("left", sounds.whistle(2, 1)),
         ("right", sounds.snaps(2, 1)),
@@ -53,7 +70,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"^earmark (\w+)", README.read_text("utf-8"), re.MULTILINE))
-    assert named == {"record", "train", "listen", "recognize", "studio"}
+    assert named == {"record", "train", "evaluate", "listen", "recognize", "studio"}
     shown = subprocess.run([sys.executable, "-m", "earmark", "--help"], capture_output=True, text=True, check=True)
     for command in named:
         assert f" {command} " in shown.stdout

@@ -27,11 +27,21 @@ def accepted(name: str) -> str:
 
 
 @settings(max_examples=50, deadline=None)
-@given(names, st.dictionaries(names.filter(str.strip), colours, max_size=6))
-@example("\r\n\t\"'\\\x7f", {"a\"b'c": "#000000", "[x]": "#ffffff", "a=b # c": "#123456"})
-def test_what_is_written_is_read_again(name: str, labels: dict[str, str]) -> None:
+@given(
+    names,
+    st.sampled_from(["sounds", "words"]),
+    st.dictionaries(names.filter(str.strip), colours, max_size=6),
+    st.none() | names,
+    st.dictionaries(names, st.integers(0, 2**63 - 1), max_size=4),
+)
+@example(
+    "\r\n\t\"'\\\x7f", "words", {"a\"b'c": "#000000", "[x]": "#ffffff", "a=b # c": "#123456"}, "../b", {"a/b.c": 0}
+)
+def test_what_is_written_is_read_again(
+    name: str, mode: str, labels: dict[str, str], base: str | None, key_frames: dict[str, int]
+) -> None:
     kept = {accepted(label): colour for label, colour in labels.items()}
-    written = Settings(name, "sounds", tuple(Label(label, colour) for label, colour in kept.items()))
+    written = Settings(name, mode, tuple(Label(label, colour) for label, colour in kept.items()), base, key_frames)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "earmark.toml"
         write_settings(file, written)
@@ -45,6 +55,11 @@ def test_what_is_written_is_read_again(name: str, labels: dict[str, str]) -> Non
 @example((HEAD + 'labels = ["Left"]').encode())
 @example((HEAD + "labels = [{name = 5}]").encode())
 @example((HEAD + 'labels = [{name = "a", colour = 5}]').encode())
+@example((HEAD + "base = 5").encode())
+@example((HEAD + "key_frames = 5").encode())
+@example((HEAD + "key_frames = [5]").encode())
+@example((HEAD + "key_frames = {a = inf}").encode())
+@example((HEAD + "key_frames = {a = {b = 5}}").encode())
 @example(b"\xff\xfe")
 def test_any_text_gives_settings_or_one_sentence(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +82,14 @@ def test_any_text_gives_settings_or_one_sentence(content: bytes) -> None:
         HEAD + 'labels = [{colour = "#000000"}]',
         HEAD + 'labels = [{name = ""}]',
         HEAD + 'labels = [{name = "a", colour = "red"}]',
+        HEAD + "key_frames = 7",
+        HEAD + "key_frames = [7]",
+        HEAD + 'key_frames = {"Left/a.flac" = "7"}',
+        HEAD + 'key_frames = {"Left/a.flac" = 7.0}',
+        HEAD + 'key_frames = {"Left/a.flac" = -1}',
+        HEAD + 'key_frames = {"Left/a.flac" = inf}',
+        HEAD + 'key_frames = {"Left/a.flac" = true}',
+        HEAD + "[key_frames]\nLeft.a = 7",
     ],
 )
 def test_a_file_that_somebody_broke_is_named_with_a_remedy(tmp_path: Path, content: str) -> None:
@@ -88,6 +111,15 @@ def test_settings_that_are_a_folder_are_told(tmp_path: Path) -> None:
     (tmp_path / "earmark.toml").mkdir()
     with pytest.raises(EarmarkError, match=r"earmark\.toml can't be read"):
         read_settings(tmp_path / "earmark.toml")
+
+
+def test_what_was_not_chosen_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "earmark.toml"
+    write_settings(file, Settings("a", "sounds"))
+    assert file.read_text() == HEAD + "labels = []\n"
+    assert (read_settings(file).base, read_settings(file).key_frames) == (None, {})
+    file.write_text(HEAD + 'base = "speech"\nkey_frames = {"Left/a.flac" = 7}')
+    assert (read_settings(file).base, read_settings(file).key_frames) == ("speech", {"Left/a.flac": 7})
 
 
 def test_settings_written_by_hand_get_colours_and_lose_doubles(tmp_path: Path) -> None:

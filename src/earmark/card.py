@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any]) -> None:
     """
     card = {
         **card,
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": _versions(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
@@ -43,3 +44,12 @@ def read_card(folder: Path) -> dict[str, Any] | None:
         return None
     matches = isinstance(card, dict) and card.get("model_sha256") == hashlib.sha256(model).hexdigest()
     return card if matches else None
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that are installed: saving needs neither onnx nor torch."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

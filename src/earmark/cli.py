@@ -119,9 +119,9 @@ def record(
     check_length(clip)
     label = check_label(label)
     opened = Project(project, create=True, mode=mode.value if mode else "sounds")
-    if mode is not None and opened.mode != mode.value:
-        opened.set_mode(mode.value)
     saved = opened.add(label, clip)
+    if mode is not None:
+        opened.set_mode(mode.value)
     examples = opened.examples_in(saved)
     values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": examples}
     _put(
@@ -183,8 +183,9 @@ def train(
     with _progress() as progress:
 
         def show(epoch: Epoch) -> None:
-            values = {key: value for key, value in asdict(epoch).items() if value is not None}
-            _put(values, as_json, str(epoch))
+            if as_json or epoch.epoch % max(1, epoch.epochs // 10) == 0:  # ten lines of however many
+                values = {key: value for key, value in asdict(epoch).items() if value is not None}
+                _put(values, as_json, str(epoch))
 
         trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
     folder = opened.model_folder(trained.metadata.name)
@@ -365,7 +366,10 @@ def studio(
         raise EarmarkError(
             f"The studio needs the package {error.name}: install it with `pip install 'earmark[studio]'`."
         ) from error
-    serve(project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"))
+    serve(
+        project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"),
+        mode.value if mode else None,
+    )  # fmt: skip
 
 
 def _as_model(folder: Path) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio import Clip, Samples, Source, as_clip, open_source, read_clip
-from earmark.clips import ClipFile
+from earmark.clips import ClipFile, check_length
 from earmark.errors import EarmarkError
 from earmark.labelled_clips import LabelledClips
+from earmark.labels import check_label
 from earmark.settings import WORDS
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram, compute_spectrogram
 from earmark.streaming import RESERVED_LABELS
@@ -73,7 +74,7 @@ class Collecting(LabelledClips):
         on_snippet: Callable[[Spectrogram], object] | None = None,
         allow_base_words: bool = False,
     ) -> Example:
-        """Record an example: one second, unless another duration is given.
+        """Record an example: one second, unless another duration is given, or all of a source that is shorter.
 
         Args:
             label: what it holds; a label that is new is added.
@@ -83,7 +84,8 @@ class Collecting(LabelledClips):
             duration_multiplier: how many seconds, 1 or more.
             duration_sec: the same; only one of the two may be given.
             snippet_duration_sec: how much sound each snippet holds.
-            on_snippet: called during the recording with each snippet's spectrogram, shape [frames, 232], in dB.
+            on_snippet: called during the recording with each snippet's spectrogram, shape [frames, 232], in dB. The
+                first begins with the frame that sees silence before the sound; the last may be shorter.
             allow_base_words: whether the label may be a word that the base knows already.
 
         Raises:
@@ -95,6 +97,7 @@ class Collecting(LabelledClips):
             raise EarmarkError("snippet_duration_sec and on_snippet belong together: give both, or neither.")
         if snippet_duration_sec is not None and not 0 < snippet_duration_sec <= LONGEST_SECONDS:
             raise EarmarkError(f"snippet_duration_sec is {snippet_duration_sec}: it must be more than 0.")
+        label = check_label(label)  # before the recording, not after it
         if not allow_base_words and label in self._base_words():
             raise EarmarkError(
                 f"The base knows {label!r} already: choose another label, or pass allow_base_words=True."
@@ -102,14 +105,12 @@ class Collecting(LabelledClips):
         with open_source(source, sample_rate=sample_rate, device=device) as opened:
             chunks = [np.zeros(0, np.float32), *_snipped(opened, seconds, snippet_duration_sec, on_snippet)]
             clip = as_clip(np.concatenate(chunks), opened.sample_rate, opened.name)
-        return self._example(self.add(label, clip))
+        check_length(clip)
+        return _example(self.add(label, clip))
 
     def count_examples(self) -> dict[str, int]:
         """How many examples each label has: recordings of words; of short sounds, windows."""
-        counts = dict.fromkeys(self.labels, 0)
-        for clip in self.clips():
-            counts[clip.label] += self.examples_in(clip)
-        return counts
+        return {label: sum(map(self.examples_in, self.clips(label))) for label in self.labels}
 
     def examples_in(self, clip: ClipFile) -> int:
         """How many examples a recording counts for: a word's is one; of a short sound, each of its windows."""
@@ -122,7 +123,8 @@ class Collecting(LabelledClips):
             EarmarkError: there is no such label.
         """
         self.label(label)
-        return [self._example(clip) for clip in self.clips(label)]
+        key_frames = self.key_frames()
+        return [_example(clip, key_frames.get(clip.id)) for clip in self.clips(label)]
 
     def remove_example(self, uid: str) -> None:
         """Delete a recording, to the trash.
@@ -154,12 +156,13 @@ class Collecting(LabelledClips):
         """How long all recordings last together."""
         return 1000 * sum(clip.seconds for clip in self.clips())
 
-    def _example(self, clip: ClipFile) -> Example:
-        return Example(clip.id, clip.label, clip.path, self.key_frames().get(clip.id))
-
     def _base_words(self) -> set[str]:
         """What the base knows: its labels, but for the reserved ones, which are everybody's."""
         return set() if self.own_base is None else set(self.own_base.metadata.labels) - set(RESERVED_LABELS)
+
+
+def _example(clip: ClipFile, key_frame: int | None = None) -> Example:
+    return Example(clip.id, clip.label, clip.path, key_frame)
 
 
 def _duration(multiplier: float | None, seconds: float | None) -> float:
@@ -180,7 +183,7 @@ def _snipped(
 ) -> Iterator[Samples]:
     """The source's first seconds, each snippet's spectrogram being told as soon as it is complete."""
     left, held = round(seconds * source.sample_rate), np.zeros(0, np.float32)
-    size = round((snippet_seconds or 0) * source.sample_rate)
+    size = max(1, round((snippet_seconds or 0) * source.sample_rate))
     front_end = StreamingSpectrogram(source.sample_rate)
     for chunk in source:
         part = chunk[:left]
@@ -188,10 +191,12 @@ def _snipped(
         yield part
         if on_snippet is not None:
             held = np.concatenate((held, part))
-            while len(held) >= max(1, size):
+            while len(held) > size:  # the last one waits for what the resampler still holds then
                 on_snippet(front_end.process(held[:size]))
                 held = held[size:]
         if left <= 0:
             break
+    if on_snippet is not None:
+        on_snippet(np.concatenate((front_end.process(held), front_end.finish())))
     if source.overflows:
         raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from earmark.audio import AUDIO_SUFFIXES
+from earmark.audio import AUDIO_SUFFIXES, clip_length
 from earmark.background import Background, measure_background
+from earmark.card import read_card
 from earmark.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
 from earmark.files import make_folder
 from earmark.learning import Training
-from earmark.recognizer import PROJECT_FILE, Recognizer, load
+from earmark.recognizer import PROJECT_FILE, WORDS, Recognizer, load
 from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import Report, TaughtClip
 
@@ -47,11 +49,12 @@ def cross_validate(
     """
     if folds < 2:
         raise EarmarkError(f"folds is {folds}: it must be 2 or more.")
-    parts = _divide(clips, folds)
+    parts, files = _divide(clips, folds), find_sounds(background)
     scored: list[ScoredClip] = []
     all_labels = labels
     for fold, left_out in enumerate(parts):
-        trained = training.run([clip for clip in clips if clip not in left_out], labels)
+        ids = {clip.file.id for clip in left_out}
+        trained = training.run([clip for clip in clips if clip.file.id not in ids], labels, report=report)
         recognizer = Recognizer(trained.model, training.name)
         all_labels = trained.labels
         for clip in left_out:
@@ -62,8 +65,8 @@ def cross_validate(
     counts = {label: sum(clip.file.label == label for clip in clips) for label in labels}
     method = f"each recognized by a model trained without it, in {len(parts)} parts"
     heard = None
-    if files := find_sounds(background):
-        whole = Recognizer(training.run(clips, labels).model, training.name)
+    if files:
+        whole = Recognizer(training.run(clips, labels, report=report).model, training.name)
         heard = _measure(whole, files, report)
     return Evaluation(all_labels, tuple(scored), method, heard, counts)
 
@@ -91,36 +94,36 @@ def evaluate_on(
     """
     found = find_recordings(Path(test))
     recordings = [recording for recording in found if recording.split == "test"] or found
+    strange = {recording.word for recording in recordings} - set(recognizer.labels)
+    if strange and UNKNOWN not in recognizer.labels:
+        known = ", ".join(recognizer.labels)
+        raise EarmarkError(f"The model has no label {min(strange)!r}: leave that folder out, or teach it ({known}).")
+    files = find_sounds(background)
     scored = []
     for number, recording in enumerate(recordings, 1):
-        label = recording.word
-        if label not in recognizer.labels:
-            if UNKNOWN not in recognizer.labels:
-                known = ", ".join(recognizer.labels)
-                raise EarmarkError(f"The model has no label {label!r}: leave that folder out, or teach it ({known}).")
-            label = UNKNOWN
-        scored.append(
-            ScoredClip(recording.path, label, recognizer.recognize(recording.path).scores, str(recording.path))
-        )
+        label = UNKNOWN if recording.word in strange else recording.word
+        scores = recognizer.recognize(recording.path).scores
+        scored.append(ScoredClip(recording.path, label, scores, str(recording.path)))
         if report is not None:
             report("Recognizing", number, len(recordings))
-    heard = _measure(recognizer, files, report) if (files := find_sounds(background)) else None
+    heard = _measure(recognizer, files, report) if files else None
     return Evaluation(recognizer.labels, tuple(scored), f"the folder {test}", heard, counts or {})
 
 
-def find_sounds(paths: Iterable[str | Path]) -> list[Path]:
-    """The sound files among these and in those that are folders, in order.
+def find_sounds(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The sound files among these and in those that are folders, in order; hidden files don't count.
 
     Raises:
         EarmarkError: a path isn't there, or a folder holds none.
     """
     found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+        if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for unfit names)
             raise EarmarkError(f"{path} does not exist: check the path.")
         files = [path]
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES)
+            found_here = (file for file in path.rglob("[!.]*") if file.suffix.lower() in AUDIO_SUFFIXES)
+            files = sorted(file for file in found_here if file.is_file())
             if not files:
                 raise EarmarkError(f"{path} holds no sound files: choose another folder.")
         found += files
@@ -146,8 +149,6 @@ def _measure(recognizer: Recognizer, files: list[Path], report: Report | None) -
     def on_progress(seconds: float) -> None:
         if report is not None:
             report("Listening to the background", int(seconds), int(total))
-
-    from earmark.audio import clip_length
 
     total = 0.0
     for file in files:
@@ -186,19 +187,24 @@ def evaluate_files(
     from earmark.project import Project
     from earmark.report import REPORT_FILE, write_report
 
-    project = Project(model) if (Path(model) / PROJECT_FILE).is_file() else None
-    if project is None and test is None:
+    is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
+    if test is None and not is_project:
         raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
-    if test is not None:
-        recognizer = load(model) if project is None else project.model(base)
-        counts = None if project is None else project.count_recordings()
-        evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
+    if not is_project or (test is not None and str(model) == WORDS):  # as `load` takes it
+        assert test is not None
+        evaluation = evaluate_on(load(model), test, background, report=report)
+        title, card, default = str(model), None, Path(REPORT_FILE)
     else:
-        assert project is not None
-        evaluation = project.evaluate(base, folds=folds, background=background, report=report)
-    if report_file is None:
-        report_file = Path(REPORT_FILE) if project is None else project.report_file(base)
-    title, card = (str(model), None) if project is None else (project.name, project.model_card())
-    make_folder(report_file.parent)
-    write_report(evaluation, report_file, title=title, model_card=card, false_alarms_per_hour=false_alarms_per_hour)
-    return evaluation, report_file
+        project = Project(model)
+        default = project.report_file(base)
+        if test is None:
+            evaluation = project.evaluate(base, folds=folds, background=background, report=report)
+        else:
+            default = project.model_folder(base and default.parent.name) / REPORT_FILE
+            recognizer, counts = load(default.parent), project.count_recordings()
+            evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
+        title, card = project.name, read_card(default.parent)
+    file = default if report_file is None else report_file
+    make_folder(file.parent)
+    write_report(evaluation, file, title=title, model_card=card, false_alarms_per_hour=false_alarms_per_hour)
+    return evaluation, file

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing, suppress
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +21,26 @@ from earmark.files import make_folder
 Array = npt.NDArray[np.float32]
 KEPT_SECONDS = 30 * 24 * 3600  # since it was last asked for
 BATCH = 500  # keys a query: SQLite takes at most 999 values
+COLUMNS = "key, windows, value, checksum"
 
 
 def cache_key(*parts: object) -> str:
     """A name for what was computed from all of these."""
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
+
+
+def user_cache() -> Path | None:
+    """The folder for what may be deleted at any time and is the same for all of a user's projects; None without one."""
+    try:
+        if sys.platform == "win32":
+            home = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            home = Path.home() / "Library" / "Caches"
+        else:  # the XDG base directory specification
+            home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # nobody knows where this user is at home
+        return None
+    return Path(home) / "earmark"
 
 
 class EmbeddingCache:
@@ -41,17 +59,16 @@ class EmbeddingCache:
         """What is known of these, arrays of shape [windows, values]."""
         keys = list(keys)
         found: dict[str, Array] = {}
-        if self._file is None or not self._file.exists():
+        if self._file is None or not os.path.isfile(self._file):  # noqa: PTH113 (Path.is_file raises for a locked folder)
             return found
         try:
-            with closing(self._open(self._file)) as database:
+            with _opened(self._file) as database:
                 for start in range(0, len(keys), BATCH):
                     part = keys[start : start + BATCH]
-                    rows = database.execute(
-                        f"SELECT key, windows, value FROM embeddings WHERE key IN ({','.join('?' * len(part))})", part
-                    )
-                    found |= {key: np.frombuffer(value, "<f4").reshape(count, -1) for key, count, value in rows}
-        except (sqlite3.Error, ValueError):
+                    places = ",".join("?" * len(part))
+                    rows = database.execute(f"SELECT {COLUMNS} FROM embeddings WHERE key IN ({places})", part)
+                    found |= {row[0]: _array(*row) for row in rows}
+        except (sqlite3.Error, ValueError, TypeError):
             self._discard()
             return {}
         return found
@@ -61,25 +78,44 @@ class EmbeddingCache:
         if self._file is None:
             return
         now = int(time.time())
-        rows = [(key, len(value), value.astype("<f4").tobytes(), now) for key, value in entries.items()]
+        rows = [(*_row(key, value), now) for key, value in entries.items()]
         try:
             make_folder(self._file.parent)
-            with closing(self._open(self._file)) as database, database:
-                database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows)
+            with _opened(self._file) as database, database:
+                database.executemany("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?)", rows)
                 database.executemany("UPDATE embeddings SET used = ? WHERE key = ?", ((now, key) for key in used))
                 database.execute("DELETE FROM embeddings WHERE used < ?", (now - KEPT_SECONDS,))
         except (sqlite3.Error, EarmarkError):
             self._discard()
 
-    def _open(self, file: Path) -> sqlite3.Connection:
-        database = sqlite3.connect(file, timeout=30)
-        database.execute("PRAGMA synchronous = OFF")  # what a power cut takes is computed again
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings (key TEXT PRIMARY KEY, windows INTEGER, value BLOB, used INTEGER)"
-        )
-        return database
-
     def _discard(self) -> None:
         assert self._file is not None
         with suppress(OSError):
             self._file.unlink()
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(file, timeout=30)) as database:
+        database.execute("PRAGMA synchronous = OFF")  # what a power cut takes is computed again
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS embeddings "
+            "(key TEXT PRIMARY KEY, windows INTEGER, value BLOB, checksum INTEGER, used INTEGER)"
+        )
+        yield database
+
+
+def _row(key: str, value: Array) -> tuple[str, int, bytes, int]:
+    content = value.astype("<f4").tobytes()
+    return key, len(value), content, _checksum(key, len(value), content)
+
+
+def _array(key: str, windows: int, content: bytes, checksum: int) -> Array:
+    if checksum != _checksum(key, windows, content):
+        raise ValueError(key)
+    return np.frombuffer(content, "<f4").reshape(windows, -1)
+
+
+def _checksum(key: str, windows: int, content: bytes) -> int:
+    """SQLite itself has none: it gives damaged values as if nothing had happened."""
+    return zlib.crc32(content, zlib.crc32(f"{key} {windows}".encode()))

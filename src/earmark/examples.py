@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.audio import ArraySource, Clip
+from earmark.errors import EarmarkError
 from earmark.front_end import FrontEnd, clip_frames, sliding_windows, window_loudness
 from earmark.spectrogram import BINS, FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
 
@@ -57,7 +59,7 @@ def cut_examples(clips: Iterable[tuple[Clip, int]], window_frames: int) -> Examp
     """
     nothing = np.zeros(0, np.int64)
     starts, targets, offset = [nothing], [nothing], 0
-    with TemporaryFile() as file:
+    with _room(), TemporaryFile() as file:
         for clip, target in clips:
             frames = compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
             count = max(0, len(frames) - window_frames + 1)
@@ -68,6 +70,14 @@ def cut_examples(clips: Iterable[tuple[Clip, int]], window_frames: int) -> Examp
         file.flush()
         mapped = np.memmap(file, np.float32, "r", shape=(offset, BINS)) if offset else np.zeros((0, BINS), np.float32)
     return Examples(mapped, np.concatenate(starts), np.concatenate(targets), window_frames)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EarmarkError(f"{gettempdir()} can't be written ({error.strerror}): make room there.") from error
 
 
 def cut_windows(
@@ -93,7 +103,6 @@ def cut_windows(
     Returns:
         Windows of shape [windows, window_frames, values].
     """
-    missing = max(0.0, front_end.seconds_of(window_frames) - clip.seconds)
     frames = np.concatenate(list(clip_frames(ArraySource(clip), window_frames, front_end)))
     windows = sliding_windows(frames, window_frames)
     hop = max(1, round(window_frames * (window_hop_ratio or 0.5)))
@@ -102,7 +111,8 @@ def cut_windows(
     if key_frame is None:
         key_frames = find_key_frames(frames, window_frames, front_end)
     else:
-        key_frames = [round((key_frame * FRAME_SECONDS + missing / 2) / front_end.frame_seconds)]
+        # A frame's middle lies one hop after its start. A clip that was filled with silence has one window anyway.
+        key_frames = [round((key_frame + 1) * FRAME_SECONDS / front_end.frame_seconds) - 1]
     starts: set[int] = set()
     for key in key_frames:
         around = windows_around(len(frames), min(key, len(frames) - 1), window_frames, hop)
@@ -123,20 +133,35 @@ def windows_around(frames: int, key_frame: int, window_frames: int, hop: int) ->
 def find_key_frames(frames: npt.NDArray[np.float32], window_frames: int, front_end: FrontEnd) -> list[int]:
     """Where a recording's words are: the middles of its loudest windows.
 
-    Of windows that share more than half of their frames the loudest counts, and of the others those that are at most
-    10 dB quieter than the loudest of all. So a word said three times is found three times, and a sound that goes on
-    gives a window about every half of one.
+    A window counts if none within half a window of it is louder, and if it is at most 10 dB quieter than the loudest of
+    all. So a word said three times is found three times, and a sound that goes on gives a window now and then.
     """
     loudness = window_loudness(frames, window_frames, front_end)
-    least = loudness.max() * 10 ** (-KEY_FRAME_RANGE / 10)
     apart = window_frames // 2
     found: list[int] = []
-    for start in np.argsort(-loudness, kind="stable"):
-        if loudness[start] < least:
-            break
-        if all(abs(start - other) >= apart for other in found):
-            found.append(int(start))
-    return sorted(start + window_frames // 2 for start in found)
+    for start in np.flatnonzero(loudness >= loudness.max() * 10 ** (-KEY_FRAME_RANGE / 10)).tolist():
+        near = loudness[max(0, start - apart) : start + apart + 1]
+        if loudness[start] == near.max() and (not found or start - found[-1] >= apart):
+            found.append(start)
+    return [start + apart for start in found]
+
+
+def cut_shifted(
+    clip: Clip, window_frames: int, front_end: FrontEnd, shifts: tuple[float, ...]
+) -> npt.NDArray[np.float32]:
+    """Cut a word's window, and others that begin so many seconds later or earlier, with silence around the clip.
+
+    Returns:
+        Windows of shape [shifts, window_frames, values].
+    """
+    silence = np.zeros(round(max(map(abs, shifts)) * clip.sample_rate), np.float32)
+    padded = Clip(np.concatenate((silence, clip.samples, silence)), clip.sample_rate)
+    frames = np.concatenate(list(clip_frames(ArraySource(padded), window_frames, front_end)))
+    windows = sliding_windows(frames, window_frames)
+    middle = int(window_loudness(frames, window_frames, front_end).argmax())
+    starts = np.array([middle + round(shift / front_end.frame_seconds) for shift in shifts])
+    cut: npt.NDArray[np.float32] = windows[starts.clip(0, len(windows) - 1)]
+    return cut
 
 
 def _middle_start(frames: int, key_frame: int, window_frames: int) -> int:

@@ -20,8 +20,10 @@ from earmark.training import Epoch, one_thread
 
 SCALE = 10.0  # of the embedding's direction: how sure a head gets in so many steps
 DECAY = 4e-3  # of the weights: the penalty on their squares
-# How much all of a label's examples weigh together; heavier, unknown words would swallow a label of one recording.
-WEIGHTS = {"_unknown_": 0.1}
+STEEPEST = 1.0  # the gradient's norm is brought down to it: few examples of great weight can share a batch
+# How much all examples weigh together that were added for a label; heavier, unknown words would swallow a label of one
+# recording. What people recorded weighs 1 for each label.
+ADDED_WEIGHTS = {"_unknown_": 0.2}
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {  # and the learning rate at the start
     "sgd": (partial(torch.optim.SGD, momentum=0.9, nesterov=True), 0.03),
     "adam": (torch.optim.Adam, 0.03),
@@ -80,11 +82,13 @@ class HeadExamples:
         features: the base's embeddings, or with fine-tuning what goes into its last layer, shape [examples, values].
         targets: each one's label as its index, int64.
         is_validation: which are kept aside, bool.
+        is_added: which were added for the open set, bool; None for none.
     """
 
     features: npt.NDArray[np.float32]
     targets: npt.NDArray[np.int64]
     is_validation: npt.NDArray[np.bool_]
+    is_added: npt.NDArray[np.bool_] | None = None
 
 
 class Head(nn.Module):
@@ -136,7 +140,7 @@ def train_head(
     """Train a head: cross-entropy, in which every label weighs the same however many examples it has.
 
     Args:
-        labels: which there are; `_unknown_` weighs a tenth.
+        labels: which there are.
         tuned: the base's last layer, where it is to be tuned.
         on_epoch: called after each epoch; what it raises ends the training.
 
@@ -176,7 +180,8 @@ class _Run:
         learnt = ~examples.is_validation
         self._features, self._targets = _tensors(examples, learnt)
         self._kept_aside = _tensors(examples, examples.is_validation)
-        self._weights = torch.from_numpy(_weights(examples.targets[learnt], labels))
+        is_added = np.zeros_like(learnt) if examples.is_added is None else examples.is_added
+        self._weights = torch.from_numpy(_weights(examples.targets[learnt], is_added[learnt], labels))
         self._epochs = options.epochs + (options.fine_tuning_epochs if head.tuned is not None else 0)
         self.history: list[Epoch] = []
 
@@ -203,6 +208,7 @@ class _Run:
             loss = (weights * losses).mean()
             steps.zero_grad()
             (loss + DECAY * self._head.penalty()).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self._head.parameters(), STEEPEST)
             steps.step()
             total += loss.item() * len(batch)
             correct += float((weights * (logits.argmax(1) == self._targets[batch])).sum())
@@ -222,10 +228,14 @@ def _tensors(examples: HeadExamples, chosen: npt.NDArray[np.bool_]) -> tuple[Ten
     return torch.from_numpy(examples.features[chosen]), torch.from_numpy(examples.targets[chosen])
 
 
-def _weights(targets: npt.NDArray[np.int64], labels: tuple[str, ...]) -> npt.NDArray[np.float32]:
+def _weights(
+    targets: npt.NDArray[np.int64], is_added: npt.NDArray[np.bool_], labels: tuple[str, ...]
+) -> npt.NDArray[np.float32]:
     """Each example's weight, 1 on average."""
-    shares = np.array([WEIGHTS.get(label, 1.0) for label in labels])
-    weights = (shares / np.maximum(1, np.bincount(targets, minlength=len(labels))))[targets]
+    shares = np.array([[1.0, ADDED_WEIGHTS.get(label, 1.0)] for label in labels])
+    counts = np.zeros((len(labels), 2))
+    np.add.at(counts, (targets, is_added.astype(int)), 1)
+    weights = (shares / np.maximum(1, counts))[targets, is_added.astype(int)]
     return (weights / weights.mean()).astype(np.float32)  # type: ignore[no-any-return]
 
 

@@ -6,10 +6,11 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 from __future__ import annotations
 
 import math
+import operator
 import os
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,11 +24,9 @@ from earmark.examples import example_count
 from earmark.labels import MAX_CHARACTERS, check_label
 from earmark.recognizer import PROJECT_FILE
 from earmark.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
-from earmark.spectrogram import SAMPLE_RATE
+from earmark.spectrogram import FRAME_SECONDS, SAMPLE_RATE
 
 MAX_LABELS = 100
-DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
-
 
 Change = TypeVar("Change", bound=Callable[..., Any])
 
@@ -45,11 +44,12 @@ def _locked(change: Change) -> Change:
 
 @dataclass(frozen=True)
 class Trashed:
-    """What was deleted, until it is restored: its files, and the label with its place if that went too."""
+    """What was deleted, until it is restored: its files, the label with its place if that went too, and key frames."""
 
     moved: Moved
     label: Label | None = None
     position: int = 0
+    key_frames: dict[str, int] = field(default_factory=dict)
 
 
 class LabelledClips:
@@ -77,6 +77,7 @@ class LabelledClips:
     ) -> None:
         self.path = Path(path)
         self.lock = threading.RLock()
+        self._read: tuple[tuple[int, int, int], Settings] | None = None
         if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
         settings = read_settings(self._settings_file)
@@ -90,12 +91,13 @@ class LabelledClips:
 
     @_locked
     def set_mode(self, mode: str) -> None:
-        """Train for other sounds from now on; the recordings stay as they are.
+        """Train for other sounds from now on, on the best base for them; the recordings stay as they are.
 
         Raises:
             EarmarkError: there is no such mode.
         """
-        self._write(replace(self._settings(), mode=_check_mode(mode), base=None))
+        if _check_mode(mode) != self.mode:
+            self._write(replace(self._settings(), mode=mode, base=None))
 
     # Labels
 
@@ -127,7 +129,7 @@ class LabelledClips:
         """Add a label at the end.
 
         Raises:
-            EarmarkError: the name is taken or unfit, the colour is none, or there are 20 already.
+            EarmarkError: the name is taken or unfit, the colour is none, or there are 100 already.
         """
         labels = _extended(self.label_settings(), name, colour)
         self._write_labels(labels)
@@ -153,13 +155,14 @@ class LabelledClips:
         clips = self.clips(name) if label.name != name else []
         if label.name != name:
             self._clips.rename(name, label.name)
+        settings = self._settings()
+        key_frames = _moved(settings.key_frames, {clip.id: clip.moved_to(label.name).id for clip in clips})
         try:
-            self._write_labels(labels)
+            self._write(replace(settings, labels=tuple(labels), key_frames=key_frames))
         except EarmarkError:
             if label.name != name:
                 self._clips.rename(label.name, name)
             raise
-        self._move_key_frames({clip.id: clip.moved_to(label.name).id for clip in clips})
         return label
 
     @_locked
@@ -167,12 +170,9 @@ class LabelledClips:
         """Remove a label and its clips, to the trash; `restore` brings both back."""
         labels = self.label_settings()
         index = _index(labels, name)
-        trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index)
-        try:
-            self._write_labels(labels)
-        except EarmarkError:
-            self._clips.restore(trashed.moved)
-            raise
+        key_frames = self._key_frames_of(self.clips(name))
+        trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index, key_frames)
+        self._forget(trashed, labels)
         return trashed
 
     # Clips
@@ -212,6 +212,7 @@ class LabelledClips:
         added = self._clips.write(label, clip, name or recording_name())
         if is_new:
             self._write_labels(labels)
+        self._move_key_frames({added.id: None})  # of a file of that name that somebody deleted by hand
         return added
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
@@ -256,18 +257,22 @@ class LabelledClips:
         check_length(part)
         name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"
         trimmed = self._clips.write(clip.label, part, name)
-        return trimmed, self.remove_clip(clip)
+        key_frame = self.key_frames().get(clip.id)
+        trashed = self.remove_clip(clip)
+        if key_frame is not None:
+            key_frame -= round(first / whole.sample_rate / FRAME_SECONDS)
+            self.set_key_frame(trimmed, key_frame if 0 <= key_frame < frame_count(trimmed) else None)
+        return trimmed, trashed
 
     @_locked
     def set_key_frame(self, clip: ClipFile, frame: int | None) -> None:
         """Say where in a recording the word is, as a frame of its spectrogram (23.2 ms); None: where it is loudest.
 
         Raises:
-            EarmarkError: the recording isn't that long.
+            EarmarkError: it is no whole number, or the recording isn't that long.
         """
-        frames = max(1, example_count(round(clip.seconds * SAMPLE_RATE), SAMPLE_RATE, 1))
-        if frame is not None and not 0 <= frame < frames:
-            raise EarmarkError(f"The key frame is {frame}: the recording has frames 0 to {frames - 1}.")
+        if frame is not None:
+            frame = _check_key_frame(frame, frame_count(clip))
         settings = self._settings()
         key_frames = {known: at for known, at in settings.key_frames.items() if known != clip.id}
         if frame is not None:
@@ -276,11 +281,14 @@ class LabelledClips:
 
     def key_frames(self) -> dict[str, int]:
         """The key frames that were set, by `ClipFile.id`."""
-        return self._settings().key_frames
+        return dict(self._settings().key_frames)
 
+    @_locked
     def remove_clip(self, clip: ClipFile) -> Trashed:
         """Delete a clip, to the trash; `restore` brings it back."""
-        return Trashed(self._clips.trash(clip))
+        trashed = Trashed(self._clips.trash(clip), key_frames=self._key_frames_of([clip]))
+        self._forget(trashed)
+        return trashed
 
     @_locked
     def restore(self, trashed: Trashed) -> None:
@@ -289,11 +297,17 @@ class LabelledClips:
         Raises:
             EarmarkError: the trash was emptied since.
         """
+        taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()  # those get another name
         self._clips.restore(trashed.moved)
+        settings = self._settings()
+        key_frames = {clip: frame for clip, frame in trashed.key_frames.items() if clip not in taken}
+        restored = replace(settings, key_frames=settings.key_frames | key_frames)
         if trashed.label is not None:
             labels = [label for label in self.label_settings() if label.name != trashed.label.name]
             labels.insert(trashed.position, trashed.label)
-            self._write_labels(labels)
+            restored = replace(restored, labels=tuple(labels))
+        if restored != settings:
+            self._write(restored)
 
     def empty_trash(self) -> None:
         """Remove for good what was deleted more than 30 days ago."""
@@ -319,16 +333,63 @@ class LabelledClips:
         self._write(replace(self._settings(), labels=tuple(labels)))
 
     def _settings(self) -> Settings:
-        return read_settings(self._settings_file)
+        """The settings, read anew where the file is another one than the last time."""
+        try:
+            stat = self._settings_file.stat()
+        except OSError:
+            return read_settings(self._settings_file)  # which says what is the matter
+        state, read = (stat.st_ino, stat.st_size, stat.st_mtime_ns), self._read
+        if read is None or read[0] != state:
+            read = self._read = (state, read_settings(self._settings_file))
+        return read[1]
 
     def _write(self, settings: Settings) -> None:
         write_settings(self._settings_file, settings)
+        self._read = None
 
-    def _move_key_frames(self, moved: dict[str, str]) -> None:
+    def _key_frames_of(self, clips: Iterable[ClipFile]) -> dict[str, int]:
+        known = self.key_frames()
+        return {clip.id: known[clip.id] for clip in clips if clip.id in known}
+
+    def _forget(self, trashed: Trashed, labels: list[Label] | None = None) -> None:
+        """Write that it is gone, or bring its files back where that can't be written."""
         settings = self._settings()
-        if settings.key_frames.keys() & moved.keys():
-            key_frames = {moved.get(clip, clip): frame for clip, frame in settings.key_frames.items()}
+        key_frames = {clip: frame for clip, frame in settings.key_frames.items() if clip not in trashed.key_frames}
+        if labels is None and key_frames == settings.key_frames:
+            return
+        try:
+            labels_left = settings.labels if labels is None else tuple(labels)
+            self._write(replace(settings, labels=labels_left, key_frames=key_frames))
+        except EarmarkError:
+            self._clips.restore(trashed.moved)
+            raise
+
+    def _move_key_frames(self, moved: Mapping[str, str | None]) -> None:
+        settings = self._settings()
+        key_frames = _moved(settings.key_frames, moved)
+        if key_frames != settings.key_frames:
             self._write(replace(settings, key_frames=key_frames))
+
+
+def frame_count(clip: ClipFile) -> int:
+    """How many frames a recording's spectrogram has, at least one."""
+    return max(1, example_count(round(clip.seconds * SAMPLE_RATE), SAMPLE_RATE, 1))
+
+
+def _check_key_frame(frame: int, frames: int) -> int:
+    try:
+        frame = operator.index(frame)  # numpy's whole numbers too
+    except TypeError as error:
+        raise EarmarkError(f"The key frame is {frame!r}: it must be a whole number.") from error
+    if not 0 <= frame < frames:
+        raise EarmarkError(f"The key frame is {frame}: the recording has frames 0 to {frames - 1}.")
+    return frame
+
+
+def _moved(key_frames: dict[str, int], moved: Mapping[str, str | None]) -> dict[str, int]:
+    """The key frames after clips have got other ids, or None: they are others now."""
+    stay = {clip: at for clip, at in key_frames.items() if clip not in moved and clip not in moved.values()}
+    return stay | {new: key_frames[old] for old, new in moved.items() if new is not None and old in key_frames}
 
 
 def _check_mode(mode: str) -> str:

@@ -20,8 +20,6 @@ from earmark.transfer import Report, TaughtClip, Trained, TransferOptions, train
 if TYPE_CHECKING:
     from earmark.training import Epoch
 
-SOUND_OPTIONS = ("epochs", "batch_size", "learning_rate", "seed")
-
 
 @dataclass(frozen=True)
 class Training:
@@ -70,11 +68,12 @@ class Training:
         self, clips: Sequence[TaughtClip], labels: tuple[str, ...], on_epoch: Callable[[Epoch], object] | None
     ) -> Trained:
         training = import_training("earmark.training")
-        self._check_options(set(SOUND_OPTIONS))
+        self._check_options(set(training.SOUND_DEFAULTS))
         taught = ((read_clip(clip.file.path), labels.index(clip.file.label)) for clip in clips)
         examples = cut_examples(taught, SOUND_FRAMES)
         network, history = training.train_sounds(examples, len(labels), **self.options, on_epoch=on_epoch)
-        return Trained(training.sound_model_file(network, self.name, labels), history, labels, len(examples))
+        model = training.sound_model_file(network, self.name, labels)
+        return Trained(model, history, labels, len(examples), {**training.SOUND_DEFAULTS, **self.options})
 
     def _of(self, kind: Any) -> dict[str, Any]:
         return {field.name: self.options[field.name] for field in fields(kind) if field.name in self.options}

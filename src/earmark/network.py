@@ -99,7 +99,7 @@ class Network:
         if "scores" in values and values["scores"].shape != (1, len(self.metadata.labels)):
             raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
         if any(value.ndim != 2 or len(value) != 1 or not np.isfinite(value).all() for value in values.values()):
-            raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
+            raise EarmarkError(f"{name} doesn't give numbers for every window: train it again.")
 
 
 def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:

@@ -5,6 +5,7 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.bases import Base, bases, default_base
-from earmark.card import MODEL_FILE, read_card, save_model
+from earmark.card import CARD_FILE, MODEL_FILE, read_card, save_model
 from earmark.clips import ClipFile, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
@@ -23,6 +24,7 @@ from earmark.learning import Training
 from earmark.network import Network
 from earmark.recognizer import Recognizer, load
 from earmark.settings import SOUNDS, Label
+from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import Report, TaughtClip
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class Project(Collecting):
         clips = self._taught(labels)
         _check_trainable([clip.file for clip in clips], training)
         training = replace(training, name=name)
-        trained = training.run(clips, labels, report=report, on_epoch=on_epoch)
+        trained = training.run(_with_sound(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
         recognizer.history = tuple(trained.history)
         files = [clip.file for clip in clips]
@@ -126,7 +128,7 @@ class Project(Collecting):
                 "base": _name_of(training.base),
                 "labels": [self._label_card(label, files) for label in settings],
                 "examples": trained.examples,
-                "training": options,
+                "training": trained.options,
                 "metrics": {
                     **{key: value for key, value in asdict(last).items() if value is not None},
                     "measured_on": "the training's own examples, in the last epoch",
@@ -153,6 +155,9 @@ class Project(Collecting):
             background: recordings, or folders of them, that hold nothing of what was taught, for false alarms.
             report: told of the progress, as (what, done, of how many).
 
+        Returns:
+            The evaluation; `report.write_report` makes a page of it.
+
         Raises:
             EarmarkError: too few recordings, or as in `train`.
         """
@@ -161,7 +166,7 @@ class Project(Collecting):
         labels = self.labels
         clips, training = self._taught(labels), self._training(base, options)
         _check_trainable([clip.file for clip in clips], training)
-        return cross_validate(training, clips, labels, folds, background, report)
+        return cross_validate(training, _with_sound(clips), labels, folds, background, report)
 
     # Models
 
@@ -191,6 +196,8 @@ class Project(Collecting):
         names = self.models()
         if not names:
             raise EarmarkError(f"{self.path} has no trained model yet: run `earmark train {self.path}` first.")
+        if name is not None and file_stem(name) in names:  # as `train` is given it
+            name = file_stem(name)
         if name is not None and name not in names:
             raise EarmarkError(f"{self.path} has no model {name!r}: choose one of {', '.join(names)}.")
         return self._models / (name or names[0])
@@ -205,7 +212,7 @@ class Project(Collecting):
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            raise EarmarkError(f"{folder} can't be deleted: {error.strerror}.") from error
+            raise EarmarkError(f"{folder} can't be deleted: {error.strerror or error}.") from error
 
     def model_card(self, name: str | None = None) -> dict[str, Any] | None:
         """What `model.json` says of the model, or None where there is no model or the card is another one's."""
@@ -246,8 +253,15 @@ class Project(Collecting):
 
 
 def _name_of(base: str | Path | Network) -> str:
-    """A base's name, which its models get too: the last part of a path."""
-    return file_stem(base.metadata.name if isinstance(base, Network) else Path(base).stem)
+    """A base's name, which its models get too: of a file `model.onnx` or `model.json`, that of its folder."""
+    if isinstance(base, Network):
+        return file_stem(base.metadata.name)
+    path = Path(os.path.abspath(base))  # noqa: PTH100 (a link keeps its name; "." has none)
+    return file_stem(path.parent.name if path.name in (MODEL_FILE, CARD_FILE) else path.stem)
+
+
+def _with_sound(clips: list[TaughtClip]) -> list[TaughtClip]:
+    return [clip for clip in clips if clip.file.examples]
 
 
 def _check_trainable(clips: list[ClipFile], training: Training) -> None:
@@ -255,8 +269,9 @@ def _check_trainable(clips: list[ClipFile], training: Training) -> None:
         if clip.error:
             raise EarmarkError(f"Training needs every clip: {clip.error}")
     heard = {clip.label for clip in clips if clip.examples}
-    # One word is enough where noise and unknown words are learnt besides.
     is_open = training.base != SOUNDS and training.options.get("open_set", True)
+    if is_open:  # one word is enough where noise and unknown words are learnt besides
+        heard -= set(RESERVED_LABELS)
     if len(heard) < (1 if is_open else 2):
         has = f"only {heard.pop()!r} has some" if heard else "none has any yet"
         raise EarmarkError(f"Training needs recordings of at least {'one label' if is_open else 'two labels'}: {has}.")

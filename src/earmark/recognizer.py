@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from earmark.formats.tfjs import is_tfjs, read_tfjs
 from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window
 from earmark.listening import Callback, Listening
 from earmark.network import Network
-from earmark.spectrogram import FFT_SIZE
+from earmark.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROJECT_FILE = "earmark.toml"
 PRETRAINED = Path(__file__).parent / "models"
 WORDS = "words"  # the pretrained model of 20 labels
+WORD_HOP_SECONDS = 0.1  # from one window of a word to the next, about: 93 ms in frames of a spectrogram
 THRESHOLD = 0.75  # that a score must reach, unless another is asked for
 
 
@@ -46,10 +47,10 @@ class Result:
 
     label: str
     score: float
-    scores: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32] = field(compare=False)
     labels: tuple[str, ...]
-    spectrogram: Frames | None = None
-    embedding: npt.NDArray[np.float32] | None = None
+    spectrogram: Frames | None = field(default=None, compare=False, repr=False)
+    embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ class Recognizer(Network):
             frames, values = self.input_shape
             raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {values}].")
         if not np.isfinite(windows).all():
-            silence = self.front_end.silence
-            raise EarmarkError(f"The spectrograms hold values that are not finite: raise them to {silence:.0f} dB.")
+            silence = f"raise them to {FLOOR_DB:.0f} dB" if self.front_end is SPECTROGRAM else "mend the samples"
+            raise EarmarkError(f"The spectrograms hold values that are not finite: {silence}.")
         return self.recognize_windows(windows, include_spectrogram, include_embedding)
 
     def listen(
@@ -272,7 +273,8 @@ class Recognizer(Network):
         if smoothing_windows is None:
             smoothing_windows = default_smoothing(frames)
         if min_agreeing_windows is None:
-            min_agreeing_windows = default_agreement(frames, self.hop_frames(overlap_factor))
+            hop = self.hop_frames(overlap_factor)
+            min_agreeing_windows = default_agreement(frames, hop, self.front_end.name)
         return Decisions(
             self.labels,
             probability_threshold=probability_threshold,
@@ -309,7 +311,7 @@ class Recognizer(Network):
             sample_rate: of samples, in Hz.
             device: the microphone's number or name.
             overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
-                every frame and words one every tenth of a window, about 0.1 s.
+                every frame and words one about every 0.1 s.
             include_spectrogram, include_embedding: whether each window comes with them.
 
         Raises:
@@ -330,7 +332,7 @@ class Recognizer(Network):
         """Frames from one window to the next, by that overlap or by the default one; see `stream`."""
         frames = self.metadata.window_frames
         if overlap_factor is None:
-            overlap_factor = 1 - 1 / frames if frames <= SHORT_WINDOW else 0.9
+            return 1 if frames <= SHORT_WINDOW else round(WORD_HOP_SECONDS / self.front_end.frame_seconds)
         return hop_of(frames, overlap_factor)
 
     def _average(self, blocks: Iterator[Frames], include_spectrogram: bool, include_embedding: bool) -> Result:

@@ -64,7 +64,7 @@ def read_settings(file: Path) -> Settings:
             str(values["mode"]),
             _read_labels(values.get("labels", [])),
             None if base is None else str(base),
-            {str(clip): int(frame) for clip, frame in values.get("key_frames", {}).items()},
+            {str(clip): _read_key_frame(frame) for clip, frame in values.get("key_frames", {}).items()},
         )
     except FileNotFoundError as error:
         raise EarmarkError(f"{file.parent} is not a project: create it with `earmark studio {file.parent}`.") from error
@@ -98,6 +98,12 @@ def free_colour(labels: list[Label]) -> str:
     """A colour that the fewest of the labels have."""
     used = [label.colour for label in labels]
     return min(COLOURS, key=used.count)
+
+
+def _read_key_frame(frame: object) -> int:
+    if isinstance(frame, bool) or not isinstance(frame, int) or frame < 0:
+        raise ValueError(f"the key frame {frame!r} is not a whole number, 0 or more")
+    return frame
 
 
 def _read_labels(entries: list[dict[str, str]]) -> tuple[Label, ...]:

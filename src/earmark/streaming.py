@@ -19,7 +19,9 @@ from earmark.spectrogram import Spectrogram
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
 SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
-AGREEING_SHARE = 0.4  # of a window: within it, windows must agree on a word
+# Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
+# only where it lies in the middle, and says less of what isn't one.
+AGREEING_SHARES = {"spectrogram": 0.4, "waveform": 0.08}
 ONE_SOUND = 0.75  # of a window: so long, what comes back is the same sound
 GOES_ON = 2 / 3  # of the threshold: so much, a sound that has begun must keep
 LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
@@ -52,7 +54,7 @@ class ScoredWindow:
     `spectrogram`, in dB, and `embedding` are there where they were asked for.
     """
 
-    scores: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32] = field(compare=False)
     start: float
     end: float
     spectrogram: Spectrogram | None = field(default=None, compare=False, repr=False)
@@ -64,13 +66,14 @@ def default_smoothing(window_frames: int) -> int:
     return 3 if window_frames <= SHORT_WINDOW else 1
 
 
-def default_agreement(window_frames: int, hop: int) -> int:
+def default_agreement(window_frames: int, hop: int, front_end: str = "spectrogram") -> int:
     """How many successive windows `Decisions` should want to agree, `hop` frames apart, before a detection begins.
 
     Short sounds 1: a sneeze is heard in one to three windows. Words as many as begin within two fifths of a window,
     which are 5 at the usual hop of a tenth: there a word is heard in about ten, and what only sounds like one in fewer.
+    Words of a waveform model 2.
     """
-    return 1 if window_frames <= SHORT_WINDOW else 1 + int(AGREEING_SHARE * window_frames / hop)
+    return 1 if window_frames <= SHORT_WINDOW else 1 + int(AGREEING_SHARES[front_end] * window_frames / hop)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How the networks learn. PyTorch is imported here and nowhere else."""
+"""The codelab's network for short sounds, and how it learns. PyTorch is imported here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from earmark.formats.onnx import SoundWeights, sound_model
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.spectrogram import BINS
 
+SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
 SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, the codelab's
 
 
@@ -84,10 +86,10 @@ def train_sounds(
     examples: Examples,
     labels: int,
     *,
-    epochs: int = 10,
-    batch_size: int = 16,
-    learning_rate: float = 0.01,
-    seed: int = 0,
+    epochs: int = SOUND_DEFAULTS["epochs"],
+    batch_size: int = SOUND_DEFAULTS["batch_size"],
+    learning_rate: float = SOUND_DEFAULTS["learning_rate"],
+    seed: int = SOUND_DEFAULTS["seed"],
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> tuple[SoundNetwork, list[Epoch]]:
     """Train the codelab's network from scratch, by its defaults: Adam at 0.01, batches of 16, 10 epochs, shuffled.

@@ -9,9 +9,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,16 @@ import soxr
 
 from earmark.audio import Clip, read_clip
 from earmark.clips import ClipFile
-from earmark.embedding_cache import EmbeddingCache, cache_key
+from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
-from earmark.examples import cut_windows
+from earmark.examples import cut_shifted, cut_windows
 from earmark.metadata import Metadata
 from earmark.network import Network
 from earmark.open_set import far_from, synthesise_noise, unknown_words
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:
+    from earmark.formats.onnx import Dense
     from earmark.heads import HeadOptions
     from earmark.training import Epoch
 
@@ -36,8 +37,10 @@ Report = Callable[[str, int, int], object]
 
 NOISE, UNKNOWN = RESERVED_LABELS
 SYNTHESISED_NOISES = 200
+MORE_THAN_A_WORD = 1.5  # windows a recording, on average
+# Seconds by which unknown words are moved: a stream shows them from all sides, and taught words mostly in the middle.
+SHIFTS = (-0.4, -0.2, 0.0, 0.2, 0.4)
 CUTTING = 1  # to be counted up when windows are cut or noise is made in another way: the cache is stale then
-WORD_SECONDS = 3.0  # a recording up to here holds a word; a longer one may hold a sound that goes on
 THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -91,12 +94,14 @@ class Trained:
         history: the epochs.
         labels: of the model; `_background_noise_` and `_unknown_` last, where they were added.
         examples: windows that were learnt from or kept aside, those for the open set not counted.
+        options: what the training was done with, for its card.
     """
 
     model: bytes
     history: list[Epoch]
     labels: tuple[str, ...]
     examples: int
+    options: dict[str, Any]
 
 
 @dataclass
@@ -136,13 +141,15 @@ def train_transfer(
         on_epoch: called after each epoch.
 
     Raises:
-        EarmarkError: a clip can't be read, an option is out of its range, the base has no embedding, or none that can
-            be fine-tuned where that is asked for.
+        EarmarkError: there are no clips or one can't be read, an option is out of its range, the base has no embedding,
+            or none that can be fine-tuned where that is asked for.
     """
     from earmark.formats.transfer import transfer_model, tunable_model
     from earmark.heads import HeadExamples, train_head
 
     base.check_embedding()
+    if not clips:
+        raise EarmarkError("There are no recordings to train on: record some first.")
     network, tuned = base, None
     if head_options.fine_tuning_epochs:
         tunable = tunable_model(base.content, base.metadata)
@@ -154,18 +161,18 @@ def train_transfer(
     gathered = _gather(embedder, clips, all_labels, options, report)
     examples = sum(map(len, gathered.targets))
     if options.open_set:
-        _add_open_set(embedder, gathered, all_labels)
-    columns = (gathered.features, gathered.targets, gathered.is_validation)
-    head, history = train_head(
-        HeadExamples(*(np.concatenate(column) for column in columns)),  # type: ignore[arg-type]
-        all_labels, head_options, tuned=tuned, on_epoch=on_epoch,
+        _add_open_set(embedder, gathered, all_labels, tuned)
+    learnt_from = HeadExamples(
+        np.concatenate(gathered.features), np.concatenate(gathered.targets),
+        np.concatenate(gathered.is_validation), np.arange(sum(map(len, gathered.targets))) >= examples,
     )  # fmt: skip
-    is_word = all(clip.file.seconds <= WORD_SECONDS for clip in clips if clip.file.label not in RESERVED_LABELS)
+    head, history = train_head(learnt_from, all_labels, head_options, tuned=tuned, on_epoch=on_epoch)
     metadata = Metadata(
         name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
-        LONGEST_WORD_MS if is_word else None,
+        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None,
     )  # fmt: skip
-    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples)
+    used = {**asdict(options), **asdict(head_options)}
+    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
 
 
 def _gather(
@@ -179,14 +186,24 @@ def _gather(
     kept_aside = _split(clips, options)
     plans = [_Plan(clip, options.window_hop_ratio) for clip in clips]
     if options.augment_by_mixing_noise_ratio is not None:
-        noises = [clip.file for clip in clips if clip.file.label == NOISE]
-        for clip, is_kept_aside in zip(clips, list(kept_aside), strict=True):
-            if clip.file.label != NOISE and not is_kept_aside:
-                plans.append(_mixed_plan(clip, noises, options))
-                kept_aside.append(False)
+        learnt = [clip for clip, is_kept_aside in zip(clips, kept_aside, strict=True) if not is_kept_aside]
+        noises = [clip.file for clip in learnt if clip.file.label == NOISE]
+        mixed = [_mixed_plan(clip, noises, options) for clip in learnt if clip.file.label != NOISE]
+        plans += mixed
+        kept_aside += [False] * len(mixed)
     for plan, features, is_kept_aside in zip(plans, embedder.embed(plans, report), kept_aside, strict=True):
         gathered.add(features, labels.index(plan.clip.file.label), is_kept_aside)
     return gathered
+
+
+def _are_words(gathered: _Gathered, clips: Sequence[TaughtClip], options: TransferOptions) -> bool:
+    """Whether the recordings are as short as words, or of words: seldom more than one window each."""
+    windows = [
+        len(targets)
+        for clip, targets in zip(clips, gathered.targets, strict=False)  # mixed ones come after them
+        if clip.file.label not in RESERVED_LABELS
+    ]
+    return options.window_hop_ratio is None and float(np.mean(windows or [0])) < MORE_THAN_A_WORD
 
 
 def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
@@ -203,18 +220,22 @@ def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
     return kept
 
 
-def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ...]) -> None:
+def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ...], tuned: Dense | None) -> None:
     """Noise and unknown words; of the words, none that one of the labels may be."""
     seconds = embedder.network.front_end.seconds_of(embedder.network.metadata.window_frames)
     noise = embedder.embed_made("noise", lambda: synthesise_noise(SYNTHESISED_NOISES, seconds))
-    unknown = embedder.embed_made("unknown words", unknown_words)
+    unknown = embedder.embed_made("unknown words", unknown_words, SHIFTS).reshape(-1, len(SHIFTS), noise.shape[1])
     is_free = np.ones(len(unknown), np.bool_)
-    features, targets = np.concatenate(gathered.features), np.concatenate(gathered.targets)
+    learnt = ~np.concatenate(gathered.is_validation)
+    features, targets = np.concatenate(gathered.features)[learnt], np.concatenate(gathered.targets)[learnt]
+    middles = unknown[:, len(SHIFTS) // 2]
+    if tuned is not None:  # then features are what goes into the base's last layer
+        middles, features = (np.maximum(values @ tuned.kernel.T + tuned.bias, 0) for values in (middles, features))
     for number in np.unique(targets):
         if labels[number] not in RESERVED_LABELS:
-            is_free &= far_from(unknown, features[targets == number])
+            is_free &= far_from(middles, features[targets == number])
     gathered.add(noise, labels.index(NOISE))
-    gathered.add(unknown[is_free], labels.index(UNKNOWN))
+    gathered.add(unknown[is_free].reshape(-1, noise.shape[1]), labels.index(UNKNOWN))
 
 
 @dataclass(frozen=True)
@@ -260,27 +281,32 @@ class Embedder:
         keys = [cache_key(self._name, plan.key()) for plan in plans]
         known = self._cache.get(keys)
         new = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in known}
-        computed: dict[str, Array] = {}
+        self._cache.put({}, known)
+        done = 0
         with ThreadPoolExecutor(THREADS) as pool:
             todo = iter(new.items())
-            # A few at a time, so that windows don't pile up before they are embedded.
+            # A few at a time, so that windows don't pile up, and what is done stays done where the training is ended.
             while part := list(islice(todo, 16 * THREADS)):
                 values = pool.map(self._embed_plan, (plan for _, plan in part))
-                computed |= dict(zip((key for key, _ in part), values, strict=True))
+                computed = dict(zip((key for key, _ in part), values, strict=True))
+                self._cache.put(computed)
+                known |= computed
+                done += len(part)
                 if report is not None:
-                    report("Listening to the recordings", len(computed), len(new))
-        self._cache.put(computed, known)
-        return ((known | computed)[key] for key in keys)
+                    report("Listening to the recordings", done, len(new))
+        return (known[key] for key in keys)
 
-    def embed_made(self, what: str, make: Callable[[], Iterable[Clip]]) -> Array:
-        """Embeddings of clips that are no recordings of the user's, one window of each."""
-        key = cache_key(self._name, CUTTING, what)
-        known = self._cache.get([key])
+    def embed_made(self, what: str, make: Callable[[], Iterable[Clip]], shifts: tuple[float, ...] = (0.0,)) -> Array:
+        """Embeddings of clips that come with Earmark, a window for each shift; kept for all of the user's projects."""
+        folder = user_cache()
+        cache = EmbeddingCache(None if folder is None else folder / "embeddings.sqlite")
+        key = cache_key(self._name, CUTTING, what, shifts)
+        known = cache.get([key])
         if key not in known:
             frames, front_end = self.network.metadata.window_frames, self.network.front_end
-            windows = [cut_windows(clip, frames, front_end)[:1] for clip in make()]
-            known = {key: self.network.embed_windows(np.concatenate(windows))}
-            self._cache.put(known)
+            embedded = [self.network.embed_windows(cut_shifted(clip, frames, front_end, shifts)) for clip in make()]
+            known = {key: np.concatenate(embedded)}
+            cache.put(known)
         return known[key]
 
     def _embed_plan(self, plan: _Plan) -> Array:
@@ -289,7 +315,7 @@ class Embedder:
 
 def _mixed_plan(clip: TaughtClip, noises: Sequence[ClipFile], options: TransferOptions) -> _Plan:
     assert options.augment_by_mixing_noise_ratio is not None
-    number = int.from_bytes(hashlib.sha256(f"{options.seed} {clip.file.id}".encode()).digest()[:4])
+    number = int.from_bytes(hashlib.sha256(f"{options.seed} {clip.file.id}".encode()).digest()[:4], "big")
     noise = noises[number % len(noises)] if noises else None
     return _Plan(clip, options.window_hop_ratio, (options.augment_by_mixing_noise_ratio, number, noise))
 

@@ -40,6 +40,6 @@ def is_complaint(message: ConsoleMessage) -> bool:
 
 def wait_for_microphone(page: Page) -> None:
     """The page turns it on by itself where the browser has been told that it may."""
-    expect(page.locator("#console")).to_contain_text("examples collected")
+    expect(page.locator("#console")).to_contain_text(re.compile("(examples?|recordings?) collected"))
     expect(page.locator("#device")).to_be_enabled()
     expect(page.locator("#level")).to_have_attribute("aria-valuenow", re.compile("^-[1-8]?[0-9]$"))

@@ -268,5 +268,5 @@ def test_a_model_of_the_waveform_hears_it_beside_the_pages_spectrogram(chunk: in
     assert windows[1].start - windows[0].start == pytest.approx(0.1)  # a tenth of a window of 50 frames, 20 ms each
     detections = list(recognizer.listen(sound, sample_rate=rate))
     assert [one.label for one in ended] == [one.label for one in detections] == ["low", "high"]
-    for one, other in zip(ended, detections, strict=True):
-        assert (one.start - before, one.end - before) == pytest.approx((other.start, other.end))
+    for told, found in zip(ended, detections, strict=True):
+        assert (told.start - before, told.end - before) == pytest.approx((found.start, found.end))

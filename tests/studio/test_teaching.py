@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 import earmark
-from earmark.studio.serve import serve
 from tests import sounds
 from tests.studio import spoken
 from tests.studio.running import Page, Studio, studio
@@ -34,7 +34,7 @@ def taught(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained_on(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def trained_on(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The project trained on each base that is here. Don't change them."""
     found = {}
     for base in ("words", "speech") if find_spec("livekit") else ("words",):
@@ -44,7 +44,7 @@ def trained_on(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         project.set_base(base)
         project.train()
         found[base] = path
-    yield found
+    return found
 
 
 @pytest.fixture
@@ -254,7 +254,24 @@ def test_an_evaluation_of_other_recordings_is_stale_and_one_of_another_base_anot
         assert running.project()["evaluation"]["stale"] is False
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"[" * 100_000])
+def test_without_matplotlib_there_are_numbers_and_what_to_install(evaluated: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(evaluated, tmp_path / "words"))
+    script = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "import earmark; from earmark.studio.evaluating import evaluate\n"
+        "evaluate(earmark.Project(sys.argv[1]), lambda *_: None)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    assert not (path / "models" / "words" / "report.html").exists(), "the older one tells of another evaluation"
+    with studio(path) as running:
+        kept = running.request("GET", "/api/evaluation").json()
+        assert kept["accuracy"]["count"] == 2 * COUNT
+        assert kept["report"] is None
+        assert "pip install" in kept["report_remedy"]
+        assert running.request("GET", "/api/report").status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b'{"accuracy": 1}', b"[" * 100_000])
 def test_an_evaluation_that_somebody_broke_is_none(evaluated: Path, tmp_path: Path, content: bytes) -> None:
     path = Path(shutil.copytree(evaluated, tmp_path / "words"))
     (path / "models" / "words" / "evaluation.json").write_bytes(content)
@@ -291,15 +308,21 @@ def test_too_few_recordings_to_evaluate_are_told(tmp_path: Path) -> None:
         page.close()
 
 
+def open_and_end(project: Path, mode: str | None = None) -> earmark.Project:
+    """Open a studio in that mode, end it as soon as it answers, and read the project."""
+    code = "import sys; from pathlib import Path; from earmark.studio.serve import serve; "
+    code += f"serve(Path(sys.argv[1]), 0, False, lambda address: print(address, flush=True), {mode!r})"
+    with subprocess.Popen([sys.executable, "-c", code, str(project)], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert "http://" in started.stdout.readline()
+        started.terminate()
+    return earmark.Project(project)
+
+
 @pytest.mark.parametrize(("mode", "labels"), [(None, 3), ("sounds", 3), ("words", 0)])
-def test_a_studio_is_opened_in_a_mode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str | None, labels: int
-) -> None:
-    monkeypatch.setattr("earmark.studio.serve._Server.run", lambda *_, **__: None)
-    serve(tmp_path / "new", 0, False, print, mode)
-    project = earmark.Project(tmp_path / "new")
+def test_a_studio_is_opened_in_a_mode(tmp_path: Path, mode: str | None, labels: int) -> None:
+    project = open_and_end(tmp_path / "new", mode)
     assert (project.mode, len(project.labels)) == (mode or "sounds", labels)
-    serve(tmp_path / "new", 0, False, print, "words")
-    serve(tmp_path / "new", 0, False, print)
-    assert earmark.Project(tmp_path / "new").mode == "words"
-    assert len(project.labels) == labels
+    open_and_end(tmp_path / "new", "words")
+    project = open_and_end(tmp_path / "new")
+    assert (project.mode, len(project.labels)) == ("words", labels)

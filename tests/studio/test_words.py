@@ -115,7 +115,7 @@ def test_spoken_words_are_shown_large_and_the_last_ten_listed(page: Page, speech
 
 
 def test_the_threshold_keeps_words_away_and_can_be_changed_while_listening(page: Page) -> None:
-    slider = page.get_by_label("Probability threshold")
+    slider = page.get_by_role("slider", name="Probability threshold")
     expect(slider).to_have_value("0.75")
     slider.focus()
     page.keyboard.press("End")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from earmark.errors import EarmarkError
@@ -14,6 +13,7 @@ from earmark.report import write_report
 from earmark.transfer import Report
 
 EVALUATION_FILE = "evaluation.json"
+_NEEDED = {"method", "accuracy", "labels", "confusion", "recommendation", "advice"}  # by the page
 
 
 def evaluate(project: Project, report: Report) -> None:
@@ -56,8 +56,8 @@ def read_evaluation(project: Project, now: str) -> dict[str, Any] | None:
         kept = json.loads(report.with_name(EVALUATION_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(kept, dict):
-        return None
+    if not isinstance(kept, dict) or not kept.keys() >= _NEEDED:
+        return None  # somebody's hand, or another Earmark's
     address = "/api/report" if report.is_file() else None
     return {**kept, "stale": kept.get("clips_fingerprint") != now, "report": address}
 

@@ -25,23 +25,42 @@ const json = async (...request) => (await ask(...request)).json();
 
 /** @typedef {{id: string, seconds: number, examples: number, error: string|null}} Clip */
 /** @typedef {{name: string, colour: string, examples: number, clips: Clip[]}} Label */
-/** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number}} Epoch */
+/** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number, validation_accuracy?: number|null}} Epoch */
+/** @typedef {{what: string, done: number, count: number}} Progress */
+/** @typedef {{hits: number, count: number, value: number|null, interval: number[]}} Share */
+/**
+ * @typedef {object} Evaluation
+ * @property {string} method
+ * @property {Share} accuracy
+ * @property {{name: string, recordings: number, recall: Share, precision: Share}[]} labels
+ * @property {number[][]} confusion rows for what was said, columns for what was heard, in the order of `labels`
+ * @property {{threshold: number, recall: Share, how: string}} recommendation
+ * @property {string[]} advice
+ * @property {boolean} stale
+ * @property {string|null} report its address
+ * @property {string|null} report_remedy why there is none
+ */
 /**
  * @typedef {object} ProjectState
  * @property {string} id tells one project from another at the same address
  * @property {string} name
- * @property {string} mode
+ * @property {"sounds"|"words"} mode
+ * @property {string} base
+ * @property {{name: string, explanation: string, remedy: string|null}[]} bases
  * @property {number} examples
  * @property {string|null} undo
  * @property {number|null} undo_step
  * @property {Label[]} labels
- * @property {{labels: string[], colours: (string|null)[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
- * @property {{running: boolean, epochs: Epoch[]}} training
+ * @property {{name: string, base: string|null, labels: string[], colours: (string|null)[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
+ * @property {{running: boolean, progress: Progress|null, epochs: Epoch[]}} training
+ * @property {{running: boolean, progress: Progress|null, created: string|null, stale: boolean|null}} evaluation
  * @property {{labels: number, label_characters: number, recording_seconds: number, upload_bytes: number}} limits
  */
 
 /** @returns {Promise<ProjectState>} */
 export const readProject = () => json("GET", "/api/project");
+/** @param {{mode: string}|{base: string}} change */
+export const changeProject = (change) => json("PATCH", "/api/project", change);
 /** @param {{name: string, colour?: string}} label */
 export const addLabel = (label) => json("POST", "/api/labels", label);
 /** @param {string} label @param {{name?: string, colour?: string, position?: number}} change */
@@ -61,6 +80,10 @@ export const undo = (step) => json("POST", query("/api/undo", { step }));
 export const importZip = (file) => json("POST", "/api/import", file);
 export const startTraining = () => json("POST", "/api/train");
 export const cancelTraining = () => json("DELETE", "/api/train");
+export const startEvaluation = () => json("POST", "/api/evaluate");
+export const cancelEvaluation = () => json("DELETE", "/api/evaluate");
+/** @returns {Promise<Evaluation|null>} */
+export const readEvaluation = () => json("GET", "/api/evaluation");
 
 /** @param {string} clip the address of its sound */
 export const audioAddress = (clip) => query("/api/clips/audio", { clip });

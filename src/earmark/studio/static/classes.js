@@ -2,10 +2,15 @@
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
 import { arrange, counted, element, setText } from "./dom.js";
+import { unit } from "./labels.js";
 import { menuButton } from "./menu.js";
 
 /** The record buttons of the codelab's page, by position. */
 const IDS = ["left", "right", "noise"];
+const INVITATIONS = {
+  sounds: "Hold the button and make the sound.",
+  words: "Hold the button and say the word once. Make ten or more recordings, at different distances.",
+};
 
 /**
  * @typedef {object} ClassActions what the page can do with a class, besides what it does with its clips
@@ -85,6 +90,7 @@ class Card {
   #label;
   #position = 0;
   #total = 0;
+  #unit = "";
   #actions;
   #colour = element("input", {
     type: "color",
@@ -105,7 +111,7 @@ class Card {
   #recordText = element("span", { className: "record-text" });
   #recordName = element("span", { className: "visually-hidden" });
   #key = element("kbd", { "aria-hidden": "true" });
-  #empty = element("p", { className: "empty", textContent: "Hold the button and make the sound." });
+  #empty = element("p", { className: "empty" });
   #clips;
 
   constructor(recorder, actions) {
@@ -128,6 +134,8 @@ class Card {
     this.#label = label;
     this.#position = position;
     this.#total = project.labels.length;
+    this.#unit = unit(project);
+    setText(this.#empty, INVITATIONS[project.mode]);
     this.node.style.setProperty("--label", label.colour);
     this.#colour.value = label.colour;
     this.#colour.setAttribute("aria-label", `Colour of ${label.name}`);
@@ -153,7 +161,7 @@ class Card {
   /** @param {import("./outbox.js").Outbox} outbox @param {string|null} recorded the label that is being recorded */
   count(outbox, recorded) {
     const isRecording = recorded === this.#label.name;
-    setText(this.#count, counted(this.#label.examples + outbox.examples(this.#label.name), "example"));
+    setText(this.#count, counted(this.#label.examples + outbox.examples(this.#label.name), this.#unit));
     this.node.classList.toggle("recording", isRecording);
     setText(this.#recordText, isRecording ? `Recording ${outbox.running.seconds.toFixed(1)} s` : "Hold to record");
   }

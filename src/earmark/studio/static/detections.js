@@ -18,7 +18,7 @@ export class Detections {
   }
 
   /**
-   * @param {import("./words.js").Detection} detection
+   * @param {import("./stage.js").Detection} detection
    * @returns {boolean} whether it is a new one
    */
   take({ detection: number, label, score, ended, captured }) {

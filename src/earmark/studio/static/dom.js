@@ -97,13 +97,28 @@ export function arrange(parent, children) {
  */
 export const isTyping = (target) =>
   target instanceof Element &&
-  target.matches("input:not([type=range], [type=color]), textarea, select, [contenteditable]");
+  target.matches("input:not([type=range], [type=color], [type=radio]), textarea, select, [contenteditable]");
 
 /**
  * @param {number} count
  * @param {string} one what one is called
  */
 export const counted = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+
+/**
+ * Show how far a job is, or nothing.
+ * @param {HTMLElement} line its text and its bar
+ * @param {import("./api.js").Progress|null} progress
+ */
+export function showProgress(line, progress) {
+  line.hidden = !progress;
+  if (!progress) return;
+  const { what, done, count } = progress;
+  const [text, bar] = /** @type {any} */ (line.children);
+  setText(text, `${what}: ${done} of ${count}`);
+  bar.max = count;
+  bar.value = done;
+}
 
 /** @param {number} seconds */
 export const duration = (seconds) => `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;

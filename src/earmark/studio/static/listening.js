@@ -1,5 +1,6 @@
 /**
- * Listening: the scores as they come, and the slider that the first two classes move.
+ * Listening with the project's model: the scores as they come. Of short sounds, the first two classes move a slider,
+ * window by window; of words, the server tells what was detected.
  *
  * Other scripts can follow: each prediction is dispatched on `document` as a CustomEvent `earmark:prediction` with
  * `detail` {label, index, scores, time, captured, shown, value}. `time` is the end of the prediction in seconds of the
@@ -8,6 +9,9 @@
  */
 
 import { byId, element, onceAFrame, setText } from "./dom.js";
+import { isReserved, labelName } from "./labels.js";
+import { Stage } from "./stage.js";
+import { Threshold } from "./threshold.js";
 
 const STEP = 0.1;
 const LOWEST = 0;
@@ -21,6 +25,15 @@ export class Listening {
   #slider = byId("output");
   #bars = byId("scores");
   #latencyText = byId("latency");
+  #stage = new Stage({
+    word: byId("heard-word"),
+    score: byId("heard-score"),
+    list: byId("heard-list"),
+    empty: byId("heard-none"),
+  });
+  #threshold;
+  /** The project's mode, "" before it is known. */
+  #mode = "";
   #project;
   #display;
   #live;
@@ -41,9 +54,12 @@ export class Listening {
     this.#project = project;
     this.#display = display;
     this.#live = live;
+    this.#threshold = new Threshold(byId("project-threshold"), byId("project-threshold-value"), this.#bars, live);
     this.#button.addEventListener("click", () => {
       if (!this.isWanted) wake();
       this.want(!this.isWanted);
+      // The word that is heard would else be below the screen's edge.
+      if (this.isWanted && this.#mode === "words") this.#button.scrollIntoView({ block: "start" });
     });
   }
 
@@ -57,7 +73,18 @@ export class Listening {
 
   /** Tell the server what is wanted. */
   ask() {
-    this.#live.send({ type: "listen", on: this.isWanted });
+    const threshold = this.#mode === "words" ? { probability_threshold: this.#threshold.value } : {};
+    this.#live.send({ type: "listen", on: this.isWanted, ...threshold });
+  }
+
+  /** @param {number} threshold from now on */
+  use(threshold) {
+    this.#threshold.value = threshold;
+  }
+
+  /** The connection is lost: what was under way is no more. */
+  lose() {
+    this.#stage.quiet();
   }
 
   /** @param {{on: boolean, labels?: string[]}} message */
@@ -65,6 +92,7 @@ export class Listening {
     this.isWanted = on;
     this.#labels = on ? labels : [];
     this.#latencies = [];
+    if (!on) this.#stage.quiet();
     this.#buildBars();
     this.update();
   }
@@ -73,20 +101,26 @@ export class Listening {
   predict({ scores, time, captured }) {
     if (!this.isWanted || this.#labels.length !== scores.length) return;
     const index = scores.indexOf(Math.max(...scores));
-    const value = this.#moveSlider(index);
+    const value = this.#mode === "sounds" ? this.#moveSlider(index) : this.#slider.valueAsNumber;
     const shown = performance.timeOrigin + performance.now();
     const label = this.#labels[index];
     document.dispatchEvent(
       new CustomEvent("earmark:prediction", { detail: { label, index, scores, time, captured, shown, value } }),
     );
-    this.#display.flash(label);
+    if (this.#mode === "sounds") this.#display.flash(labelName(label));
     this.#remember(shown, shown - captured);
     this.#scores = scores;
     this.#schedule();
   }
 
+  /** @param {import("./stage.js").Detection} detection */
+  detect(detection) {
+    const isNew = this.#stage.take(detection, this.isWanted);
+    if (isNew && this.isWanted) this.#display.showSilently(detection.label); // the large word is read aloud
+  }
+
   #moveSlider(index) {
-    const direction = { 0: -1, 1: 1 }[index] ?? 0;
+    const direction = isReserved(this.#labels[index]) ? 0 : ({ 0: -1, 1: 1 }[index] ?? 0);
     const moved = Math.round((this.#slider.valueAsNumber + direction * STEP) * 10) / 10; // 0.1 has no exact float
     this.#slider.value = String(Math.min(HIGHEST, Math.max(LOWEST, moved)));
     return this.#slider.valueAsNumber;
@@ -109,7 +143,8 @@ export class Listening {
   #latencyNow() {
     if (this.#latencies.length === 0) return "";
     const sorted = this.#latencies.map(({ latency }) => latency).sort((a, b) => a - b);
-    return `${Math.round(sorted[Math.floor(sorted.length / 2)])} ms from sound to slider`;
+    const end = this.#mode === "sounds" ? "slider" : "score";
+    return `${Math.round(sorted[Math.floor(sorted.length / 2)])} ms from sound to ${end}`;
   }
 
   #buildBars() {
@@ -118,8 +153,8 @@ export class Listening {
       ...this.#labels.map((label) =>
         element(
           "li",
-          {},
-          element("span", { className: "score-label", textContent: label }),
+          { className: isReserved(label) ? "reserved" : "" },
+          element("span", { className: "score-label", textContent: labelName(label), title: labelName(label) }),
           element("span", { className: "track" }, element("span", { className: "fill" })),
           element("span", { className: "percent", textContent: "0%" }),
         ),
@@ -130,7 +165,8 @@ export class Listening {
 
   /** Show the button, the hint and the colours as the project has them now. */
   update() {
-    const { model, labels = [] } = this.#project.state ?? {};
+    const { model, labels = [], mode = "" } = this.#project.state ?? {};
+    this.#enter(mode);
     setText(this.#button, this.isWanted ? "Stop" : "Listen");
     this.#button.disabled = !model && !this.isWanted;
     this.#button.classList.toggle("on", this.isWanted);
@@ -141,6 +177,17 @@ export class Listening {
     [...this.#bars.children].forEach((row, i) =>
       row.style.setProperty("--label", model?.colours[i] ?? this.#project.colour(this.#labels[i])),
     );
+  }
+
+  /** Show what belongs to the mode; listening for the other one ends. */
+  #enter(mode) {
+    if (mode === this.#mode) return;
+    const isFirst = this.#mode === "";
+    this.#mode = mode;
+    for (const part of document.querySelectorAll("[data-mode]")) part.hidden = part.dataset.mode !== mode;
+    this.#bars.classList.toggle("with-threshold", mode === "words");
+    this.#stage.quiet();
+    if (!isFirst) this.want(false);
   }
 }
 

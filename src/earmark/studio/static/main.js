@@ -1,11 +1,14 @@
 /** The studio's page: this module joins its parts. */
 
 import * as api from "./api.js";
+import { Choice } from "./choice.js";
 import { Classes } from "./classes.js";
 import { Display } from "./display.js";
 import { byId, counted, isTyping, setText } from "./dom.js";
 import { Files } from "./files.js";
+import { Evaluation } from "./evaluation.js";
 import { decode } from "./heard.js";
+import { unit } from "./labels.js";
 import { Listening } from "./listening.js";
 import { Live } from "./live.js";
 import { Microphone } from "./microphone.js";
@@ -36,6 +39,8 @@ const recorder = new Recorder(outbox, begin);
 const training = new Training(project, display);
 const wake = () => microphone.state === "off" && microphone.start();
 const listening = new Listening(project, display, live, wake);
+const evaluation = new Evaluation(project, display, (threshold) => listening.use(threshold));
+const choice = new Choice(change);
 const words = new Words(live, wake);
 const tabs = new Tabs(byId("tabs"));
 const trimmer = new Trimmer(
@@ -104,7 +109,10 @@ function showProject() {
   byId("undo").disabled = !state.undo;
   byId("undo").title = state.undo ? `Undo: ${state.undo}` : "Nothing to undo";
   byId("add-class").disabled = state.labels.length >= state.limits.labels;
+  byId("no-classes").hidden = state.labels.length > 0;
+  choice.update(state);
   classes.update(state);
+  evaluation.update(state);
   training.update(state);
   listening.update();
   showCount();
@@ -117,15 +125,15 @@ function showOutbox() {
   showBanner();
 }
 
-let shownCount = -1;
+let shownCount = "";
 
 /** Show how many examples there are, but only when that is news: the line also tells of training and listening. */
 function showCount() {
   if (!project.state) return;
   const count = project.state.labels.reduce((sum, { name, examples }) => sum + examples + outbox.examples(name), 0);
-  if (count === shownCount) return;
-  shownCount = count;
-  const text = `${counted(count, "example")} collected`;
+  const text = `${counted(count, unit(project.state))} collected`;
+  if (text === shownCount) return;
+  shownCount = text;
   // A screen reader's voice would be recorded.
   if (recorder.label === null) display.show(text);
   else display.showSilently(text);
@@ -198,6 +206,7 @@ async function connected() {
 
 function lost() {
   words.lose();
+  listening.lose();
   showTrouble("Connection lost – your recordings are kept and will be sent again.");
 }
 
@@ -219,8 +228,15 @@ const RECEIVERS = {
     scored = message.model === "words" ? words : listening;
     scored.receive(message);
   },
-  detection: (message) => words.detect(message),
-  training: (message) => training.receive(message),
+  detection: (message) => scored.detect(message),
+  training: (message) => {
+    training.receive(message);
+    evaluation.wait(training.isRunning);
+  },
+  evaluation: (message) => {
+    evaluation.receive(message);
+    training.wait(evaluation.isRunning);
+  },
   changed: refresh,
   error: ({ error }) => notifyError({ message: error }),
 };
@@ -230,7 +246,7 @@ async function saved({ recording, clip }) {
   await refresh();
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
   outbox.remove(recording);
-  display.announce(`Saved. ${counted(shownCount, "example")} collected.`);
+  display.announce(`Saved. ${shownCount}.`);
 }
 
 function refused({ recording, error }) {

@@ -1,19 +1,24 @@
 /** The training panel: start, cancel, and what happens in between. */
 
 import * as api from "./api.js";
-import { byId, setText } from "./dom.js";
+import { byId, counted, setText, showProgress } from "./dom.js";
 import { drawCurve } from "./curve.js";
 import { notify, notifyError } from "./notice.js";
 
+const UNDER_WAY = ["started", "progress", "epoch"];
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 export class Training {
+  isRunning = false;
   #button = byId("train");
   #hint = byId("train-hint");
+  #bar = byId("train-progress");
   #figure = byId("curve");
   #project;
   #display;
-  #isRunning = false;
+  #isEvaluating = false;
+  /** @type {import("./api.js").Progress|null} */
+  #progress = null;
   /** @type {import("./api.js").Epoch[]} */
   #epochs = [];
 
@@ -26,14 +31,17 @@ export class Training {
 
   /** @param {import("./api.js").ProjectState} state */
   update(state) {
-    this.#isRunning = state.training.running;
-    if (state.training.epochs.length >= this.#epochs.length || !this.#isRunning) this.#epochs = state.training.epochs;
+    this.isRunning = state.training.running;
+    this.#isEvaluating = state.evaluation.running;
+    this.#progress = state.training.progress;
+    if (state.training.epochs.length >= this.#epochs.length || !this.isRunning) this.#epochs = state.training.epochs;
     this.#show();
   }
 
   /** @param {any} message a `training` message of the server */
   receive(message) {
-    this.#isRunning = ["started", "epoch"].includes(message.state);
+    this.isRunning = UNDER_WAY.includes(message.state);
+    this.#progress = message.state === "progress" ? message : null;
     if (message.state === "started") this.#start();
     if (message.state === "epoch") this.#add(message);
     if (message.state === "done") this.#display.announce("Training is done.");
@@ -42,54 +50,71 @@ export class Training {
     this.#show();
   }
 
+  /** @param {boolean} isEvaluating which must end first */
+  wait(isEvaluating) {
+    this.#isEvaluating = isEvaluating;
+    this.#show();
+  }
+
   #start() {
     this.#epochs = [];
     this.#display.flash("Training…");
   }
 
-  #add({ epoch, epochs, loss, accuracy }) {
-    this.#epochs = [...this.#epochs.filter((other) => other.epoch < epoch), { epoch, epochs, loss, accuracy }];
+  /** @param {import("./api.js").Epoch} message */
+  #add({ epoch, epochs, loss, accuracy, validation_accuracy }) {
+    const now = { epoch, epochs, loss, accuracy, validation_accuracy };
+    this.#epochs = [...this.#epochs.filter((other) => other.epoch < epoch), now];
     this.#display.flash(`Accuracy: ${percent(accuracy)} Epoch: ${epoch}`);
   }
 
   async #toggle() {
     try {
-      await this.#project.change(this.#isRunning ? api.cancelTraining : api.startTraining);
+      await this.#project.change(this.isRunning ? api.cancelTraining : api.startTraining);
     } catch (error) {
       notifyError(error);
     }
   }
 
   #show() {
-    const obstacle = this.#isRunning ? "" : this.#obstacle();
-    setText(this.#button, this.#isRunning ? "Cancel" : "Train");
+    const obstacle = this.isRunning ? "" : this.#obstacle();
+    setText(this.#button, this.isRunning ? "Cancel" : "Train");
     this.#button.disabled = obstacle !== "";
     setText(this.#hint, obstacle || this.#sentence());
+    showProgress(this.#bar, this.isRunning ? this.#progress : null);
     this.#figure.hidden = this.#epochs.length === 0;
     drawCurve(this.#figure, this.#epochs);
   }
 
   /** What keeps a training from starting, "" for nothing. */
   #obstacle() {
-    const labels = this.#project.state?.labels ?? [];
+    const { labels = [], mode } = this.#project.state ?? {};
+    if (this.#isEvaluating) return "The evaluation must end first.";
     const filled = labels.filter((label) => label.examples > 0).length;
+    if (mode === "words") return filled >= 1 ? "" : "Record at least one class first.";
     return filled >= 2 ? "" : "Record at least two classes first.";
   }
 
   #sentence() {
     const last = this.#epochs.at(-1);
-    const { model } = this.#project.state;
-    if (this.#isRunning && last) return `Epoch ${last.epoch} of ${last.epochs}. Loss ${last.loss.toFixed(3)}.`;
-    if (this.#isRunning) return "Preparing the examples…";
+    const { model, base } = this.#project.state;
+    if (this.isRunning && last) return epochSentence(last);
+    if (this.isRunning) return "Preparing the examples…";
     if (model?.stale) return "The recordings changed. Train again.";
+    if (model?.base && model.base !== base) return `This model was trained on ${model.base}. Train again for ${base}.`;
     return model ? modelSentence(model) : "Training takes a few seconds.";
   }
+}
+
+function epochSentence({ epoch, epochs, loss, validation_accuracy }) {
+  const kept = validation_accuracy == null ? "" : ` Of recordings kept aside, ${percent(validation_accuracy)} right.`;
+  return `Epoch ${epoch} of ${epochs}. Loss ${loss.toFixed(3)}.${kept}`;
 }
 
 /** A model from elsewhere may come without figures. */
 function modelSentence({ examples, accuracy, loss }) {
   const figures = [
-    examples != null && `${examples} examples`,
+    examples != null && counted(examples, "example"),
     accuracy != null && `${percent(accuracy)} right`,
     loss != null && `loss ${loss.toFixed(2)}`,
   ];

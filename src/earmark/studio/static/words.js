@@ -3,34 +3,24 @@
  * shown.
  */
 
-import { Chips, scoreText } from "./chips.js";
-import { Detections } from "./detections.js";
-import { byId, element, setText } from "./dom.js";
-
-const LINGER = 1_200; // ms for which a word can still be read after it has ended
-
-/**
- * @typedef {object} Detection
- * @property {number} detection its number, the same until it has ended
- * @property {string} label
- * @property {number} score its highest so far
- * @property {boolean} ended
- * @property {number} captured when its end so far was heard, in ms since 1970
- */
+import { Chips } from "./chips.js";
+import { byId, setText } from "./dom.js";
+import { Stage } from "./stage.js";
+import { Threshold } from "./threshold.js";
 
 export class Words {
   /** Whether the user wants it, also while the connection is lost. */
   isWanted = false;
   #button = byId("listen-words");
-  #threshold = byId("threshold");
-  #word = byId("word");
-  #score = byId("word-score");
   #chips = new Chips(byId("chips"), byId("other-words"));
-  #detections = new Detections(byId("detections"), byId("no-detections"));
+  #stage = new Stage(
+    { word: byId("word"), score: byId("word-score"), list: byId("detections"), empty: byId("no-detections") },
+    (word) => this.#chips.light(word),
+  );
+  #threshold;
   #live;
   /** Questions that the server hasn't answered: an answer to an older one is no news. */
   #asked = 0;
-  #lingering = 0;
 
   /**
    * @param {import("./live.js").Live} live
@@ -42,8 +32,7 @@ export class Words {
       if (!this.isWanted) wake();
       this.want(!this.isWanted);
     });
-    this.#threshold.addEventListener("input", () => this.#changeThreshold());
-    this.#showThreshold();
+    this.#threshold = new Threshold(byId("threshold"), byId("threshold-value"), byId("chips"), live);
   }
 
   /** @param {boolean} isWanted */
@@ -58,7 +47,7 @@ export class Words {
   ask() {
     if (!this.#live.isOpen) return;
     this.#asked++;
-    const [on, threshold] = [this.isWanted, this.#threshold.valueAsNumber];
+    const [on, threshold] = [this.isWanted, this.#threshold.value];
     this.#live.send({ type: "listen", model: "words", on, probability_threshold: threshold });
   }
 
@@ -83,46 +72,15 @@ export class Words {
     if (this.isWanted) this.#chips.show(scores);
   }
 
-  /** @param {Detection} detection */
+  /** @param {import("./stage.js").Detection} detection */
   detect(detection) {
-    const isNew = this.#detections.take(detection);
-    if (!this.isWanted) return;
-    clearTimeout(this.#lingering);
-    this.#show(detection, isNew);
-    if (detection.ended) this.#lingering = setTimeout(() => this.#clear(), LINGER);
-  }
-
-  #show({ label, score, ended }, isNew) {
-    // A new element even for the same word: a screen reader reads what is added.
-    if (isNew) this.#word.replaceChildren(element("span", { textContent: label }));
-    this.#word.classList.toggle("past", ended);
-    setText(this.#score, scoreText(score));
-    this.#chips.light(ended ? null : label);
-  }
-
-  #clear() {
-    this.#word.replaceChildren();
-    setText(this.#score, "");
-    this.#chips.light(null);
+    this.#stage.take(detection, this.isWanted);
   }
 
   /** Nothing is heard any more. */
   #quiet() {
-    clearTimeout(this.#lingering);
-    this.#detections.end();
-    this.#clear();
+    this.#stage.quiet();
     this.#chips.show([]);
-  }
-
-  #changeThreshold() {
-    this.#showThreshold();
-    this.#live.send({ type: "threshold", probability_threshold: this.#threshold.valueAsNumber });
-  }
-
-  #showThreshold() {
-    const text = this.#threshold.valueAsNumber.toFixed(2);
-    setText(byId("threshold-value"), text);
-    byId("chips").style.setProperty("--threshold", text);
   }
 
   #update() {

@@ -1,0 +1,15 @@
+/** What labels and recordings are called where a person reads it. */
+
+const RESERVED = { _background_noise_: "Background noise", _unknown_: "Something else" };
+
+/** Whether a label stands for what is nothing that was taught. @param {string} label */
+export const isReserved = (label) => label in RESERVED;
+
+/** @param {string} label */
+export const labelName = (label) => RESERVED[label] ?? label;
+
+/**
+ * What the project counts: of words, recordings; of short sounds, windows cut from them.
+ * @param {{mode: string}} state
+ */
+export const unit = ({ mode }) => (mode === "words" ? "recording" : "example");
