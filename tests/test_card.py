@@ -6,6 +6,7 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import earmark
@@ -77,3 +78,10 @@ def test_a_card_is_json_that_people_read(trained: earmark.Project) -> None:
     text = (trained.path / "models" / "sounds" / "model.json").read_text("utf-8")
     assert json.loads(text) == trained.model_card()
     assert text.count("\n") > 10
+
+
+def test_a_card_may_hold_numpys_numbers(tmp_path: Path) -> None:
+    save_model(tmp_path, b"model", {"epochs": np.int64(3), "rate": np.float32(0.5), "base": tmp_path})
+    card = read_card(tmp_path)
+    assert card is not None
+    assert (card["epochs"], card["rate"], card["base"]) == (3, 0.5, str(tmp_path))

@@ -397,3 +397,9 @@ def test_a_recognizer_tells_its_labels_and_its_windows_shape(base: Recognizer) -
     assert words.input_shape == (43, 232)
     assert len(words.labels) == 20
     assert words.recognize(np.zeros(16_000, np.float32), 16_000).labels == words.labels
+
+
+def test_a_project_of_short_sounds_is_no_transfer_project(base: earmark.Recognizer, tmp_path: Path) -> None:
+    earmark.Project(tmp_path / "snaps", create=True)
+    with pytest.raises(EarmarkError, match=r"^.+snaps is a project of short sounds: .+\.$"):
+        base.create_transfer(tmp_path / "snaps")

@@ -132,6 +132,7 @@ def kill_at_random(number: int, stdin: IO[str], stdout: IO[str], killed: Killed)
     child, left = 0, dice.randrange(2, 14)
     while left or not child:  # the parent may tell of its child after the child's own first lines
         kind, value = killed.note(stdout.readline())
+        assert kind != "gone", "the child ended by itself: see its traceback"
         child = int(str(value)) if kind == "child" else child
         left = max(0, left - 1)
     time.sleep(dice.choice((0.0, 0.002, 0.01, 0.03, 0.1)) * dice.random())

@@ -389,3 +389,21 @@ def test_alarms_are_those_of_the_threshold() -> None:
     background = Background(1.0, (0.5, 0.7), {"left": (2, 1)}, ((first, second), (first,)))
     assert background.worst_at(0.6) == (first, second)
     assert background.worst_at(0.7) == (first,)
+
+
+def test_any_word_against_noise_is_a_curve_too() -> None:
+    """By hand: of two words (0.9, 0.4) and two noises (0.6, 0.1), by their best score that isn't noise's."""
+    labels = ("_background_noise_", "yes", "_unknown_")
+    rows = [
+        ("yes", (0.1, 0.9, 0.0)),
+        ("_unknown_", (0.5, 0.1, 0.4)),
+        (labels[0], (0.4, 0.6, 0.0)),
+        (labels[0], (0.9, 0.1, 0.0)),
+    ]
+    clips = tuple(
+        ScoredClip(Path(str(number)), label, np.array(scores, np.float32))
+        for number, (label, scores) in enumerate(rows)
+    )
+    curve = Evaluation(labels, clips, "by hand").roc_of_words()
+    # 0.9 is a word, 0.6 is noise, 0.4 is a word, 0.1 is noise: of four pairs of a word and a noise three are in order.
+    assert curve.area == pytest.approx(0.75)

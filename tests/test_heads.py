@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from earmark import EarmarkError
 from earmark.formats.onnx import Dense
 from earmark.formats.transfer import HeadWeights
-from earmark.heads import DECAY, OPTIMIZERS, SCALE, WEIGHTS, Head, HeadExamples, HeadOptions, train_head
+from earmark.heads import ADDED_WEIGHTS, DECAY, OPTIMIZERS, SCALE, Head, HeadExamples, HeadOptions, train_head
 from earmark.training import Epoch
 
 LABELS = ("up", "down", "left")
@@ -221,14 +221,14 @@ def _columns(examples: HeadExamples) -> tuple[Any, Any, Any]:
 
 def test_unknown_words_weigh_less_than_a_label() -> None:
     """Two labels on one point: its score goes by what their examples weigh."""
-    assert 0 < WEIGHTS["_unknown_"] < 0.5
-    features = np.ones((200, 4), np.float32)
-    examples = HeadExamples(features, np.repeat([0, 1], 100), np.zeros(200, bool))
-    for other, expected in (
-        ("_unknown_", 1 / (1 + WEIGHTS["_unknown_"])),
-        ("other", 1 / 2),
-        ("_background_noise_", 1 / 2),
+    assert 0 < ADDED_WEIGHTS["_unknown_"] < 0.5
+    features, targets, added = np.ones((200, 4), np.float32), np.repeat([0, 1], 100), np.repeat([False, True], 100)
+    for other, is_added, expected in (
+        ("_unknown_", added, 1 / (1 + ADDED_WEIGHTS["_unknown_"])),
+        ("_unknown_", None, 1 / 2),  # recorded by the user
+        ("_background_noise_", added, 1 / 2),
     ):
+        examples = HeadExamples(features, targets, np.zeros(200, bool), is_added)
         head, _ = train_head(examples, ("word", other), HeadOptions(epochs=300, batch_size=500))
         score = softmax(logits_of(head, features[:1]), axis=1)[0, 0]
         assert score == pytest.approx(expected, abs=0.01)

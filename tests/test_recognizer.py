@@ -176,7 +176,9 @@ def test_one_spectrogram_is_a_batch_of_one(recognizer: Recognizer) -> None:
     window = compute_spectrogram(sounds.whistle(0.3, 5), sounds.RATE)[2:5]
     (one,) = recognizer.recognize_batch(window)
     (same,) = recognizer.recognize_batch([window.tolist()])
-    assert one.label == same.label == "Left"
+    (as_tensorflow,) = recognizer.recognize_batch(window[np.newaxis, :, :, np.newaxis])
+    assert one.label == same.label == as_tensorflow.label == "Left"
+    np.testing.assert_array_equal(one.scores, as_tensorflow.scores)
     np.testing.assert_array_equal(one.scores, same.scores)
 
 
@@ -745,6 +747,8 @@ def test_detections_hold_what_was_asked_for(waves: Recognizer) -> None:
     assert (plain.spectrogram, plain.embedding) == (None, None)
     full = waves.listen(two_tones(), sample_rate=tones.RATE, include_spectrogram=True, include_embedding=True)
     for found in full:
+        assert found.scores is not None
+        assert found.scores[waves.labels.index(found.label)] == found.scores.max()
         assert found.spectrogram is not None
         assert found.embedding is not None
         np.testing.assert_allclose(waves.embed_windows(found.spectrogram[np.newaxis])[0], found.embedding, rtol=1e-5)

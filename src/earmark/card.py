@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from earmark.files import make_folder, write_atomically
 
 MODEL_FILE = "model.onnx"
@@ -29,10 +31,11 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any]) -> None:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
+    text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)  # before anything is written
     make_folder(folder)
     # The model first: it suffices by itself, and an older card is known by its sum not to be this model's.
     write_atomically(folder / MODEL_FILE, model)
-    write_atomically(folder / CARD_FILE, json.dumps(card, indent=2, ensure_ascii=False).encode())
+    write_atomically(folder / CARD_FILE, text.encode())
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
@@ -53,3 +56,8 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _plain(value: object) -> object:
+    """What JSON doesn't know: numpy's numbers as numbers, everything else as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)

@@ -220,7 +220,7 @@ def evaluate(
             false_alarms_per_hour=false_alarms_per_hour, report=progress.report,
         )  # fmt: skip
     if as_json:
-        _put({**evaluation.as_dict(), "report": str(file)}, True, "")
+        _put({**evaluation.as_dict(false_alarms_per_hour), "report": str(file)}, True, "")
         return
     from earmark.evaluation_table import show_evaluation
 

@@ -202,6 +202,11 @@ class Evaluation:
         own = self._truth[:, np.newaxis] == np.array(columns, np.int64)
         return trace_curve(own.ravel(), self._scores[:, columns].ravel())
 
+    def roc_of_words(self) -> Curve:
+        """Any label against `_background_noise_`, by the highest score of the others: speech-commands' `evaluate`."""
+        others = [at for at, label in enumerate(self.labels) if label != RESERVED_LABELS[0]]
+        return trace_curve(np.isin(self._truth, others), self._scores[:, others].max(axis=1))
+
     def auc(self, label: str | None = None) -> float:
         """The area under `roc`; NaN without recordings of the label, or of others."""
         return self.roc(label).area
@@ -306,9 +311,9 @@ class Evaluation:
 
         return advise(self)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, false_alarms_per_hour: float = 1.0) -> dict[str, Any]:
         """All numbers, as JSON can hold them: what has no value is None."""
-        recommended = self.recommend_threshold()
+        recommended = self.recommend_threshold(false_alarms_per_hour)
         background = self.background
         return {
             "method": self.method,

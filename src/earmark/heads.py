@@ -65,8 +65,10 @@ class HeadOptions:
         rate = 1.0 if self.learning_rate is None else self.learning_rate
         if self.epochs < 1 or self.batch_size < 1 or not 0 < rate < math.inf:
             raise EarmarkError("epochs, batch_size and learning_rate must be greater than 0: choose other values.")
-        if not 0 <= self.hidden_units <= 4096 or self.fine_tuning_epochs < 0:
-            raise EarmarkError("hidden_units must be from 0 to 4,096 and fine_tuning_epochs 0 or more.")
+        if not 0 <= self.hidden_units <= 4096:
+            raise EarmarkError(f"hidden_units is {self.hidden_units}: it must be from 0 to 4,096.")
+        if self.fine_tuning_epochs < 0:
+            raise EarmarkError(f"fine_tuning_epochs is {self.fine_tuning_epochs}: it must be 0 or more.")
         if not 0 <= self.seed < 2**63:
             raise EarmarkError(f"The seed is {self.seed}: it must be a number from 0 to 2^63 − 1.")
         for optimizer in (self.optimizer, self.fine_tuning_optimizer):

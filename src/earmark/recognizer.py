@@ -110,12 +110,14 @@ class Recognizer(Network):
         It is made if it is not there. What it trains is based on this recognizer, unless another base is named.
 
         Raises:
-            EarmarkError: there is no embedding, or the folder can't be written.
+            EarmarkError: there is no embedding, the folder can't be written, or it is a project of short sounds.
         """
         from earmark.project import Project
 
         self.check_embedding()
         project = Project(path, create=True, mode="words")
+        if project.mode != "words":
+            raise EarmarkError(f"{path} is a project of short sounds: choose another folder.")
         project.own_base = self
         return project
 
@@ -169,7 +171,8 @@ class Recognizer(Network):
         """Recognize windows.
 
         Args:
-            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins, or one of them.
+            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins, or one of them, or
+                [windows, frames, bins, 1].
             include_spectrogram, include_embedding: whether each result holds them.
 
         Raises:
@@ -181,6 +184,8 @@ class Recognizer(Network):
             raise EarmarkError("The spectrograms are no array of numbers: pass [windows, frames, bins].") from error
         if windows.shape == self.input_shape:
             windows = windows[np.newaxis]
+        elif windows.ndim == 4 and windows.shape[3] == 1:  # as TensorFlow.js has them
+            windows = windows[..., 0]
         if windows.ndim != 3 or windows.shape[1:] != self.input_shape:
             frames, values = self.input_shape
             raise EarmarkError(f"The spectrograms have the shape {windows.shape}: pass [windows, {frames}, {values}].")

@@ -37,6 +37,7 @@ class Detection:
         start, end: in seconds of the stream, from the first to the last window that heard it.
         spectrogram: of the window with that score, in dB, shape [frames, bins], if it was asked for.
         embedding: of that window, shape [values], if it was asked for.
+        scores: that window's own scores, not smoothed, shape [labels].
     """
 
     label: str
@@ -45,6 +46,7 @@ class Detection:
     end: float
     spectrogram: Spectrogram | None = field(default=None, compare=False, repr=False)
     embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    scores: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ class _Sound:
 
     @property
     def detection(self) -> Detection:
+        best = self.best
         return Detection(
-            self.label, self.score, self.first.start, self.last.end, self.best.spectrogram, self.best.embedding
+            self.label, self.score, self.first.start, self.last.end, best.spectrogram, best.embedding, best.scores
         )
 
 
