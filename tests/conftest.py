@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import earmark
 from tests import sounds
+
+# No test asserts a wall-clock time, nor does hypothesis: machines are shared.
+settings.register_profile("earmark", deadline=None)
+settings.load_profile("earmark")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -489,7 +489,7 @@ def test_every_option_of_a_training_reaches_it(tunes: Path, tmp_path: Path) -> N
         (("--learning-rate", 0), "must be greater than 0"),
         (("--learning-rate", "nan"), "must be greater than 0"),
         (("--optimizer", "magic"), "optimizer 'magic' is not known: use sgd, adam"),
-        (("--hidden-units", 5_000), "hidden_units must be from 0 to 4,096"),
+        (("--hidden-units", 5_000), "hidden_units is 5000: it must be from 0 to 4,096"),
         (("--window-hop-ratio", 0), "window_hop_ratio is 0.0: it must be"),
         (("--window-hop-ratio", 1.5), "window_hop_ratio is 1.5: it must be"),
         (("--augment-by-mixing-noise-ratio", 2), "augment_by_mixing_noise_ratio is 2.0: it must be"),

@@ -20,7 +20,6 @@ from earmark.training import Epoch, one_thread
 
 SCALE = 10.0  # of the embedding's direction: how sure a head gets in so many steps
 DECAY = 4e-3  # of the weights: the penalty on their squares
-STEEPEST = 1.0  # the gradient's norm is brought down to it: few examples of great weight can share a batch
 # How much all examples weigh together that were added for a label; heavier, unknown words would swallow a label of one
 # recording. What people recorded weighs 1 for each label.
 ADDED_WEIGHTS = {"_unknown_": 0.2}
@@ -210,7 +209,6 @@ class _Run:
             loss = (weights * losses).mean()
             steps.zero_grad()
             (loss + DECAY * self._head.penalty()).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self._head.parameters(), STEEPEST)
             steps.step()
             total += loss.item() * len(batch)
             correct += float((weights * (logits.argmax(1) == self._targets[batch])).sum())
