@@ -21,7 +21,6 @@ from earmark.recognizer import PRETRAINED
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))
 
 from cost import time_windows
-from peer import peer_model
 
 STARTS = 7
 
@@ -49,7 +48,7 @@ def main() -> None:
     recognizers = {"words": earmark.load("words")}
     work = {"words": (file.stat().st_size, multiply_adds(file.read_bytes()))}
     if len(sys.argv) > 1:
-        model = peer_model(Path(sys.argv[1]))
+        model = earmark.load(sys.argv[1]).content
         recognizers["speech-commands"] = earmark.Recognizer(model)
         work["speech-commands"] = (len(model), multiply_adds(model))
     times = time_windows(recognizers)

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import soxr
 from cost import time_windows
 from few_shot import few_shot
-from peer import load_peer
 from rich.console import Console
 from rich.table import Table
 from synthesize import DIGITS, LABELS
@@ -71,8 +70,8 @@ def main() -> None:
     options = parser.parse_args()
     models = {"words": options.model} | ({PEER: options.peer} if options.peer else {})
     with ProcessPoolExecutor() as pool:
-        measured = dict(zip(models, pool.map(measure, models, models.values(), repeat(options.data)), strict=True))
-    recognizers = {name: open_model(name, path) for name, path in models.items()}
+        measured = dict(zip(models, pool.map(measure, models.values(), repeat(options.data)), strict=True))
+    recognizers = {name: earmark.load(path) for name, path in models.items()}
     for kind, is_made in (("recorded", False), ("synthesised", True)):
         recordings = [r for r in unseen(options.data) if (r.source == "synthesised") == is_made]
         for name, scores in few_shot(recognizers, recordings).items():
@@ -85,13 +84,9 @@ def main() -> None:
         options.json.write_text(json.dumps(values, indent=1))
 
 
-def open_model(name: str, path: Path) -> earmark.Recognizer:
-    return load_peer(path) if name == PEER else earmark.load(path)
-
-
-def measure(name: str, model: Path, data: Path) -> Measured:
+def measure(model: Path, data: Path) -> Measured:
     """Everything but the embedding, which is measured for all models at once."""
-    recognizer = open_model(name, model)
+    recognizer = earmark.load(model)
     measured = Measured(recognizer.labels)
     table = measured.table
     heard = {source: recognize_all(recognizer, held_out(data, source)) for source in WORD_SETS}

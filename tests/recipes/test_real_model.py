@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peer import load_peer
 
+import earmark
 from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
 
@@ -16,7 +16,7 @@ def test_the_real_model_hears_real_words(recordings: Path) -> None:
     folder = SHARED / "fixtures" / "tfjs_speech_commands" / "browser_fft_18w"
     if not folder.is_dir():
         pytest.skip("needs the model in ../shared/fixtures")
-    peer = load_peer(folder)
+    peer = earmark.load(folder)
     assert len(peer.labels) == 20
     right = []
     for word in ("yes", "no", "stop", "left", "go"):
