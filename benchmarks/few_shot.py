@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from earmark.network import Network
 
 COUNTS = (1, 3, 5, 10, 30)
 DRAWS = 10
+TRIES = 300  # draws, of which those count that leave something of every word to be tested
 T95 = 2.262  # Student's t for ten draws
 MOST_CLIPS = 80  # of a word, so that the run stays short
 LEAST_TESTED = 1  # recording of a word that must be left
@@ -92,9 +94,9 @@ def _embed(network: Network, file: Path) -> Values:
 
 
 def _measure(values: Values, recordings: list[Recording], count: int) -> str:
-    accuracies = [_draw(values, recordings, count, draw) for draw in range(DRAWS)]
-    told = [accuracy for accuracy in accuracies if accuracy is not None]
-    if not told:
+    draws = (_draw(values, recordings, count, seed) for seed in range(TRIES))
+    told = list(islice((accuracy for accuracy in draws if accuracy is not None), DRAWS))
+    if len(told) < DRAWS:
         return "–"
     reach = T95 * float(np.std(told, ddof=1)) / math.sqrt(len(told))
     return f"{np.mean(told):.1%} ± {reach:.1%}"

@@ -123,9 +123,9 @@ FIXED = FixedNormalization(0, 1)
         (lambda: small_model(("a", "b"), {"scores": 3}), "each of its labels"),
         (lambda: small_model(("a", "b"), {"other": 2}), "each of its labels"),
         (lambda: small_model((), {"other": 2}), "each of its labels"),
-        (lambda: small_model((), {"embedding": 4}, weight=float("nan")), "each of its labels"),
-        (lambda: small_model(("a",), {"scores": 1}, weight=float("inf")), "each of its labels"),
-        (lambda: small_model((), {"embedding": 4}, reshape=[1, -1, 1]), "each of its labels"),
+        (lambda: small_model((), {"embedding": 4}, weight=float("nan")), "numbers for every window"),
+        (lambda: small_model(("a",), {"scores": 1}, weight=float("inf")), "numbers for every window"),
+        (lambda: small_model((), {"embedding": 4}, reshape=[1, -1, 1]), "numbers for every window"),
         (lambda: with_metadata(tones.tone_model(), Metadata("a", tones.LABELS, 50, FIXED)), "windows of .50, 232."),
         (lambda: with_metadata(bands.band_model(), Metadata("a", bands.LABELS, 43, FIXED, WAVEFORM)), "43, 320"),
         (

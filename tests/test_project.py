@@ -606,8 +606,8 @@ def test_a_trained_recognizer_has_its_history(copy: Project) -> None:
         ({"base": "words", "validation_split": 1.0}, "validation_split is 1.0: it must be"),
         ({"base": "words", "window_hop_ratio": 0}, "window_hop_ratio is 0: it must be"),
         ({"base": "words", "augment_by_mixing_noise_ratio": 1.5}, "augment_by_mixing_noise_ratio is 1.5"),
-        ({"base": "words", "hidden_units": -1}, "hidden_units must be from 0"),
-        ({"base": "words", "fine_tuning_epochs": -1}, "fine_tuning_epochs 0 or more"),
+        ({"base": "words", "hidden_units": -1}, "hidden_units is -1"),
+        ({"base": "words", "fine_tuning_epochs": -1}, "fine_tuning_epochs is -1"),
     ],
 )
 def test_an_option_that_can_not_be_is_told_and_changes_nothing(

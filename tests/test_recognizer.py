@@ -542,9 +542,11 @@ def test_short_sounds_are_smoothed(recognizer: Recognizer) -> None:
 @pytest.mark.parametrize(("overlap", "agreeing"), [(None, 5), (0.5, 1)])
 def test_words_have_to_agree(waves: Recognizer, overlap: float | None, agreeing: int) -> None:
     # A tone that fills one window. Those before and after have 0.9, 0.8, 0.7 … of it by the usual hop of a tenth, and
-    # half of it by a hop of half a window. Within two fifths of a window five begin, or one.
+    # half of it by a hop of half a window.
     samples = tones.silence_with({2.0: tones.tone(tones.LOW, 1, amplitude=0.2)}, 5)
-    listen = partial(waves.listen, samples, sample_rate=tones.RATE, overlap_factor=overlap)
+    listen = partial(
+        waves.listen, samples, sample_rate=tones.RATE, overlap_factor=overlap, min_agreeing_windows=agreeing
+    )
     five_reach, three_reach = (tones.scores_by_hand(0.04 * share, 0)[1] for share in (0.75, 0.85))
     (found,) = listen(probability_threshold=five_reach)
     assert found.label == "low"

@@ -232,6 +232,8 @@ def test_a_detection_holds_its_best_windows_spectrogram_and_embedding() -> None:
 def test_short_sounds_and_words_are_decided_on_differently() -> None:
     assert (default_smoothing(3), default_agreement(3, 1)) == (3, 1)
     assert (default_smoothing(43), default_agreement(43, 4)) == (1, 5)
+    # 0.08 of 70 frames of 20 ms are 5.6: the window that begins there and the next one, 5 frames later.
+    assert default_agreement(70, 5, "waveform") == 2
     # 0.4 of 43 frames are 17.2: windows that begin within them, the first one too.
     assert [default_agreement(43, hop) for hop in (1, 2, 9, 17, 18, 43)] == [18, 9, 2, 2, 1, 1]
 
