@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from earmark.audio import Clip, Source, open_source, read_clip
     from earmark.errors import EarmarkError
-    from earmark.project import Project
+    from earmark.listening import Listening
+    from earmark.project import Project, TransferRecognizer
     from earmark.recognizer import Recognizer, Result, load
     from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
@@ -26,11 +27,13 @@ _HOMES = {
     "Clip": "audio",
     "Detection": "streaming",
     "EarmarkError": "errors",
+    "Listening": "listening",
     "Project": "project",
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "Source": "audio",
     "StreamingSpectrogram": "spectrogram",
+    "TransferRecognizer": "project",
     "compute_spectrogram": "spectrogram",
     "load": "recognizer",
     "open_source": "audio",
@@ -41,11 +44,13 @@ __all__ = [
     "Clip",
     "Detection",
     "EarmarkError",
+    "Listening",
     "Project",
     "Recognizer",
     "Result",
     "Source",
     "StreamingSpectrogram",
+    "TransferRecognizer",
     "__version__",
     "compute_spectrogram",
     "load",
