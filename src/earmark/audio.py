@@ -360,17 +360,24 @@ def record_clip(source: Source, seconds: float) -> Clip:
     Raises:
         EarmarkError: it can't be read, gives nothing, or some of its sound was lost.
     """
-    wanted = round(seconds * source.sample_rate)
-    chunks: list[Samples] = [np.zeros(0, np.float32)]
-    have = 0
+    chunks = [np.zeros(0, np.float32), *first_seconds(source, seconds)]
+    return as_clip(np.concatenate(chunks), source.sample_rate, source.name)
+
+
+def first_seconds(source: Source, seconds: float) -> Iterator[Samples]:
+    """The chunks of a source's first seconds, the last one cut.
+
+    Raises:
+        EarmarkError: the source can't be read, or at the end: some of its sound was lost.
+    """
+    left = round(seconds * source.sample_rate)
     for chunk in source:
-        chunks.append(chunk)
-        have += len(chunk)
-        if have >= wanted:
+        yield chunk[:left]
+        left -= len(chunk)
+        if left <= 0:
             break
     if source.overflows:
         raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")
-    return as_clip(np.concatenate(chunks)[:wanted], source.sample_rate, source.name)
 
 
 def open_source(

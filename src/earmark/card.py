@@ -16,6 +16,7 @@ from earmark.files import make_folder, write_atomically
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
+REPORT_FILE = "report.html"  # of an evaluation
 _PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")
 
 

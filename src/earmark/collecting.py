@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Clip, Samples, Source, as_clip, open_source, read_clip
+from earmark.audio import Clip, Samples, Source, as_clip, first_seconds, open_source, read_clip
 from earmark.clips import ClipFile, check_length
 from earmark.errors import EarmarkError
 from earmark.labelled_clips import LabelledClips
@@ -182,21 +182,15 @@ def _snipped(
     on_snippet: Callable[[Spectrogram], object] | None,
 ) -> Iterator[Samples]:
     """The source's first seconds, each snippet's spectrogram being told as soon as it is complete."""
-    left, held = round(seconds * source.sample_rate), np.zeros(0, np.float32)
+    held = np.zeros(0, np.float32)
     size = max(1, round((snippet_seconds or 0) * source.sample_rate))
     front_end = StreamingSpectrogram(source.sample_rate)
-    for chunk in source:
-        part = chunk[:left]
-        left -= len(part)
+    for part in first_seconds(source, seconds):
         yield part
         if on_snippet is not None:
             held = np.concatenate((held, part))
             while len(held) > size:  # the last one waits for what the resampler still holds then
                 on_snippet(front_end.process(held[:size]))
                 held = held[size:]
-        if left <= 0:
-            break
     if on_snippet is not None:
         on_snippet(np.concatenate((front_end.process(held), front_end.finish())))
-    if source.overflows:
-        raise EarmarkError("Some of the sound was lost, as this computer was busy: close programs and record again.")

@@ -10,7 +10,7 @@ import numpy as np
 
 from earmark.audio import AUDIO_SUFFIXES, clip_length
 from earmark.background import Background, measure_background
-from earmark.card import read_card
+from earmark.card import REPORT_FILE, read_card
 from earmark.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
@@ -185,7 +185,7 @@ def evaluate_files(
         EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
     """
     from earmark.project import Project
-    from earmark.report import REPORT_FILE, write_report
+    from earmark.report import write_report
 
     is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
     if test is None and not is_project:

@@ -115,8 +115,10 @@ def cut_windows(
         key_frames = [round((key_frame + 1) * FRAME_SECONDS / front_end.frame_seconds) - 1]
     starts: set[int] = set()
     for key in key_frames:
-        around = windows_around(len(frames), min(key, len(frames) - 1), window_frames, hop)
-        starts.update(around if window_hop_ratio else {_middle_start(len(frames), key, window_frames)})
+        if window_hop_ratio is None:
+            starts.add(_middle_start(len(frames), key, window_frames))
+        else:
+            starts.update(windows_around(len(frames), min(key, len(frames) - 1), window_frames, hop))
     return windows[sorted(starts)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -60,9 +61,14 @@ class Training:
             heads.HeadOptions(**self._of(heads.HeadOptions)),
         )
         return train_transfer(
-            open_base(self.base), clips, labels, options, head_options,
+            self._network, clips, labels, options, head_options,
             name=self.name, cache=self.cache, report=report, on_epoch=on_epoch,
         )  # fmt: skip
+
+    @cached_property
+    def _network(self) -> Network:
+        """The base, opened once however many selections are trained on."""
+        return open_base(self.base)
 
     def _train_sounds(
         self, clips: Sequence[TaughtClip], labels: tuple[str, ...], on_epoch: Callable[[Epoch], object] | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.bases import Base, bases, default_base
-from earmark.card import CARD_FILE, MODEL_FILE, read_card, save_model
+from earmark.card import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.clips import ClipFile, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
@@ -229,7 +229,7 @@ class Project(Collecting):
 
     def report_file(self, base: str | Path | Network | None = None) -> Path:
         """Where the report of an evaluation of that base belongs: beside its model."""
-        return self._models / self._training(base, {}).name / "report.html"
+        return self._models / self._training(base, {}).name / REPORT_FILE
 
     @property
     def _models(self) -> Path:

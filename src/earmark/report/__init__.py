@@ -16,7 +16,6 @@ from earmark.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
 from earmark.files import write_atomically
 from earmark.shares import spell_hours
 
-REPORT_FILE = "report.html"
 MISTAKES = 12
 ALARMS = 6
 
