@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import sys
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earmark import __version__
-from earmark.errors import EarmarkError
+from earmark.cli_exchange import export, import_
+from earmark.errors import EarmarkError, needs_package
+from earmark.terminal import complain, put, task_progress, terminal, with_progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from earmark.audio import Source
     from earmark.pretraining import PretrainingEpoch
-    from earmark.progress import TaskProgress
     from earmark.training import Epoch
 
 DEFAULT_PROJECT = Path("my-sounds")
@@ -81,7 +78,7 @@ def main() -> None:
     try:
         app()
     except EarmarkError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -114,7 +111,7 @@ def record(
     from earmark.project import Project
 
     source = _open(input, device, sample_rate, channels, encoding)
-    with source, _terminal().status(f"Recording {seconds:g} s from {source.name}…"):
+    with source, terminal().status(f"Recording {seconds:g} s from {source.name}…"):
         clip = record_clip(source, seconds)
     check_length(clip)
     label = check_label(label)
@@ -124,7 +121,7 @@ def record(
         opened.set_mode(mode.value)
     examples = opened.examples_in(saved)
     values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": examples}
-    _put(
+    put(
         values,
         as_json,
         f"{saved.label}: {saved.seconds:.2f} s, {examples} example{'' if examples == 1 else 's'} → {saved.path}",
@@ -180,16 +177,16 @@ def train(
         "augment_by_mixing_noise_ratio": augment_by_mixing_noise_ratio, "fine_tuning_epochs": fine_tuning_epochs,
         "fine_tuning_optimizer": fine_tuning_optimizer, "open_set": open_set, "seed": seed,
     }  # fmt: skip
-    with _progress() as progress:
+    with task_progress() as progress:
 
         def show(epoch: Epoch) -> None:
             if as_json or epoch.epoch % max(1, epoch.epochs // 10) == 0:  # ten lines of however many
                 values = {key: value for key, value in asdict(epoch).items() if value is not None}
-                _put(values, as_json, str(epoch))
+                put(values, as_json, str(epoch))
 
         trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
     folder = opened.model_folder(trained.metadata.name)
-    _put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
+    put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
 
 
 @app.command()
@@ -214,13 +211,13 @@ def evaluate(
     """
     from earmark.cross_validation import evaluate_files
 
-    with _progress() as progress:
+    with task_progress() as progress:
         evaluation, file = evaluate_files(
             model, test, folds=folds, background=background or (), base=base, report_file=report,
             false_alarms_per_hour=false_alarms_per_hour, report=progress.report,
         )  # fmt: skip
     if as_json:
-        _put({**evaluation.as_dict(false_alarms_per_hour), "report": str(file)}, True, "")
+        put({**evaluation.as_dict(false_alarms_per_hour), "report": str(file)}, True, "")
         return
     from earmark.evaluation_table import show_evaluation
 
@@ -232,7 +229,9 @@ def evaluate(
 def listen(
     model: ModelPath = "words",
     input: Input = "microphone",
-    probability_threshold: Annotated[float, typer.Option(help="How sure to be, 0 to 1.")] = 0.75,
+    probability_threshold: Annotated[
+        float | None, typer.Option(help="How sure to be, 0 to 1.", show_default="the model's own, or 0.75")
+    ] = None,
     overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
     suppression_time_ms: Annotated[float, typer.Option(help="Silence after a detection.")] = 0,
     label_threshold: Annotated[
@@ -265,7 +264,7 @@ def listen(
         labels = [label for label in recognizer.labels if noise or label not in RESERVED_LABELS]
         typer.echo(f"Listening to {source.name} for {', '.join(labels)}. Ctrl+C ends it.", err=True)
     detections = recognizer.listen(
-        _with_progress(source),
+        with_progress(source),
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
@@ -277,7 +276,7 @@ def listen(
     )
     for found in detections:
         values = {key: getattr(found, key) for key in ("label", "score", "start", "end")}
-        _put(values, as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+        put(values, as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
 
 
 @app.command()
@@ -295,14 +294,18 @@ def recognize(
         try:
             result = recognizer.recognize(file)
         except EarmarkError as error:
-            _complain(str(error))
+            complain(str(error))
             failed = True
             continue
         scores = dict(zip(result.labels, map(float, result.scores), strict=True))
         values = {"path": str(file), "label": result.label, "score": result.score, "scores": scores}
-        _put(values, as_json, f"{result.score:6.1%}  {result.label}  {file}")
+        put(values, as_json, f"{result.score:6.1%}  {result.label}  {file}")
     if failed:
         raise typer.Exit(1)
+
+
+app.command("import")(import_)
+app.command("export")(export)
 
 
 @app.command()
@@ -334,22 +337,20 @@ def pretrain(
         from earmark.pretraining import PretrainingOptions
         from earmark.pretraining_run import run
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"Pretraining needs the package {error.name}: install it with `pip install 'earmark[pretrain]'`."
-        ) from error
+        raise needs_package("Pretraining", error, "pretrain") from error
 
     options = PretrainingOptions(epochs, draws, batch_size, learning_rate, strength=strength, seed=seed)
     wanted = None if labels == "all" else tuple(dict.fromkeys(label.strip() for label in labels.split(",")))
-    with _progress() as progress:
+    with task_progress() as progress:
 
         def show(epoch: PretrainingEpoch) -> None:
-            _put(asdict(epoch), as_json, str(epoch))
+            put(asdict(epoch), as_json, str(epoch))
 
         run(
             data, noise or [], wanted, output, options,
             start=start, device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
         )  # fmt: skip
-    _put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {_as_model(output)}")
+    put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {_as_model(output)}")
 
 
 @app.command()
@@ -363,9 +364,7 @@ def studio(
     try:
         from earmark.studio.serve import serve
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"The studio needs the package {error.name}: install it with `pip install 'earmark[studio]'`."
-        ) from error
+        raise needs_package("The studio", error, "studio") from error
     serve(
         project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"),
         mode.value if mode else None,
@@ -387,42 +386,6 @@ def _label_thresholds(given: list[str]) -> dict[str, float]:
         except ValueError as error:
             raise EarmarkError(f"--label-threshold {text!r} is not understood: write it like yes=0.9.") from error
     return thresholds
-
-
-def _put(values: dict[str, Any], as_json: bool, text: str) -> None:
-    try:
-        sys.stdout.write((json.dumps(values, ensure_ascii=False) if as_json else text) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit from None
-
-
-def _complain(sentence: str) -> None:
-    from rich.text import Text
-
-    _terminal().print(Text.assemble(("Error: ", "bold red"), sentence), soft_wrap=True)
-
-
-def _terminal() -> Console:
-    """What is for the person, not for the pipe, goes to standard error."""
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _progress() -> TaskProgress:
-    from earmark.progress import TaskProgress
-
-    return TaskProgress(_terminal())
-
-
-def _with_progress(source: Source) -> Source:
-    """The source, with a progress bar where its length is known and somebody sees it."""
-    from earmark.progress import ProgressSource
-
-    terminal = _terminal()
-    return source if source.seconds is None or not terminal.is_terminal else ProgressSource(source, terminal)
 
 
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,42 @@ def make_folder(folder: Path) -> None:
     """
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder beside the target, to write into; it becomes the target once all is written, and is gone if not.
+
+    Raises:
+        EarmarkError: something is there already, the disk is full, or the folder can't be written.
+    """
+    check_free(target)
+    aside = target.parent / f".{secrets.token_hex(6)}.part"
+    with _told(target):
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+            for path in aside.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            if target.is_dir():
+                target.rmdir()  # an empty one
+            aside.rename(target)
+            _sync_folder(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_free(target: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        EarmarkError: there is a file, or a folder that isn't empty.
+    """
+    with _told(target):
+        if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+            raise EarmarkError(f"{target} is there already: delete it, or choose another name.")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from earmark.spectrogram import Spectrogram
 FORMAT = 2  # 1 knew no other normalization than the fixed one
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
 MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
+EPSILON = 1e-7  # TensorFlow.js' own, added to a deviation so that one of 0 can be divided by
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 
@@ -50,7 +51,7 @@ class WindowNormalization:
         mean = windows.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
         centred = windows - mean.astype(np.float32)
         deviation = np.sqrt(np.mean(centred * centred, axis=(1, 2), keepdims=True))
-        normalized: Spectrogram = centred / (deviation + np.float32(1e-7))  # the epsilon of TF.js
+        normalized: Spectrogram = centred / (deviation + np.float32(EPSILON))
         return normalized
 
 
@@ -68,6 +69,7 @@ class Metadata:
         normalization: how a window's levels in dB go into the network.
         front_end: what the frames are.
         longest_sound_ms: how long the longest of its sounds lasts, where all are as short as words; see `Decisions`.
+        probability_threshold: from 0 to 1, what a score must reach to be a detection, where nothing else is asked for.
     """
 
     name: str
@@ -76,11 +78,13 @@ class Metadata:
     normalization: Normalization
     front_end: FrontEnd = field(default=SPECTROGRAM)
     longest_sound_ms: float | None = None
+    probability_threshold: float | None = None
 
     def to_json(self) -> str:
         values = {"format": FORMAT, **asdict(self), "front_end": self.front_end.as_dict()}
-        if self.longest_sound_ms is None:
-            del values["longest_sound_ms"]
+        for optional in ("longest_sound_ms", "probability_threshold"):
+            if values[optional] is None:
+                del values[optional]
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
@@ -108,6 +112,8 @@ class Metadata:
             values["normalization"] = _read_normalization(values["normalization"])
             if values.get("longest_sound_ms") is not None:
                 values["longest_sound_ms"] = _number(values["longest_sound_ms"], above=0)
+            if values.get("probability_threshold") is not None:
+                values["probability_threshold"] = _probability(values["probability_threshold"])
             metadata = cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error
@@ -136,6 +142,12 @@ def _read_normalization(values: dict[str, Any]) -> Normalization:
 
 def _number(value: object, above: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < MAX_NUMBER:
+        raise ValueError(value)
+    return value
+
+
+def _probability(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(value)
     return value
 

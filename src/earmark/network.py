@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, needs_package
 from earmark.front_end import FrontEnd
 from earmark.metadata import KEY, Metadata
 
@@ -38,6 +38,9 @@ class Network:
         if KEY not in entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
         self.metadata = Metadata.from_json(entries[KEY], name)
+        if [given.name for given in self._session.get_inputs()] == ["waveform"]:
+            model = _own_part(model, self.metadata, name)
+            self._session = open_session(model, name)
         self.content = model
         self._check(name)
 
@@ -100,6 +103,15 @@ class Network:
             raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
         if any(value.ndim != 2 or len(value) != 1 or not np.isfinite(value).all() for value in values.values()):
             raise EarmarkError(f"{name} doesn't give numbers for every window: train it again.")
+
+
+def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:
+    """The network of a model that was exported with its front end inside."""
+    try:
+        from earmark.formats.waveform import without_front_end
+    except ModuleNotFoundError as error:
+        raise needs_package(f"{name} takes the waveform itself; loading it", error, "convert") from error
+    return without_front_end(model, metadata)
 
 
 def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:

@@ -31,7 +31,7 @@ Spectrogram: TypeAlias = npt.NDArray[np.float32]
 # The specification's window, a0 − a1·cos(2πn/N) + a2·cos(4πn/N), with the division by the FFT size folded in.
 _ALPHA = 0.16
 _PHASE = 2 * np.pi * np.arange(FFT_SIZE) / FFT_SIZE
-_WINDOW = ((1 - _ALPHA) / 2 - 0.5 * np.cos(_PHASE) + _ALPHA / 2 * np.cos(2 * _PHASE)) / FFT_SIZE
+WINDOW = ((1 - _ALPHA) / 2 - 0.5 * np.cos(_PHASE) + _ALPHA / 2 * np.cos(2 * _PHASE)) / FFT_SIZE
 _FLOOR_POWER = 10 ** (FLOOR_DB / 10)
 
 
@@ -87,6 +87,6 @@ def compute_spectrogram(
 
 
 def _decibels(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    spectrum = np.fft.rfft(frames * _WINDOW)[:, :BINS]
+    spectrum = np.fft.rfft(frames * WINDOW)[:, :BINS]
     power = spectrum.real * spectrum.real + spectrum.imag * spectrum.imag
     return 10 * np.log10(np.maximum(power, _FLOOR_POWER))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from onnx import (
+    ModelProto,
     NodeProto,
     TensorProto,
     ValueInfoProto,
@@ -21,7 +22,7 @@ from onnx import (
 from earmark.metadata import KEY, Metadata
 from earmark.spectrogram import BINS
 
-OPSET = 13  # old enough for any onnxruntime of the last years
+OPSET = 17  # with LayerNormalization; onnxruntime 1.12 and newer have it
 IR_VERSION = 8
 
 
@@ -169,6 +170,16 @@ class _Graph:
 
     def _keep_layer(self, kernel: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None) -> list[str]:
         return [self.keep("kernel", kernel), *([] if bias is None else [self.keep("bias", bias)])]
+
+
+def leading_to(output: str, model: ModelProto) -> list[NodeProto]:
+    """The nodes that an output needs, in their order."""
+    needed, nodes = {output}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            nodes.append(node)
+    return nodes[::-1]
 
 
 def _window_info(metadata: Metadata) -> ValueInfoProto:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, load_model_from_string, numpy_helper
 
-from earmark.formats.onnx import Dense, model_file
+from earmark.formats.onnx import Dense, leading_to, model_file
 from earmark.metadata import Metadata
 
 Array = npt.NDArray[np.float32]
@@ -41,7 +41,7 @@ def transfer_model(base: bytes, head: HeadWeights, metadata: Metadata) -> bytes:
     """The base's network up to its embedding, and the head: `window` → `scores`, `embedding`."""
     model = load_model_from_string(base)
     constants = _constants(model)
-    nodes = _leading_to("embedding", model)
+    nodes = leading_to("embedding", model)
     if head.tuned is not None:
         layer = _last_layer(model)
         assert layer is not None
@@ -64,7 +64,7 @@ def tunable_model(base: bytes, metadata: Metadata) -> tuple[bytes, Dense] | None
     layer = _last_layer(model)
     if layer is None:
         return None
-    nodes = _leading_to(layer.node.input[0], model)
+    nodes = leading_to(layer.node.input[0], model)
     nodes.append(helper.make_node("Identity", [layer.node.input[0]], ["embedding"]))
     used = {name for node in nodes for name in node.input}
     constants = {name: constant for name, constant in _constants(model).items() if name in used}
@@ -92,16 +92,6 @@ def _head_nodes(head: HeadWeights, constants: dict[str, Array]) -> list[NodeProt
 
 def _constants(model: ModelProto) -> dict[str, Array]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
-def _leading_to(output: str, model: ModelProto) -> list[NodeProto]:
-    """The nodes that an output needs, in their order."""
-    needed, nodes = {output}, []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            nodes.append(node)
-    return nodes[::-1]
 
 
 def _last_layer(model: ModelProto) -> _LastLayer | None:

@@ -1,0 +1,120 @@
+"""`earmark import` and `earmark export`: recordings and models of other programs, in and out."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.errors import EarmarkError
+from earmark.terminal import complain, put, task_progress
+
+MOST_TOLD = 20  # recordings that were left out
+
+
+class ExportFormat(str, Enum):
+    """What can be written: the first three are models, the others are recordings."""
+
+    tfjs = "tfjs"
+    teachable_machine = "teachable-machine"
+    onnx = "onnx"
+    folders = "folders"
+    speech_commands = "speech-commands"
+    audiofolder = "audiofolder"
+    examples = "examples"
+
+
+class OnnxInput(str, Enum):
+    """What an exported ONNX model takes."""
+
+    waveform = "waveform"
+    window = "window"
+
+
+class Split(str, Enum):
+    """A data set's part."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+def import_(
+    thing: Annotated[Path, typer.Argument(metavar="THING", help="What to import: a folder or a file.")],
+    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder; made if it is not there.")],
+    label: Annotated[
+        str | None, typer.Option(help="Of all of it, where it names none.", show_default="from its name")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Import this label alone. Repeat it for more.")] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="Of a data set that has such parts.", show_default="all of them")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Recordings of each label, at most.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Of a new project: sounds or words.", show_default="words")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+) -> None:
+    """Import recordings: sound files, folders or zips of labels, data sets, or another program's samples.
+
+    Data sets are Speech Commands and Hugging Face audiofolder; samples are those of Teachable Machine (a class's zip or
+    a project) and of speech-commands (TFJSSCDS, what serializeExamples writes).
+    """
+    from earmark.importing import import_into
+    from earmark.project import Project
+
+    opened = Project(project, create=True, mode=mode or "words")
+    with task_progress() as progress:
+        imported = import_into(
+            opened, thing, label=label, only=only, split=split.value if split else None, limit=limit,
+            report=progress.report,
+        )  # fmt: skip
+    _tell_skipped(imported.skipped)
+    added = len(imported.added)
+    values = {"added": added, "skipped": imported.skipped, "notes": imported.notes, "project": str(project)}
+    put(values, as_json, "\n".join([f"{added} recordings → {project}", *imported.notes]))
+    if imported.skipped and not imported.added:
+        raise typer.Exit(1)
+
+
+def export(
+    thing: Annotated[
+        str, typer.Argument(metavar="MODEL|PROJECT", help="A model; a project gives its newest one, or its recordings.")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder or .zip; of onnx and examples, a file.")],
+    to: Annotated[ExportFormat, typer.Option(help="A model as one of the first three, recordings as the others.")],
+    onnx_input: Annotated[OnnxInput, typer.Option(help="What an ONNX model takes.")] = OnnxInput.waveform,
+    probability_threshold: Annotated[
+        float | None, typer.Option(help="That the model recommends.", show_default="its own, or 0.75")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+) -> None:
+    """Export a model for the browser, for Teachable Machine's code or for any program that runs ONNX, or recordings."""
+    from earmark.exporting import MODEL_FORMATS, export_model, export_recordings
+
+    if to.value in MODEL_FORMATS:
+        from earmark.recognizer import load
+
+        notes = export_model(
+            load(thing), output, to.value, onnx_input=onnx_input.value, probability_threshold=probability_threshold
+        )
+        put({"output": str(output), "notes": notes}, as_json, "\n".join([f"Saved in {output}.", *notes]))
+        return
+    from earmark.project import Project
+
+    if not os.path.isdir(thing):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
+        raise EarmarkError(f"{thing} is no project: recordings are exported from a project's folder.")
+    with task_progress() as progress:
+        written = export_recordings(Project(thing), output, to.value, report=progress.report)
+    _tell_skipped(written.skipped)
+    values = {"output": str(output), "written": written.count, "skipped": written.skipped, "notes": written.notes}
+    put(values, as_json, "\n".join([f"{written.count} recordings → {output}", *written.notes]))
+
+
+def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
+    """The first of what was left out, and how many more."""
+    for name, reason in skipped[:MOST_TOLD]:
+        complain(f"{name}: {reason}")
+    if len(skipped) > MOST_TOLD:
+        complain(f"{len(skipped) - MOST_TOLD:,} more were left out; --json tells all of them.")

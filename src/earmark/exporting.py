@@ -1,0 +1,193 @@
+"""Export: models and recordings as other programs read them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from earmark.errors import EarmarkError, needs_package
+from earmark.files import check_free, make_folder, new_folder, write_atomically
+from earmark.metadata import KEY, FixedNormalization, Metadata
+from earmark.recognizer import THRESHOLD, Recognizer
+
+if TYPE_CHECKING:
+    from earmark.formats.written import Report, Written
+    from earmark.project import Project
+
+TFJS, TEACHABLE_MACHINE, ONNX = MODEL_FORMATS = ("tfjs", "teachable-machine", "onnx")
+WINDOW, WAVEFORM = ONNX_INPUTS = ("window", "waveform")
+RECORDING_FORMATS = ("folders", "speech-commands", "audiofolder", "examples")
+
+
+def export_model(
+    recognizer: Recognizer,
+    target: str | Path,
+    to: str,
+    *,
+    onnx_input: str = WAVEFORM,
+    probability_threshold: float | None = None,
+) -> list[str]:
+    """Write a recognizer in another format; whole, or not at all.
+
+    Args:
+        recognizer: what to write.
+        target: "onnx": the file. The others: a folder, or a zip if it ends in .zip.
+        to: "tfjs", for the npm package speech-commands; "teachable-machine", with that one's file names; or "onnx".
+        onnx_input: what the ONNX model takes: the "waveform" of a window, or the normalized "window" itself.
+        probability_threshold: what the model says a score must reach; by default its own, or 0.75.
+
+    Returns:
+        What the user should know about the result, in sentences.
+
+    Raises:
+        EarmarkError: there is no such format, the model can't be written in it, a package is missing, or the target is
+            there already or can't be written.
+    """
+    target = Path(target)
+    metadata = _with_threshold(recognizer.metadata, probability_threshold)
+    if to not in MODEL_FORMATS:
+        raise EarmarkError(f"There is no model format {to!r}: choose {', '.join(MODEL_FORMATS)}.")
+    check_free(target)
+    make_folder(target.parent)
+    try:
+        if to == ONNX:
+            write_atomically(target, onnx_file(recognizer.content, metadata, onnx_input))
+            return []
+        _write_files(target, tfjs_files(recognizer.content, metadata, to))
+    except ModuleNotFoundError as error:
+        raise needs_package("Exporting a model", error, "convert") from error
+    return _browser_notes(metadata)
+
+
+def export_recordings(project: Project, target: str | Path, to: str, *, report: Report | None = None) -> Written:
+    """Write a project's recordings in another layout; whole, or not at all.
+
+    Args:
+        project: whose recordings to write.
+        target: a folder; "folders" makes a zip of one that ends in .zip, and "examples" makes a file.
+        to: "folders" of labels; "speech-commands", that data set's layout; "audiofolder", Hugging Face's; or
+            "examples", what the npm package speech-commands reads by `loadExamples`.
+        report: told of the progress, as (what, done, of how many).
+
+    Returns:
+        How many were written, which were left out and why, and what the user should know besides.
+
+    Raises:
+        EarmarkError: there is no such format, or the target is there already or can't be written.
+    """
+    from earmark.formats import audiofolder, example_sets, label_folders, speech_commands
+
+    writers: dict[str, Callable[[Project, Path, Report | None], Written]] = {
+        "folders": label_folders.write_label_folders,
+        "speech-commands": speech_commands.write_speech_commands,
+        "audiofolder": audiofolder.write_audiofolder,
+        "examples": example_sets.write_example_set,
+    }
+    if to not in writers:
+        raise EarmarkError(f"There is no format {to!r} of recordings: choose {', '.join(RECORDING_FORMATS)}.")
+    return writers[to](project, Path(target), report)
+
+
+def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> bytes:
+    """An ONNX file that says in its metadata, in plain entries too, how it is to be used.
+
+    Raises:
+        EarmarkError: there is no such input.
+        ModuleNotFoundError: the package onnx is missing.
+    """
+    from onnx import helper, load_model_from_string
+
+    from earmark.formats.waveform import waveform_samples, with_front_end
+
+    if onnx_input not in ONNX_INPUTS:
+        raise EarmarkError(f"An ONNX model takes no {onnx_input!r}: choose {' or '.join(ONNX_INPUTS)}.")
+    frames, values = metadata.window_frames, metadata.front_end.values
+    normalization: dict[str, object] = json.loads(metadata.to_json())["normalization"]
+    if onnx_input == WAVEFORM:
+        model = with_front_end(model, metadata)
+        given = f"waveform: float32 [n, {waveform_samples(metadata)}], in [-1, 1]"
+    else:
+        given = f"window: float32 [n, {frames}, {values}], normalized"
+    loaded = load_model_from_string(model)
+    entries = {
+        KEY: metadata.to_json(),
+        "name": metadata.name,
+        "input": given,
+        "labels": json.dumps(metadata.labels, ensure_ascii=False),
+        "sample_rate": str(metadata.front_end.sample_rate),
+        "window_seconds": str(round(metadata.front_end.seconds_of(frames), 6)),
+        "front_end": json.dumps({"name": metadata.front_end.name, **metadata.front_end.as_dict()}),
+        "normalization": json.dumps(normalization),
+        "probability_threshold": str(metadata.probability_threshold),
+    }
+    helper.set_model_props(loaded, entries)
+    return loaded.SerializeToString()  # type: ignore[no-any-return]
+
+
+def tfjs_files(model: bytes, metadata: Metadata, to: str = TFJS) -> dict[str, bytes]:
+    """The files of a TensorFlow.js layers model, by their names.
+
+    Raises:
+        EarmarkError: the model takes the waveform, or does something that no layer does; or Teachable Machine's pages
+            can't give it what it takes.
+        ModuleNotFoundError: the package onnx is missing.
+    """
+    from earmark.formats.tfjs_writer import metadata_file, write_tfjs
+
+    if to == TEACHABLE_MACHINE and isinstance(metadata.normalization, FixedNormalization):
+        raise EarmarkError(
+            f"The model {metadata.name} needs a sound's level, which Teachable Machine's code takes out: export it to "
+            "tfjs, or train on words."
+        )
+    weights_name = "weights.bin" if to == TEACHABLE_MACHINE else "group1-shard1of1.bin"
+    layers, weights = write_tfjs(model, metadata, weights_name)
+    model_name = "TMv2" if to == TEACHABLE_MACHINE else metadata.name
+    time = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        "model.json": json.dumps(layers).encode(),
+        "metadata.json": metadata_file(metadata, model_name, time),
+        weights_name: weights,
+    }
+
+
+def _with_threshold(metadata: Metadata, threshold: float | None) -> Metadata:
+    if threshold is None:
+        threshold = THRESHOLD if metadata.probability_threshold is None else metadata.probability_threshold
+    if not 0 <= threshold <= 1:
+        raise EarmarkError(f"probability_threshold is {threshold}: it must be between 0 and 1.")
+    return replace(metadata, probability_threshold=threshold)
+
+
+def _write_files(target: Path, files: dict[str, bytes]) -> None:
+    if target.suffix.lower() == ".zip":
+        packed = BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        write_atomically(target, packed.getvalue())
+        return
+    with new_folder(target) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+
+def _browser_notes(metadata: Metadata) -> list[str]:
+    """How scores in a browser differ from ours, if they do."""
+    normalization = metadata.normalization
+    if isinstance(normalization, FixedNormalization):
+        return [
+            f"In a browser, give it (levels in dB - {normalization.mean:g}) / {normalization.deviation:g} by "
+            "model.predict: speech-commands' own listen() normalizes each window otherwise."
+        ]
+    if normalization.dynamic_range is not None:
+        return [
+            f"Earmark raises levels to {normalization.dynamic_range:g} dB below a window's highest; speech-commands "
+            "doesn't, so scores differ a little there."
+        ]
+    return []

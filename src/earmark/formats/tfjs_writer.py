@@ -1,0 +1,63 @@
+"""Our networks as TensorFlow.js layers models, which speech-commands and Teachable Machine load."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from onnx import load_model_from_string, numpy_helper
+
+from earmark.errors import EarmarkError
+from earmark.formats.onnx import leading_to
+from earmark.formats.tfjs_layer_list import Json, LayerList, Node
+from earmark.formats.tfjs_operations import OPERATIONS
+from earmark.front_end import SPECTROGRAM
+from earmark.metadata import Metadata
+
+
+def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Json, bytes]:
+    """A model's network as layers.
+
+    Args:
+        model: an ONNX file's content.
+        metadata: the model's.
+        weights_name: of the file that will hold the weights.
+
+    Returns:
+        What goes into model.json, and the weights.
+
+    Raises:
+        EarmarkError: it takes the waveform, or does something that no layer does.
+    """
+    if metadata.front_end is not SPECTROGRAM:
+        raise EarmarkError(
+            f"The model {metadata.name} takes the waveform, which speech-commands can't give it: train on the base "
+            "words (earmark train PROJECT --base words), or export it to onnx."
+        )
+    layers = LayerList(metadata)
+    loaded = load_model_from_string(model)
+    layers.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
+    nodes = leading_to("scores", loaded)
+    uses = Counter(name for node in nodes for name in node.input)
+    for node in nodes:
+        if node.op_type not in OPERATIONS:
+            raise layers.refuse(node)
+        made = OPERATIONS[node.op_type](layers, Node(node))
+        layers.values[node.output[0]] = made
+        again = [name for name in node.input if name in layers.values and layers.values[name].layer == made.layer]
+        if uses[node.output[0]] == 1 and layers.used_once.issuperset(again):
+            layers.used_once.add(node.output[0])
+    return layers.topology("scores", weights_name), b"".join(array.tobytes() for _, array in layers.weights)
+
+
+def metadata_file(metadata: Metadata, model_name: str, time: str) -> bytes:
+    """metadata.json, as speech-commands reads it, with what Earmark knows besides."""
+    values = {
+        "tfjsSpeechCommandsVersion": "0.4.0",
+        "modelName": model_name,
+        "timeStamp": time,
+        "wordLabels": list(metadata.labels),
+        "frameSize": metadata.front_end.values,
+        "earmark": json.loads(metadata.to_json()),
+    }
+    return json.dumps(values, ensure_ascii=False).encode()

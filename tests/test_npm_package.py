@@ -1,0 +1,185 @@
+"""What we export, in the npm package speech-commands itself, in a real Chromium, as its users load it.
+
+The steps: export a model (`earmark export … --to tfjs`); serve the folder; create('BROWSER_FFT', undefined, model.json,
+metadata.json); ask for its labels; let it listen to a recording as the microphone, and recognize a clip; compare with
+what Earmark makes of the same spectrogram.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+import soxr
+from playwright.sync_api import Page
+
+import earmark
+from earmark import Recognizer
+from earmark.exporting import export_model
+from earmark.formats.serialized_examples import SerializedExample, write_examples
+from earmark.spectrogram import compute_spectrogram
+from tests.analyser import analyser_frames
+from tests.browser import chromium, microphone_arguments
+from tests.conftest import SHARED
+from tests.corpus import clip_rows, read_row
+from tests.npm import served
+
+RATE, WINDOW = 44_100, 44 * 1_024
+SPOKEN = ("stop", "left", "yes")
+
+Array = npt.NDArray[np.float32]
+
+CREATE = """
+async folder => {
+  const recognizer = speechCommands.create(
+    'BROWSER_FFT', undefined, `${location.origin}/${folder}/model.json`, `${location.origin}/${folder}/metadata.json`);
+  await recognizer.ensureModelLoaded();
+  window.recognizer = recognizer;
+  return {labels: recognizer.wordLabels(), shape: recognizer.modelInputShape()};
+}
+"""
+RECOGNIZE = """
+async window_ => {
+  const bytes = Uint8Array.from(atob(window_), letter => letter.charCodeAt(0));
+  const levels = tf.tensor(new Float32Array(bytes.buffer), [1, 43, 232, 1]);
+  const {mean, variance} = tf.moments(levels);
+  const normalized = levels.sub(mean).div(variance.sqrt().add(tf.backend().epsilon()));
+  const {scores, embedding} = await recognizer.recognize(normalized, {includeEmbedding: true});
+  return {scores: Array.from(scores), embedding: embedding.shape};
+}
+"""
+LISTEN = """
+async seconds => {
+  const heard = [];
+  await recognizer.listen(async result => {
+    heard.push({scores: Array.from(result.scores), levels: Array.from(result.spectrogram.data)});
+  }, {includeSpectrogram: true, probabilityThreshold: 0, invokeCallbackOnNoiseAndUnknown: true, overlapFactor: 0.5,
+      suppressionTimeMillis: 0});
+  await new Promise(resolve => setTimeout(resolve, seconds * 1000));
+  await recognizer.stopListening();
+  return heard;
+}
+"""
+
+
+TRAIN = """
+async () => {
+  window.transfer = recognizer.createTransfer('taught');
+  const bytes = await (await fetch('examples.bin')).arrayBuffer();
+  transfer.loadExamples(bytes);
+  const counts = transfer.countExamples();
+  await transfer.train({epochs: 50});
+  return counts;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def words(recordings: Path) -> dict[str, Array]:
+    """A recording of each of three words, by speakers that training never saw, one second and a bit at 44.1 kHz."""
+    found = {}
+    for row in clip_rows(recordings, "speech_commands"):
+        if row["split"] == "val" and row["word"] in SPOKEN and row["word"] not in found:
+            samples, rate = read_row(recordings, "speech_commands", row)
+            clip = soxr.resample(samples, rate, RATE)[:WINDOW]
+            room = np.random.default_rng(0).normal(0, 3e-4, WINDOW)
+            room[: len(clip)] += clip
+            found[row["word"]] = room.astype(np.float32).clip(-1, 1)
+    return found
+
+
+def exported(recognizer: Recognizer, folder: Path) -> Recognizer:
+    """Export a model; returns what the folder says to somebody who knows nothing of Earmark."""
+    export_model(recognizer, folder, "tfjs")
+    plain = json.loads((folder / "metadata.json").read_text())
+    del plain["earmark"]
+    twin = folder.with_name(f"{folder.name}-plain")
+    export_model(recognizer, twin, "tfjs")
+    (twin / "metadata.json").write_text(json.dumps(plain))
+    return earmark.load(twin)
+
+
+def recognized(page: Page, levels: Array) -> dict[str, Any]:
+    answer: dict[str, Any] = page.evaluate(RECOGNIZE, base64.b64encode(levels.astype("<f4").tobytes()).decode())
+    return answer
+
+
+def test_words_is_a_drop_in(words: dict[str, Array], tmp_path: Path) -> None:
+    ours = exported(earmark.load("words"), tmp_path / "words")
+    with served(tmp_path) as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        assert page.evaluate(CREATE, "words") == {"labels": list(ours.labels), "shape": [None, 43, 232, 1]}
+        for word, clip in words.items():
+            frames = analyser_frames(page, clip)[1:]  # the first sees the silence before
+            theirs = recognized(page, frames)
+            (result,) = ours.recognize_batch(frames)
+            assert result.labels[int(np.argmax(theirs["scores"]))] == result.label == word
+            np.testing.assert_allclose(theirs["scores"], result.scores, atol=1e-3)
+            assert theirs["embedding"] == [1, 192]
+
+
+def test_it_hears_the_microphone_as_earmark_does(words: dict[str, Array], tmp_path: Path) -> None:
+    ours = exported(earmark.load("words"), tmp_path / "words")
+    hiss = np.random.default_rng(1).normal(0, 3e-4, RATE // 2).astype(np.float32)
+    talk = np.concatenate([part for clip in words.values() for part in (clip, hiss)])
+    soundfile.write(tmp_path / "talk.wav", talk, RATE)
+    with served(tmp_path) as address, chromium(*microphone_arguments(tmp_path / "talk.wav")) as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.evaluate(CREATE, "words")
+        heard = page.evaluate(LISTEN, 9)
+    whole = [one for one in heard if np.isfinite(one["levels"]).all() and np.all(one["levels"])]
+    levels = np.array([one["levels"] for one in whole], np.float32).reshape(-1, 43, 232)
+    results = ours.recognize_batch(levels)
+    difference = max(np.abs(one["scores"] - result.scores).max() for one, result in zip(whole, results, strict=True))
+    print(f"{len(whole)} of {len(heard)} windows heard whole, largest difference {difference:.1e}")
+    assert len(whole) >= 8
+    assert difference <= 1e-3
+    assert {result.label for result in results if result.score > 0.9} >= set(SPOKEN)
+
+
+def test_a_model_of_the_package_scores_there_as_it_does_here(words: dict[str, Array], tmp_path: Path) -> None:
+    """Where no dynamic range is limited, a clip's scores are the same to the end."""
+    folder = SHARED / "fixtures" / "tfjs_speech_commands" / "browser_fft_18w"
+    if not folder.is_dir():
+        pytest.skip("needs the models in ../shared/fixtures")
+    recognizer = earmark.load(folder)
+    export_model(recognizer, tmp_path / "model", "tfjs")
+    with served(tmp_path) as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.evaluate(CREATE, "model")
+        for word, clip in words.items():
+            theirs = recognized(page, analyser_frames(page, clip)[1:])
+            result = recognizer.recognize(clip, RATE)
+            assert recognizer.labels[int(np.argmax(theirs["scores"]))] == result.label == word
+            np.testing.assert_allclose(theirs["scores"], result.scores, atol=1e-3)
+
+
+def test_the_package_trains_on_words_and_on_examples_of_ours(words: dict[str, Array], tmp_path: Path) -> None:
+    """createTransfer on our export, loadExamples of a set that we wrote, train: its transfer learning as it is used."""
+    export_model(earmark.load("words"), tmp_path / "words", "tfjs")
+    room = np.random.default_rng(2).normal(0, 3e-4, WINDOW).astype(np.float32)
+    examples = [
+        SerializedExample(label, compute_spectrogram(clip, silence_before=False), None, clip, RATE)
+        for label, clip in [("_background_noise_", room), *words.items()]
+    ]
+    (tmp_path / "examples.bin").write_bytes(write_examples(examples))
+    with served(tmp_path) as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.evaluate(CREATE, "words")
+        counts = page.evaluate(TRAIN)
+        assert counts == dict.fromkeys(["_background_noise_", *words], 1)
+        labels = page.evaluate("transfer.wordLabels()")
+        page.evaluate("void (window.recognizer = transfer)")
+        for word, clip in words.items():
+            theirs = recognized(page, analyser_frames(page, clip)[1:])
+            assert labels[int(np.argmax(theirs["scores"]))] == word
