@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 studio: .venv/.studio
 	$(BIN)/earmark studio $(PROJECT) --port $(PORT)
 
-test: check
+test: check tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python
 	$(BIN)/python -m pytest
 
@@ -32,5 +32,11 @@ check: .venv/.test
 	$(INSTALL) '.[test]'
 	touch $@
 
+tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
+	sh scripts/find-node.sh
+	@echo "Installing TensorFlow.js for the tests into tests/tfjs/node_modules…"
+	cd tests/tfjs && npm ci --silent
+	touch $@
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv tests/tfjs/node_modules build dist

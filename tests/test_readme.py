@@ -70,7 +70,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"^earmark (\w+)", README.read_text("utf-8"), re.MULTILINE))
-    assert named == {"record", "train", "evaluate", "listen", "recognize", "studio"}
+    assert named == {"record", "train", "evaluate", "listen", "recognize", "studio", "import", "export"}
     shown = subprocess.run([sys.executable, "-m", "earmark", "--help"], capture_output=True, text=True, check=True)
     for command in named:
         assert f" {command} " in shown.stdout

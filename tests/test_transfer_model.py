@@ -27,7 +27,8 @@ from earmark.network import Network
 from earmark.speech_embedding import speech_network
 from tests.conftest import SHARED
 from tests.small_base import BINS, FRAMES, VALUES, hidden_layer, mean_spectra, small_base
-from tests.test_tfjs import layer, random_weights, save, sequential
+from tests.tfjs_models import random_weights, save
+from tests.tfjs_node import chain, layer
 
 LABELS = ("left", "été 🙂", "_background_noise_", "_unknown_")
 
@@ -38,7 +39,7 @@ def tfjs_base(folder: Path) -> Network:
     """A model as Keras writes one, with a hidden dense layer whose kernel lies as [inputs, outputs]."""
     shapes: dict[str, tuple[int, ...]] = {"conv/kernel": (5, 20, 1, 3), "conv/bias": (3,), "hidden/bias": (9,)}
     shapes |= {"hidden/kernel": (2 * 11 * 3, 9), "last/kernel": (9, 3), "last/bias": (3,)}
-    topology = sequential(
+    topology = chain(
         "all",
         layer("InputLayer", "input", batch_input_shape=[None, 12, 232, 1]),
         layer("Conv2D", "conv", filters=3, kernel_size=[5, 20], strides=[4, 20], activation="tanh"),

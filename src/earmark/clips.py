@@ -12,14 +12,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
-from earmark.audio import AUDIO_SUFFIXES, Clip, clip_length, encode_flac
 from earmark.errors import EarmarkError
-from earmark.examples import SOUND_FRAMES, example_count
+from earmark.examples import SOUND_FRAMES
 from earmark.files import free_path, make_folder, move, write_new
 from earmark.labels import file_stem, label_folder, tidy_label
+from earmark.recordings import RECORDING_SUFFIXES, Recording, encode_recording, frame_count, recording_length
+from earmark.spectrogram_file import is_spectrogram_file
 
 TRASH_SECONDS = 30 * 24 * 3600
 
@@ -34,7 +36,7 @@ class ClipFile:
         label: its folder's.
         path: of the file.
         seconds: how long it lasts; 0 where it can't be read.
-        examples: how many windows training cuts from it.
+        frames: of its spectrogram; 0 where it can't be read.
         state: the file's size in bytes and time of change in ns, when the rest was read.
         error: why it can't be read, if so.
     """
@@ -42,9 +44,19 @@ class ClipFile:
     label: str
     path: Path
     seconds: float
-    examples: int
+    frames: int
     state: tuple[int, int]
     error: str | None = None
+
+    @property
+    def examples(self) -> int:
+        """How many windows of short sounds training cuts from it: one a frame, once a whole window is in."""
+        return max(0, self.frames - SOUND_FRAMES + 1)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether it can be heard; else only its spectrogram is left."""
+        return not is_spectrogram_file(self.path)
 
     @property
     def id(self) -> str:
@@ -80,10 +92,19 @@ class ClipFolders:
         found = []
         for folder in self._folders().get(label, []):
             with suppress(FileNotFoundError):  # somebody renames the folder or deletes a file at this very moment
-                for path in _audio_files(folder):
+                for path in _recordings(folder):
                     with suppress(FileNotFoundError):
                         found.append(self._clip(label, path))
         return found
+
+    def all_have_sound(self) -> bool:
+        """Whether there is no recording of which only the spectrogram is left; a look at the names tells."""
+        for folder in chain.from_iterable(self._folders().values()):
+            with suppress(FileNotFoundError):
+                names = filter(is_spectrogram_file, os.listdir(folder))  # noqa: PTH208 (names alone are fast)
+                if any(_is_recording(folder / name) for name in names):
+                    return False
+        return True
 
     def find(self, clip_id: str) -> ClipFile | None:
         """The clip with that id, without a look at the others."""
@@ -91,18 +112,18 @@ class ClipFolders:
             for folder in folders:
                 name = os.fsdecode(unquote_to_bytes(clip_id.rpartition("/")[2]))
                 path = folder / name
-                if path.parent == folder and _is_clip(path) and (clip := self._clip(label, path)).id == clip_id:
+                if path.parent == folder and _is_recording(path) and (clip := self._clip(label, path)).id == clip_id:
                     return clip
         return None
 
-    def write(self, label: str, clip: Clip, name: str) -> ClipFile:
-        """Write a clip as FLAC; where the name is taken it gets another one. Nothing is left of one that fails."""
-        data = encode_flac(clip)
+    def write(self, label: str, recording: Recording, name: str) -> ClipFile:
+        """Write a recording; where the name is taken it gets another one. Nothing is left of one that fails."""
+        data, suffix = encode_recording(recording)
         folder = self._folder(label)
         is_new = not folder.exists()
         make_folder(folder)
         try:
-            path = write_new(folder / f"{file_stem(name)}.flac", data)
+            path = write_new(folder / f"{file_stem(name)}{suffix}", data)
         except EarmarkError:
             if is_new:
                 folder.rmdir()
@@ -192,14 +213,14 @@ def fingerprint(labels: Iterable[str], clips: Iterable[ClipFile]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def check_length(clip: Clip) -> None:
-    """Refuse a clip that gives no example.
+def check_length(recording: Recording) -> None:
+    """Refuse a recording that gives no example.
 
     Raises:
         EarmarkError: it is too short.
     """
-    if example_count(len(clip.samples), clip.sample_rate, SOUND_FRAMES) == 0:
-        raise EarmarkError(f"The recording lasts {clip.seconds:.2f} s: make it at least 0.1 s long.")
+    if frame_count(recording) < SOUND_FRAMES:
+        raise EarmarkError(f"The recording lasts {recording.seconds:.2f} s: make it at least 0.1 s long.")
 
 
 def recording_name(identity: str | None = None) -> str:
@@ -212,22 +233,22 @@ def random_id() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    return sorted(filter(_is_clip, folder.iterdir()))
+def _recordings(folder: Path) -> list[Path]:
+    return sorted(filter(_is_recording, folder.iterdir()))
 
 
-def _is_clip(path: Path) -> bool:
+def _is_recording(path: Path) -> bool:
     # os.path's function, since Path's raises for names that no file can have
-    named = path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    named = path.suffix.lower() in RECORDING_SUFFIXES and not path.name.startswith(".")
     return named and os.path.isfile(path)  # noqa: PTH113
 
 
 def _measure(label: str, path: Path, state: tuple[int, int]) -> ClipFile:
     try:
-        samples, rate = clip_length(path)
+        seconds, frames = recording_length(path)
     except EarmarkError as error:
         return ClipFile(label, path, 0.0, 0, state, str(error))
-    return ClipFile(label, path, samples / rate, example_count(samples, rate, SOUND_FRAMES), state)
+    return ClipFile(label, path, seconds, frames, state)
 
 
 def _merge(source: Path, target: Path) -> None:

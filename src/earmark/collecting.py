@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Clip, Samples, Source, as_clip, first_seconds, open_source, read_clip
+from earmark.audio import Clip, Samples, Source, as_clip, first_seconds, open_source
 from earmark.clips import ClipFile, check_length
 from earmark.errors import EarmarkError
 from earmark.labelled_clips import LabelledClips
 from earmark.labels import check_label
+from earmark.recordings import read_recording, sound_of, spectrogram_of
 from earmark.settings import WORDS
-from earmark.spectrogram import Spectrogram, StreamingSpectrogram, compute_spectrogram
+from earmark.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import RESERVED_LABELS
 
 if TYPE_CHECKING:
@@ -43,13 +44,20 @@ class Example:
     key_frame: int | None
 
     def audio(self) -> Clip:
-        """The recording: speech-commands' `rawAudio`."""
-        return read_clip(self.path, self.path.name)
+        """The recording: speech-commands' `rawAudio`.
+
+        Raises:
+            EarmarkError: it can't be read, or only its spectrogram is left.
+        """
+        return sound_of(read_recording(self.path, self.path.name))
 
     def spectrogram(self) -> Spectrogram:
-        """Its levels in dB, shape [frames, 232]."""
-        clip = self.audio()
-        return compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+        """Its levels in dB, shape [frames, 232].
+
+        Raises:
+            EarmarkError: it can't be read.
+        """
+        return spectrogram_of(read_recording(self.path, self.path.name))
 
 
 class Collecting(LabelledClips):

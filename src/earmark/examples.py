@@ -13,19 +13,16 @@ import numpy.typing as npt
 from earmark.audio import ArraySource, Clip
 from earmark.errors import EarmarkError
 from earmark.front_end import FrontEnd, clip_frames, sliding_windows, window_loudness
-from earmark.spectrogram import BINS, FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
+from earmark.recordings import Recording, frames_of, sound_frames, spectrogram_of
+from earmark.spectrogram import BINS, FRAME_SECONDS, Spectrogram
 
 KEY_FRAME_RANGE = 10.0  # dB below the loudest, to which a recording's other words are looked for
 SOUND_FRAMES = 3  # frames in a short sound's window, about 70 ms
 
 
 def example_count(samples: int, sample_rate: int, window_frames: int) -> int:
-    """How many examples a clip of that many samples gives: one a frame, once a whole window of sound is in.
-
-    A frame needs two hops of sound, so a window of w frames needs w + 1 hops; soxr rounds to whole samples.
-    """
-    hops = int(samples * SAMPLE_RATE / sample_rate + 0.5) // HOP
-    return max(0, hops - window_frames)
+    """How many examples a clip of that many samples gives: one a frame, once a whole window of sound is in."""
+    return max(0, sound_frames(samples, sample_rate) - window_frames + 1)
 
 
 @dataclass(frozen=True)
@@ -52,16 +49,16 @@ class Examples:
         return sliding_windows(self.frames, self.window_frames)[self.starts if chosen is None else self.starts[chosen]]
 
 
-def cut_examples(clips: Iterable[tuple[Clip, int]], window_frames: int) -> Examples:
-    """Cut every window from clips, each given with its label's index.
+def cut_examples(recordings: Iterable[tuple[Recording, int]], window_frames: int) -> Examples:
+    """Cut every window from recordings, each given with its label's index.
 
     The frames lie in a temporary file, mapped into memory: hours of recordings need not fit into it.
     """
     nothing = np.zeros(0, np.int64)
     starts, targets, offset = [nothing], [nothing], 0
     with _room(), TemporaryFile() as file:
-        for clip, target in clips:
-            frames = compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
+        for recording, target in recordings:
+            frames = spectrogram_of(recording)
             count = max(0, len(frames) - window_frames + 1)
             starts.append(np.arange(offset, offset + count))
             targets.append(np.full(count, target, np.int64))
@@ -81,7 +78,7 @@ def _room() -> Iterator[None]:
 
 
 def cut_windows(
-    clip: Clip,
+    recording: Recording,
     window_frames: int,
     front_end: FrontEnd,
     *,
@@ -92,18 +89,21 @@ def cut_windows(
     """Cut a recording of a word, or of several, into windows.
 
     Args:
-        clip: one that is shorter than a window gets silence on both sides.
+        recording: one that is shorter than a window is filled on both sides; see `frames_of`.
         window_frames: frames in a window.
         front_end: what makes the frames.
-        key_frame: where the word is, as a frame of the clip's spectrogram; found by loudness where None.
+        key_frame: where the word is, as a frame of the recording's spectrogram; found by loudness where None.
         everywhere: whether all of the recording counts, as it does of background noise.
         window_hop_ratio: with it, several windows that hold the key frame, so many windows' lengths apart; without, the
             one around it. Noise is cut by this too, and by half a window where None.
 
     Returns:
         Windows of shape [windows, window_frames, values].
+
+    Raises:
+        EarmarkError: of the recording only the spectrogram is left, and the frames are to be of the sound.
     """
-    frames = np.concatenate(list(clip_frames(ArraySource(clip), window_frames, front_end)))
+    frames = np.concatenate(list(frames_of(recording, window_frames, front_end)))
     windows = sliding_windows(frames, window_frames)
     hop = max(1, round(window_frames * (window_hop_ratio or 0.5)))
     if everywhere:
@@ -111,7 +111,7 @@ def cut_windows(
     if key_frame is None:
         key_frames = find_key_frames(frames, window_frames, front_end)
     else:
-        # A frame's middle lies one hop after its start. A clip that was filled with silence has one window anyway.
+        # A frame's middle lies one hop after its start. A recording that was filled has one window anyway.
         key_frames = [round((key_frame + 1) * FRAME_SECONDS / front_end.frame_seconds) - 1]
     starts: set[int] = set()
     for key in key_frames:

@@ -17,16 +17,16 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from earmark.audio import Clip, as_clip, read_clip
+from earmark.audio import Clip, as_clip
 from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
-from earmark.examples import example_count
-from earmark.labels import MAX_CHARACTERS, check_label
+from earmark.label_list import check_new, extended, index_of
+from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE
+from earmark.recordings import Recording, SoundlessClip, part_of, read_recording
 from earmark.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
-from earmark.spectrogram import FRAME_SECONDS, SAMPLE_RATE
-
-MAX_LABELS = 100
+from earmark.spectrogram import FRAME_SECONDS
+from earmark.spectrogram_file import as_spectrogram
 
 Change = TypeVar("Change", bound=Callable[..., Any])
 
@@ -122,7 +122,7 @@ class LabelledClips:
             EarmarkError: there is no such label.
         """
         labels = self.label_settings()
-        return labels[_index(labels, name)]
+        return labels[index_of(labels, name)]
 
     @_locked
     def add_label(self, name: str, colour: str | None = None) -> Label:
@@ -131,7 +131,7 @@ class LabelledClips:
         Raises:
             EarmarkError: the name is taken or unfit, the colour is none, or there are 100 already.
         """
-        labels = _extended(self.label_settings(), name, colour)
+        labels = extended(self.label_settings(), name, colour)
         self._write_labels(labels)
         return labels[-1]
 
@@ -145,12 +145,12 @@ class LabelledClips:
             EarmarkError: no such label, or a value is unfit; nothing is changed then.
         """
         labels = self.label_settings()
-        index = _index(labels, name)
+        index = index_of(labels, name)
         label = labels.pop(index)
         if colour is not None:
             label = replace(label, colour=check_colour(colour))
         if new_name is not None:
-            label = replace(label, name=_check_new(labels, new_name))
+            label = replace(label, name=check_new(labels, new_name))
         labels.insert(max(0, min(index if position is None else position, len(labels))), label)
         clips = self.clips(name) if label.name != name else []
         if label.name != name:
@@ -169,7 +169,7 @@ class LabelledClips:
     def remove_label(self, name: str) -> Trashed:
         """Remove a label and its clips, to the trash; `restore` brings both back."""
         labels = self.label_settings()
-        index = _index(labels, name)
+        index = index_of(labels, name)
         key_frames = self._key_frames_of(self.clips(name))
         trashed = Trashed(self._clips.trash_label(name), labels.pop(index), index, key_frames)
         self._forget(trashed, labels)
@@ -177,11 +177,10 @@ class LabelledClips:
 
     # Clips
 
-    @_locked
     def add(
         self,
         label: str,
-        clip: str | Path | npt.ArrayLike | Clip,
+        clip: str | Path | npt.ArrayLike | Recording,
         sample_rate: int | None = None,
         *,
         name: str | None = None,
@@ -190,29 +189,57 @@ class LabelledClips:
 
         Args:
             label: what it holds.
-            clip: a path, a clip, or samples in [-1, 1] of shape [samples] or [samples, channels].
+            clip: a path, of a sound file or of one as `add_spectrogram` writes it; a clip; or samples in [-1, 1] of
+                shape [samples] or [samples, channels].
             sample_rate: of samples, in Hz.
             name: the file's name without suffix; from the path, or the time, where not given.
 
         Raises:
             EarmarkError: the clip can't be read or the label is unfit; nothing is written then.
         """
+        check_label(label)
+        if isinstance(clip, (str, Path)):
+            return self._add(label, read_recording(Path(clip)), name or Path(clip).stem)
+        if isinstance(clip, SoundlessClip):
+            return self.add_spectrogram(label, clip.frames, name=name)
+        if isinstance(clip, Clip):
+            return self._add(label, as_clip(clip.samples, clip.sample_rate), name)
+        return self._add(label, as_clip(clip, sample_rate), name)
+
+    def add_spectrogram(
+        self, label: str, frames: npt.ArrayLike, *, name: str | None = None, key_frame: int | None = None
+    ) -> ClipFile:
+        """Add a recording of which only the spectrogram is left; a label that is new is added too.
+
+        Args:
+            label: what it holds.
+            frames: levels in dB as the front end gives them, shape [frames, 232]. −∞ and what lies below the front
+                end's floor are raised to that.
+            name: the file's name without suffix; from the time where not given.
+            key_frame: the frame at which the word is; None: where it is loudest.
+
+        Raises:
+            EarmarkError: the levels, the key frame or the label are unfit; nothing is written then.
+        """
+        levels = as_spectrogram(frames)
+        if key_frame is not None:
+            key_frame = _check_key_frame(key_frame, len(levels))
+        return self._add(label, SoundlessClip(levels), name, key_frame)
+
+    @_locked
+    def _add(self, label: str, recording: Recording, name: str | None, key_frame: int | None = None) -> ClipFile:
         label = check_label(label)
         labels = self.label_settings()
         is_new = label not in [known.name for known in labels]
         if is_new:
-            labels = _extended(labels, label)
-        if isinstance(clip, (str, Path)):
-            name = name or Path(clip).stem
-            clip = read_clip(clip)
-        elif isinstance(clip, Clip):
-            clip = as_clip(clip.samples, clip.sample_rate)
-        else:
-            clip = as_clip(clip, sample_rate)
-        added = self._clips.write(label, clip, name or recording_name())
-        if is_new:
-            self._write_labels(labels)
-        self._move_key_frames({added.id: None})  # of a file of that name that somebody deleted by hand
+            labels = extended(labels, label)
+        added = self._clips.write(label, recording, name or recording_name())
+        settings = self._settings()
+        key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
+        if key_frame is not None:
+            key_frames[added.id] = key_frame
+        if is_new or key_frames != settings.key_frames:
+            self._write(replace(settings, labels=tuple(labels) if is_new else settings.labels, key_frames=key_frames))
         return added
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
@@ -237,31 +264,29 @@ class LabelledClips:
         Raises:
             EarmarkError: there is no such label, or the file is gone.
         """
-        _index(self.label_settings(), label)
+        index_of(self.label_settings(), label)
         moved = self._clips.move(clip, label)
         self._move_key_frames({clip.id: moved.id})
         return moved
 
     @_locked
     def trim_clip(self, clip: ClipFile, start: float, end: float) -> tuple[ClipFile, Trashed]:
-        """Keep only the seconds from start to end; the whole clip goes to the trash.
+        """Keep only the seconds from start to end, or the frames; the whole clip goes to the trash.
 
         Raises:
             EarmarkError: the span is empty or too short for one example.
         """
         if math.isnan(start) or math.isnan(end):
             raise EarmarkError("The span to keep is not a number: give its start and end in seconds.")
-        whole = read_clip(clip.path, clip.path.name)
-        first, last = (round(min(max(0.0, at), whole.seconds) * whole.sample_rate) for at in (start, end))
-        part = Clip(whole.samples[first : max(first, last)], whole.sample_rate)
+        part = part_of(read_recording(clip.path, clip.path.name), start, end)
         check_length(part)
         name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"
         trimmed = self._clips.write(clip.label, part, name)
         key_frame = self.key_frames().get(clip.id)
         trashed = self.remove_clip(clip)
         if key_frame is not None:
-            key_frame -= round(first / whole.sample_rate / FRAME_SECONDS)
-            self.set_key_frame(trimmed, key_frame if 0 <= key_frame < frame_count(trimmed) else None)
+            key_frame -= round(min(max(0.0, start), clip.seconds) / FRAME_SECONDS)
+            self.set_key_frame(trimmed, key_frame if 0 <= key_frame < trimmed.frames else None)
         return trimmed, trashed
 
     @_locked
@@ -272,7 +297,7 @@ class LabelledClips:
             EarmarkError: it is no whole number, or the recording isn't that long.
         """
         if frame is not None:
-            frame = _check_key_frame(frame, frame_count(clip))
+            frame = _check_key_frame(frame, max(1, clip.frames))
         settings = self._settings()
         key_frames = {known: at for known, at in settings.key_frames.items() if known != clip.id}
         if frame is not None:
@@ -309,6 +334,10 @@ class LabelledClips:
         if restored != settings:
             self._write(restored)
 
+    def all_have_sound(self) -> bool:
+        """Whether there is no recording of which only the spectrogram is left."""
+        return self._clips.all_have_sound()
+
     def empty_trash(self) -> None:
         """Remove for good what was deleted more than 30 days ago."""
         self._clips.empty_trash()
@@ -325,7 +354,7 @@ class LabelledClips:
             raise EarmarkError(f"{self.path} is a file: name a folder for the project.")
         labels: list[Label] = []
         for name in names:
-            labels = _extended(labels, name)
+            labels = extended(labels, name)
         ClipFolders(self.path).create()
         write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
 
@@ -371,11 +400,6 @@ class LabelledClips:
             self._write(replace(settings, key_frames=key_frames))
 
 
-def frame_count(clip: ClipFile) -> int:
-    """How many frames a recording's spectrogram has, at least one."""
-    return max(1, example_count(round(clip.seconds * SAMPLE_RATE), SAMPLE_RATE, 1))
-
-
 def _check_key_frame(frame: int, frames: int) -> int:
     try:
         frame = operator.index(frame)  # numpy's whole numbers too
@@ -396,27 +420,3 @@ def _check_mode(mode: str) -> str:
     if mode not in MODES:
         raise EarmarkError(f"The mode {mode!r} is not known: use {' or '.join(MODES)}.")
     return mode
-
-
-def _extended(labels: list[Label], name: str, colour: str | None = None) -> list[Label]:
-    """The labels and one more."""
-    name = _check_new(labels, name)
-    if len(labels) >= MAX_LABELS:
-        raise EarmarkError(f"A project holds at most {MAX_LABELS} labels: remove one first.")
-    return [*labels, Label(name, check_colour(colour) if colour else free_colour(labels))]
-
-
-def _check_new(labels: list[Label], name: str) -> str:
-    name = check_label(name)
-    # Some file systems don't tell upper from lower case, and people seldom do.
-    if name.casefold() in [label.name.casefold() for label in labels]:
-        raise EarmarkError(f"There is a label {name!r} already: choose another name.")
-    return name
-
-
-def _index(labels: list[Label], name: str) -> int:
-    for index, label in enumerate(labels):
-        if label.name == name:
-            return index
-    remedy = "choose one of " + ", ".join(label.name for label in labels) if labels else "add it first"
-    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: {remedy}.")

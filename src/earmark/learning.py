@@ -9,12 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from earmark.audio import read_clip
 from earmark.bases import open_base
 from earmark.embedding_cache import EmbeddingCache
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, needs_package
 from earmark.examples import SOUND_FRAMES, cut_examples
 from earmark.network import Network
+from earmark.recordings import read_recording
 from earmark.settings import SOUNDS
 from earmark.transfer import Report, TaughtClip, Trained, TransferOptions, train_transfer
 
@@ -75,7 +75,7 @@ class Training:
     ) -> Trained:
         training = import_training("earmark.training")
         self._check_options(set(training.SOUND_DEFAULTS))
-        taught = ((read_clip(clip.file.path), labels.index(clip.file.label)) for clip in clips)
+        taught = ((read_recording(clip.file.path), labels.index(clip.file.label)) for clip in clips)
         examples = cut_examples(taught, SOUND_FRAMES)
         network, history = training.train_sounds(examples, len(labels), **self.options, on_epoch=on_epoch)
         model = training.sound_model_file(network, self.name, labels)
@@ -101,6 +101,4 @@ def import_training(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"Training needs the package {error.name}: install it with `pip install 'earmark[train]'`."
-        ) from error
+        raise needs_package("Training", error, "train") from error

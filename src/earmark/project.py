@@ -63,7 +63,7 @@ class Project(Collecting):
     @property
     def base(self) -> str:
         """What is trained on where nothing else is asked for: what was chosen, or the best that can be used here."""
-        return self._settings().base or default_base(self.mode)
+        return self._settings().base or default_base(self.mode, self.all_have_sound())
 
     def set_base(self, base: str) -> None:
         """Choose what is trained on.
@@ -79,7 +79,7 @@ class Project(Collecting):
 
     def bases(self) -> list[Base]:
         """What this project can be trained on."""
-        return bases(self.mode)
+        return bases(self.mode, self.all_have_sound())
 
     def train(
         self,
@@ -106,7 +106,7 @@ class Project(Collecting):
 
         Raises:
             EarmarkError: fewer than two labels have examples, a clip can't be read, a package is missing, the base has
-                no embedding, or an option is unknown or out of its range.
+                no embedding or hears sound that a recording has no more, or an option is unknown or out of its range.
         """
         training = self._training(base, options)
         name = file_stem(name) if name else training.name
@@ -115,7 +115,7 @@ class Project(Collecting):
         clips = self._taught(labels)
         _check_trainable([clip.file for clip in clips], training)
         training = replace(training, name=name)
-        trained = training.run(_with_sound(clips), labels, report=report, on_epoch=on_epoch)
+        trained = training.run(_with_examples(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
         recognizer.history = tuple(trained.history)
         files = [clip.file for clip in clips]
@@ -166,7 +166,7 @@ class Project(Collecting):
         labels = self.labels
         clips, training = self._taught(labels), self._training(base, options)
         _check_trainable([clip.file for clip in clips], training)
-        return cross_validate(training, _with_sound(clips), labels, folds, background, report)
+        return cross_validate(training, _with_examples(clips), labels, folds, background, report)
 
     # Models
 
@@ -260,7 +260,7 @@ def _name_of(base: str | Path | Network) -> str:
     return file_stem(path.parent.name if path.name in (MODEL_FILE, CARD_FILE) else path.stem)
 
 
-def _with_sound(clips: list[TaughtClip]) -> list[TaughtClip]:
+def _with_examples(clips: list[TaughtClip]) -> list[TaughtClip]:
     return [clip for clip in clips if clip.file.examples]
 
 

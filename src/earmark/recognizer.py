@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from earmark.formats.tfjs import is_tfjs, read_tfjs
 from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window
 from earmark.listening import Callback, Listening
 from earmark.network import Network
+from earmark.recordings import frames_of, read_recording
 from earmark.spectrogram import FFT_SIZE, FLOOR_DB
+from earmark.spectrogram_file import is_spectrogram_file
 from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
 
 if TYPE_CHECKING:
@@ -146,20 +149,20 @@ class Recognizer(Network):
         clip's loudest part.
 
         Args:
-            clip: a path, or samples in [-1, 1] of shape [samples] or [samples, channels]; None for one window from
-                the microphone.
+            clip: a path, of a spectrogram as a project keeps it too; or samples in [-1, 1] of shape [samples] or
+                [samples, channels]; None for one window from the microphone.
             sample_rate: of the samples, in Hz.
             device: the microphone's number or name.
             include_spectrogram: whether the result holds the spectrogram of what was scored.
             include_embedding: whether it holds the embedding.
 
         Raises:
-            EarmarkError: the clip can't be read, is empty or not finite; no microphone; no embedding.
+            EarmarkError: the clip can't be read, is empty or not finite; it is a spectrogram, and the model hears the
+                sound itself; no microphone; no embedding.
         """
         if include_embedding:
             self.check_embedding()
-        with self._clip_source(clip, sample_rate, device) as source:
-            frames = clip_frames(source, self.metadata.window_frames, self.front_end)
+        with self._clip_frames(clip, sample_rate, device) as frames:
             if self.metadata.window_frames > SHORT_WINDOW:
                 window = loudest_window(frames, self.metadata.window_frames, self.front_end)
                 return self.recognize_windows(window[np.newaxis], include_spectrogram, include_embedding)[0]
@@ -200,7 +203,7 @@ class Recognizer(Network):
         *,
         sample_rate: int | None = None,
         device: int | str | None = None,
-        probability_threshold: float = THRESHOLD,
+        probability_threshold: float | None = None,
         label_thresholds: Mapping[str, float] | None = None,
         overlap_factor: float | None = None,
         suppression_time_ms: float = 0,
@@ -220,8 +223,8 @@ class Recognizer(Network):
             source: what `open_source` takes; it is closed when the listening ends.
             sample_rate: of samples, in Hz.
             device: the microphone's number or name.
-            probability_threshold, label_thresholds, suppression_time_ms,
-                invoke_callback_on_noise_and_unknown: see `Decisions`.
+            probability_threshold: see `Decisions`; the model's own where None, 0.75 if it has none.
+            label_thresholds, suppression_time_ms, invoke_callback_on_noise_and_unknown: see `Decisions`.
             smoothing_windows, min_agreeing_windows, longest_sound_ms: see `Decisions`; what measurement found best,
                 where None.
             overlap_factor: see `stream`.
@@ -256,7 +259,7 @@ class Recognizer(Network):
 
     def decisions(
         self,
-        probability_threshold: float = THRESHOLD,
+        probability_threshold: float | None = None,
         *,
         overlap_factor: float | None = None,
         smoothing_windows: int | None = None,
@@ -268,13 +271,17 @@ class Recognizer(Network):
 
         Args:
             overlap_factor: of the windows; see `stream`.
-            probability_threshold, smoothing_windows, min_agreeing_windows, longest_sound_ms, options: see `Decisions`;
-                where None, what measurement found best for such windows and sounds.
+            probability_threshold: see `Decisions`; the model's own where None, 0.75 if it has none.
+            smoothing_windows, min_agreeing_windows, longest_sound_ms, options: see `Decisions`; where None, what
+                measurement found best for such windows and sounds.
 
         Raises:
             EarmarkError: a value is out of its range.
         """
         frames = self.metadata.window_frames
+        if probability_threshold is None:
+            own = self.metadata.probability_threshold
+            probability_threshold = THRESHOLD if own is None else own
         if smoothing_windows is None:
             smoothing_windows = default_smoothing(frames)
         if min_agreeing_windows is None:
@@ -380,6 +387,17 @@ class Recognizer(Network):
     ) -> Result:
         best = int(scores.argmax())
         return Result(self.labels[best], float(scores[best]), scores, self.labels, spectrogram, embedding)
+
+    @contextmanager
+    def _clip_frames(
+        self, clip: str | Path | npt.ArrayLike | None, sample_rate: int | None, device: int | str | None
+    ) -> Iterator[Iterator[Frames]]:
+        window_frames = self.metadata.window_frames
+        if isinstance(clip, (str, Path)) and is_spectrogram_file(clip):
+            yield frames_of(read_recording(Path(clip)), window_frames, self.front_end)
+            return
+        with self._clip_source(clip, sample_rate, device) as source:
+            yield clip_frames(source, window_frames, self.front_end)
 
     def _clip_source(
         self, clip: str | Path | npt.ArrayLike | None, sample_rate: int | None, device: int | str | None

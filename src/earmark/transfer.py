@@ -22,9 +22,12 @@ from earmark.clips import ClipFile
 from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.examples import cut_shifted, cut_windows
+from earmark.front_end import SPECTROGRAM
 from earmark.metadata import Metadata
 from earmark.network import Network
 from earmark.open_set import far_from, synthesise_noise, unknown_words
+from earmark.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
+from earmark.spectrogram import FLOOR_DB, Spectrogram
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:
@@ -142,7 +145,7 @@ def train_transfer(
 
     Raises:
         EarmarkError: there are no clips or one can't be read, an option is out of its range, the base has no embedding,
-            or none that can be fine-tuned where that is asked for.
+            or none that can be fine-tuned where that is asked for, or it hears sound that one of the clips has no more.
     """
     from earmark.formats.transfer import transfer_model, tunable_model
     from earmark.heads import HeadExamples, train_head
@@ -150,6 +153,7 @@ def train_transfer(
     base.check_embedding()
     if not clips:
         raise EarmarkError("There are no recordings to train on: record some first.")
+    _check_sound(base, clips)
     network, tuned = base, None
     if head_options.fine_tuning_epochs:
         tunable = tunable_model(base.content, base.metadata)
@@ -173,6 +177,16 @@ def train_transfer(
     )  # fmt: skip
     used = {**asdict(options), **asdict(head_options)}
     return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
+
+
+def _check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
+    """Refuse recordings of which only the spectrogram is left, where the base hears the sound itself."""
+    soundless = next((clip.file.path for clip in clips if not clip.file.has_sound), None)
+    if soundless is not None and base.front_end is not SPECTROGRAM:
+        raise EarmarkError(
+            f"{soundless.parent.name}/{soundless.name} has no sound, only its spectrogram, and the base "
+            f"{base.metadata.name} hears sound: train on the base words (`earmark train … --base words`)."
+        )
 
 
 def _gather(
@@ -255,11 +269,11 @@ class _Plan:
 
     def windows(self, network: Network) -> Array:
         file = self.clip.file
-        clip = read_clip(file.path, file.path.name)
+        recording = read_recording(file.path, file.path.name)
         if self.mixed is not None:
-            clip = _mix(clip, *self.mixed)
+            recording = _mix_recording(recording, *self.mixed)
         return cut_windows(
-            clip, network.metadata.window_frames, network.front_end,
+            recording, network.metadata.window_frames, network.front_end,
             key_frame=self.clip.key_frame, everywhere=file.label == NOISE, window_hop_ratio=self.window_hop_ratio,
         )  # fmt: skip
 
@@ -318,6 +332,36 @@ def _mixed_plan(clip: TaughtClip, noises: Sequence[ClipFile], options: TransferO
     number = int.from_bytes(hashlib.sha256(f"{options.seed} {clip.file.id}".encode()).digest()[:4], "big")
     noise = noises[number % len(noises)] if noises else None
     return _Plan(clip, options.window_hop_ratio, (options.augment_by_mixing_noise_ratio, number, noise))
+
+
+def _mix_recording(recording: Recording, ratio: float, seed: int, noise: ClipFile | None) -> Recording:
+    """The recording with a part of the noise: as sound, or where one of the two has none, as spectrograms."""
+    if isinstance(recording, Clip) and (noise is None or noise.has_sound):
+        return _mix(recording, ratio, seed, noise)
+    if noise is None:
+        (sound,) = synthesise_noise(1, recording.seconds, seed=seed)
+        levels = spectrogram_of(sound)
+    else:
+        levels = spectrogram_of(read_recording(noise.path, noise.path.name))
+    return SoundlessClip(_mix_levels(spectrogram_of(recording), levels, ratio, seed))
+
+
+def _mix_levels(levels: Spectrogram, noise: Spectrogram, ratio: float, seed: int) -> Spectrogram:
+    """Levels in dB with a part of the noise's: powers add, as those of unrelated sounds do on average.
+
+    The noise's loudest frame is `ratio` times as strong as the recording's, in amplitude.
+    """
+    start = seed % max(1, len(noise) - len(levels) + 1)
+    power, added = _power(levels), _power(noise[start : start + len(levels)])
+    added = np.resize(added - _power(np.float32(FLOOR_DB)), power.shape)  # digital silence adds nothing
+    loudest = added.sum(axis=1).max(initial=0)
+    if loudest > 0:
+        power += added * (ratio**2 * power.sum(axis=1).max(initial=0) / loudest)
+    return (10 * np.log10(power)).astype(np.float32)
+
+
+def _power(levels: Spectrogram | np.float32) -> npt.NDArray[np.float64]:
+    return np.power(10, levels / 10, dtype=np.float64)
 
 
 def _mix(clip: Clip, ratio: float, seed: int, noise: ClipFile | None) -> Clip:

@@ -231,3 +231,50 @@ def test_a_taken_port_is_told_in_one_sentence(running: Studio, tmp_path: Path) -
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert str(running.port) in ended.stderr
+
+
+def test_a_recording_without_sound_is_shown_and_counted_but_not_played(running: Studio, tmp_path: Path) -> None:
+    levels = np.full((43, 232), -120, np.float32)
+    levels[:, 40] = -20
+    buffer = io.BytesIO()
+    np.save(buffer, levels)
+    before = running.project()
+    project = upload(running, buffer.getvalue(), "take.npy").json()
+    (clip,) = [clip for clip in project["labels"][0]["clips"] if clip not in before["labels"][0]["clips"]]
+    assert clip == {"id": "Left/take.npy", "seconds": 0.998, "examples": 41, "has_sound": False, "error": None}
+    assert all(other["has_sound"] for label in before["labels"] for other in label["clips"])
+    picture = running.request("GET", "/api/clips/spectrogram", params={"clip": clip["id"]})
+    columns = np.frombuffer(picture.content, np.uint8).reshape(43, 232)
+    assert (columns[:, 40] == 255).all()
+    assert not np.delete(columns, 40, axis=1).any()
+    sound = running.request("GET", "/api/clips/audio", params={"clip": clip["id"]})
+    assert sound.status_code == 400
+    assert sound.json() == {"error": "take.npy has no sound, only its spectrogram: choose one with sound."}
+
+    archive = running.request("GET", "/api/export").content
+    assert "Left/take.npy" in zipfile.ZipFile(io.BytesIO(archive)).namelist()
+    with studio(tmp_path / "other") as other:
+        answer = other.request("POST", "/api/import", content=archive).json()
+        assert (answer["added"], answer["skipped"]) == (sum(len(label["clips"]) for label in project["labels"]), [])
+        again = other.request("POST", "/api/import", content=archive).json()
+        assert again["added"] == 0, "what is there already is skipped"
+
+    span = {"start": 0.2, "end": 0.5}
+    trimmed = running.request("PATCH", "/api/clips", params={"clip": clip["id"]}, json=span).json()
+    (part,) = [clip for clip in trimmed["labels"][0]["clips"] if not clip["has_sound"]]
+    assert part["seconds"] == pytest.approx(0.3, abs=0.024)
+    running.request("POST", "/api/undo")
+    moved = running.request("PATCH", "/api/clips", params={"clip": clip["id"]}, json={"label": "Right"}).json()
+    assert [clip["id"] for clip in moved["labels"][1]["clips"] if not clip["has_sound"]] == ["Right/take.npy"]
+    for _ in range(2):
+        running.request("POST", "/api/undo")
+    assert running.project()["labels"] == before["labels"]
+
+
+def test_a_file_of_levels_that_is_none_is_told(running: Studio) -> None:
+    before = running.project()
+    for data in (b"", b"no levels", sound_file(WHISTLE)):
+        answer = upload(running, data, "bad.npy")
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "bad.npy is not a spectrogram that can be read: save one with numpy.save."
+    assert running.project() == before

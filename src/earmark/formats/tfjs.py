@@ -1,8 +1,9 @@
 """Audio models of TensorFlow.js speech-commands and of Teachable Machine, read from their own files.
 
 Such a model is a folder, or a zip of one: `model.json` holds the layers and says which weights lie where in the files
-beside it (the weights manifest of the TensorFlow.js converter), `metadata.json` holds the labels. Nothing in them is
-believed: all sizes are checked before anything of that size is read.
+beside it (the weights manifest of the TensorFlow.js converter), `metadata.json` holds the labels and, where Earmark
+wrote it, all else that Earmark says of a model, as `earmark`. Nothing in them is believed: all sizes are checked before
+anything of that size is read.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
+from earmark.metadata import KEY, Metadata
 
 MODEL = "model.json"
 LABELS = "metadata.json"
@@ -52,8 +54,8 @@ def is_tfjs(path: Path) -> bool:
 def read_tfjs(path: Path) -> bytes:
     """Read a speech-commands or Teachable Machine model as one of Earmark's ONNX files; the same path, the same bytes.
 
-    It gives `scores` [n, labels] and, where the network has a hidden dense layer, `embedding` [n, its units]: what goes
-    into the last dense layer, which is what speech-commands trains a new head on.
+    It gives `scores` [n, labels] and, where the network has a hidden dense layer, `embedding` [n, its units]: what that
+    layer gives, which is what speech-commands trains a new head on.
 
     Args:
         path: the folder of model.json, metadata.json and weights, a model.json, or a zip of such a folder.
@@ -73,11 +75,11 @@ def read_tfjs(path: Path) -> bytes:
             model = _read_json(files, files.model)
             if "modelTopology" not in model:
                 raise EarmarkError(f"{path} holds no TensorFlow.js layers: name the folder of a downloaded model.")
-            labels = _read_labels(files)
+            labels, metadata = _read_metadata(files)
             weights = _read_manifest(files, model.get("weightsManifest"))
     except DAMAGED as error:
         raise EarmarkError(f"{path} is damaged or can't be read: download the model again.") from error
-    return convert(model["modelTopology"], weights, labels, str(path))
+    return convert(model["modelTopology"], weights, labels, str(path), metadata)
 
 
 @dataclass
@@ -236,13 +238,18 @@ def _read_json(files: _Files, name: str) -> dict[str, Any]:
     return values
 
 
-def _read_labels(files: _Files) -> tuple[str, ...]:
-    """`wordLabels`, or `words` as versions before 0.4 of speech-commands wrote them."""
+def _read_metadata(files: _Files) -> tuple[tuple[str, ...], Metadata | None]:
+    """`wordLabels`, or `words` as versions before 0.4 of speech-commands wrote them; and what Earmark itself added."""
     values = _read_json(files, LABELS)
     labels = values.get("wordLabels") or values.get("words")
     if not isinstance(labels, list) or not 0 < len(labels) <= MAX_LABELS or not all(map(_is_text, labels)):
         raise EarmarkError(f"{files.source} has no labels in its {LABELS}: download the whole model again.")
-    return tuple(labels)
+    metadata = None
+    if KEY in values:
+        metadata = Metadata.from_json(json.dumps(values[KEY]), files.source)
+        if not metadata.name or not _is_text(metadata.name):
+            raise EarmarkError(f"{files.source} has a name in its {LABELS} that is none: export the model again.")
+    return tuple(labels), metadata
 
 
 def _read_manifest(files: _Files, manifest: object) -> dict[str, Weight]:

@@ -1,36 +1,47 @@
-"""The layers of TensorFlow.js as ONNX nodes: each function adds one kind of layer, `LAYERS` names them.
+"""The layers of TensorFlow.js as ONNX nodes: each function adds one kind of layer, `LAYERS` and `MERGES` name them.
 
-What the layers do is that of Keras (keras.io/api/layers): images are [height, width, channels] there, while ONNX has
-[channels, height, width].
+What the layers do is that of Keras (keras.io/api/layers).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from onnx import NodeProto, helper
+from onnx import helper
 
 from earmark.errors import EarmarkError
 from earmark.formats.onnx import model_file
 from earmark.formats.tfjs import Weight, shown
+from earmark.formats.tfjs_activations import activate, activation, elu, leaky_relu, relu, softmax
+from earmark.formats.tfjs_graph import Layer, layers_in_order
+from earmark.formats.tfjs_images import (
+    convolution,
+    depthwise_convolution,
+    global_pooling,
+    pooling,
+    separable_convolution,
+    zero_padding,
+)
+from earmark.formats.tfjs_network import Network, Value
+from earmark.front_end import SPECTROGRAM
 from earmark.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 NAME = "speech-commands (TensorFlow.js)"
-MAX_LAYERS = 1_000
-MAX_VALUES = 1 << 23  # that a layer gives for one window
-MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million
-ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax", "tanh": "Tanh"}
-CHAINS = ("Sequential", "Model", "Functional")  # layers that hold layers
 
 
-def convert(topology: object, weights: Mapping[str, Weight], labels: tuple[str, ...], source: str) -> bytes:
+def convert(
+    topology: object,
+    weights: Mapping[str, Weight],
+    labels: tuple[str, ...],
+    source: str,
+    metadata: Metadata | None = None,
+) -> bytes:
     """A model as an ONNX file: `window` [n, frames, 232], normalized → `scores` [n, labels], `embedding`.
 
     Args:
@@ -38,336 +49,54 @@ def convert(topology: object, weights: Mapping[str, Weight], labels: tuple[str, 
         weights: by name, as `layer/kernel`.
         labels: in the order of the scores.
         source: what errors call the model.
+        metadata: what the model says of itself; None for that of a speech-commands model.
 
     Raises:
-        EarmarkError: layers, shapes or weights that can't be converted.
+        EarmarkError: layers, shapes or weights that can't be converted, or metadata of another model.
     """
+    network = Network(weights, source)
     try:
-        layers = _unfold(_root(topology, source), source)
+        layers = layers_in_order(topology, source)
         frames = _window_frames(layers[0], source)
-        network = _Network(weights, source, shape=(frames, BINS, 1))
         plane = network.keep("plane", np.array([-1, 1, frames, BINS], np.int64))
-        network.add("Reshape", [plane])
+        values = [Value(network.add("Reshape", ["window", plane]), (frames, BINS, 1))]
         for layer in layers:
-            network.apply(layer)
+            values.append(_apply(network, layer, [values[place] for place in layer.given]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError) as error:
         raise EarmarkError(f"{source} describes its layers in a way that can't be read: save it again.") from error
-    if network.shape != (len(labels),) or not network.gives_probabilities:
+    if values[-1].shape != (len(labels),) or not values[-1].is_share:
         raise EarmarkError(f"{source} doesn't end in one score from 0 to 1 for each of its labels: train it again.")
-    outputs = {"scores": len(labels)}
-    network.nodes.append(helper.make_node("Identity", [network.value], ["scores"]))
-    if network.embedding is not None:
-        network.nodes.append(helper.make_node("Identity", [network.embedding[0]], ["embedding"]))
-        outputs["embedding"] = network.embedding[1]
-    # The labels of a speech-commands model are words; those of a Teachable Machine may be sounds that go on.
-    longest = LONGEST_WORD_MS if set(RESERVED_LABELS) <= set(labels) else None
-    metadata = Metadata(NAME, labels, frames, WindowNormalization(), longest_sound_ms=longest)
-    return model_file(network.nodes, network.constants, metadata, outputs)
+    outputs = {"scores": values[-1]}
+    if embedding := _embedding(layers, values[1:]):
+        outputs["embedding"] = embedding
+    for name, value in outputs.items():
+        network.nodes.append(helper.make_node("Identity", [value.name], [name]))
+    if metadata is None:
+        # The labels of a speech-commands model are words; those of a Teachable Machine may be sounds that go on.
+        longest = LONGEST_WORD_MS if set(RESERVED_LABELS) <= set(labels) else None
+        metadata = Metadata(NAME, labels, frames, WindowNormalization(), longest_sound_ms=longest)
+    if (metadata.labels, metadata.window_frames, metadata.front_end) != (labels, frames, SPECTROGRAM):
+        raise EarmarkError(f"{source} says other things of itself than its labels and layers do: export it again.")
+    sizes = {name: value.shape[0] for name, value in outputs.items()}
+    return model_file(network.nodes, network.constants, metadata, sizes)
 
 
-@dataclass
-class _Layer:
-    """A layer as model.json describes it."""
+def _embedding(layers: Sequence[Layer], values: Sequence[Value]) -> Value | None:
+    """What speech-commands trains a new head on: the output of the dense layer before the last layer.
 
-    kind: str
-    name: str
-    config: dict[str, Any]
-
-    def pair(self, option: str, default: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-        """Height and width."""
-        value = self.config.get(option)
-        if value is None:
-            return default
-        high, wide = value if isinstance(value, list) else (value, value)
-        if not all(type(size) is int and 0 < size < 1 << 20 for size in (high, wide)):
-            raise ValueError(option)
-        return high, wide
-
-
-@dataclass
-class _Network:
-    """The ONNX nodes of the layers so far.
-
-    Attributes:
-        weights: those of the file.
-        source: what errors call the model.
-        shape: what the last layer gives for one window: (height, width, channels), or (values,).
-        value: the name of what the last layer gives.
-        gives_probabilities: whether all of that lies between 0 and 1.
-        embedding: name and size of what goes into the last dense layer, if another one comes before it.
+    Its `createTransferModelFromBaseModel` goes back from the last layer but one to the first Dense. Here the last layer
+    is the one that makes the scores, even where their activation is a layer of its own.
     """
-
-    weights: Mapping[str, Weight]
-    source: str
-    shape: tuple[int, ...]
-    value: str = "window"
-    nodes: list[NodeProto] = field(default_factory=list)
-    constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    gives_probabilities: bool = False
-    embedding: tuple[str, int] | None = None
-    used: set[str] = field(default_factory=set)
-    dense_layers: int = 0
-    work: int = 0
-
-    def apply(self, layer: _Layer) -> None:
-        if layer.kind not in LAYERS:
-            known = ", ".join(LAYERS)
-            raise EarmarkError(
-                f"{self.source} has a layer {shown(layer.name)} of the kind {shown(layer.kind)}, which can't be "
-                f"converted: use {known}."
-            )
-        if layer.config.get("data_format") not in (None, "channels_last"):
-            raise self.refuse(layer, "data_format")
-        LAYERS[layer.kind](self, layer)
-
-    def add(self, operator: str, constants: Sequence[str] = (), **attributes: Any) -> None:
-        """Add a node that takes the last layer's value."""
-        given, self.value = self.value, f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, [given, *constants], [self.value], **attributes))
-
-    def keep(self, name: str, constant: npt.NDArray[Any]) -> str:
-        name = f"{name}_{len(self.constants)}"
-        self.constants[name] = constant
-        return name
-
-    def become(self, shape: tuple[int, ...], work_each: int) -> None:
-        """The shape that the next node gives, where each value costs so many steps.
-
-        Raises:
-            EarmarkError: too much of either.
-        """
-        self.shape = shape
-        self.work += math.prod(shape) * work_each
-        if math.prod(shape) > MAX_VALUES or self.work > MAX_WORK:
-            raise EarmarkError(f"{self.source} needs too much memory or time for a window: use a smaller model.")
-
-    def weight(self, layer: _Layer, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        name = f"{layer.name}/{name}"
-        if name in self.used or name not in self.weights:
-            problem = "twice the same" if name in self.used else "no"
-            raise EarmarkError(f"{self.source} has {problem} weights {shown(name)}: save or download the model again.")
-        self.used.add(name)
-        weight = self.weights[name]
-        if weight.shape != shape:
-            message = f"{self.source} has weights {shown(name)} of shape {list(weight.shape)}, not {list(shape)}"
-            raise EarmarkError(f"{message}: download the model again.")
-        return weight.values()
-
-    def image(self, layer: _Layer) -> tuple[int, int, int]:
-        """Height, width and channels of what comes into the layer."""
-        if len(self.shape) != 3:
-            raise EarmarkError(f"{self.source} has the layer {shown(layer.name)} behind Flatten: put it before.")
-        height, width, channels = self.shape
-        return height, width, channels
-
-    def refuse(self, layer: _Layer, option: str) -> EarmarkError:
-        message = f"{self.source} has a layer {shown(layer.name)} whose {option} can't be converted"
-        return EarmarkError(f"{message}: leave that option as it is by default.")
+    last = len(layers) - 1
+    while last > 0 and layers[last].kind in FINISHING:
+        last -= 1
+    for layer, value in zip(reversed(layers[:last]), reversed(values[:last]), strict=True):
+        if layer.kind == "Dense" and len(value.shape) == 1:
+            return value
+    return None
 
 
-def _convolution(network: _Network, layer: _Layer) -> None:
-    """Conv2D: kernel [height, width, inputs, outputs]."""
-    inputs, outputs, size = network.image(layer)[2], _count(layer, "filters"), layer.pair("kernel_size")
-    if layer.config.get("groups", 1) != 1:
-        raise network.refuse(layer, "groups")
-    kernel = network.weight(layer, "kernel", (*size, inputs, outputs))
-    _convolve(network, layer, kernel.transpose(3, 2, 0, 1), groups=1)
-
-
-def _depthwise_convolution(network: _Network, layer: _Layer) -> None:
-    """DepthwiseConv2D: kernel [height, width, inputs, multiplier]; each input gives so many outputs, in a row."""
-    inputs, multiplier, size = network.image(layer)[2], _count(layer, "depth_multiplier", 1), layer.pair("kernel_size")
-    kernel = network.weight(layer, "depthwise_kernel", (*size, inputs, multiplier))
-    _convolve(network, layer, kernel.transpose(2, 3, 0, 1).reshape(inputs * multiplier, 1, *size), groups=inputs)
-
-
-def _convolve(network: _Network, layer: _Layer, kernel: npt.NDArray[np.float32], groups: int) -> None:
-    """Convolution by a kernel [outputs, inputs of each group, height, width], bias and activation."""
-    outputs, inputs, *size = kernel.shape
-    strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
-    reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
-    sizes, pads = _slide(network, layer, reach, strides)
-    constants = [network.keep("kernel", kernel), *_bias(network, layer, outputs)]
-    network.become((*sizes, outputs), inputs * math.prod(size))
-    network.add("Conv", constants, kernel_shape=size, strides=strides, dilations=dilations, pads=pads, group=groups)
-    _activate(network, layer, layer.config.get("activation"))
-
-
-def _max_pooling(network: _Network, layer: _Layer) -> None:
-    size = layer.pair("pool_size", (2, 2))
-    strides = layer.pair("strides", size)
-    channels = network.image(layer)[2]
-    sizes, pads = _slide(network, layer, size, strides)
-    network.become((*sizes, channels), math.prod(size))
-    network.add("MaxPool", kernel_shape=size, strides=strides, pads=pads)
-
-
-def _flatten(network: _Network, layer: _Layer) -> None:  # noqa: ARG001 (one signature for all)
-    """The values of the image in TensorFlow.js' order: channels last."""
-    if len(network.shape) == 3:
-        network.add("Transpose", perm=[0, 2, 3, 1])
-        network.add("Flatten")
-        network.shape = (math.prod(network.shape),)
-
-
-def _dense(network: _Network, layer: _Layer) -> None:
-    """Dense: kernel [inputs, outputs]."""
-    if len(network.shape) != 1:
-        raise EarmarkError(f"{network.source} has the dense layer {shown(layer.name)} before Flatten: put it behind.")
-    (inputs,), outputs = network.shape, _count(layer, "units")
-    if network.dense_layers > 0:
-        network.embedding = (network.value, inputs)
-    network.dense_layers += 1
-    kernel = network.weight(layer, "kernel", (inputs, outputs))
-    constants = [network.keep("kernel", kernel), *_bias(network, layer, outputs)]
-    network.become((outputs,), inputs)
-    network.add("Gemm", constants)
-    _activate(network, layer, layer.config.get("activation"))
-
-
-def _activation(network: _Network, layer: _Layer) -> None:
-    _activate(network, layer, layer.config["activation"])
-
-
-def _relu(network: _Network, layer: _Layer) -> None:
-    plain = {"max_value": None, "negative_slope": 0, "threshold": 0}
-    for option, value in plain.items():
-        if layer.config.get(option, value) not in (None, value):
-            raise network.refuse(layer, option)
-    _activate(network, layer, "relu")
-
-
-def _softmax(network: _Network, layer: _Layer) -> None:
-    """Softmax over the channels or values, the last axis; counted from the batch, TensorFlow.js writes 1 for values."""
-    if layer.config.get("axis") not in (None, -1, len(network.shape)):
-        raise network.refuse(layer, "axis")
-    _activate(network, layer, "softmax")
-
-
-def _nothing(network: _Network, layer: _Layer) -> None:
-    """What only matters while a model learns."""
-
-
-LAYERS: dict[str, Callable[[_Network, _Layer], None]] = {
-    "InputLayer": _nothing,
-    "Conv2D": _convolution,
-    "DepthwiseConv2D": _depthwise_convolution,
-    "MaxPooling2D": _max_pooling,
-    "Flatten": _flatten,
-    "Dense": _dense,
-    "Dropout": _nothing,
-    "Activation": _activation,
-    "ReLU": _relu,
-    "Softmax": _softmax,
-}
-
-
-def _activate(network: _Network, layer: _Layer, activation: object) -> None:
-    if activation not in (None, "linear", *ACTIVATIONS):
-        known = ", ".join(("linear", *ACTIVATIONS))
-        raise EarmarkError(
-            f"{network.source} has a layer {shown(layer.name)} with the activation {shown(activation)}, which can't be "
-            f"converted: use {known}."
-        )
-    if activation in ACTIVATIONS:
-        # The channels, which are last in TensorFlow.js, or the values.
-        axis = {"axis": 1} if activation == "softmax" else {}
-        network.become(network.shape, work_each=1)
-        network.add(ACTIVATIONS[activation], [], **axis)
-    network.gives_probabilities = activation in ("sigmoid", "softmax")
-
-
-def _slide(
-    network: _Network, layer: _Layer, reach: tuple[int, ...], strides: tuple[int, int]
-) -> tuple[tuple[int, int], list[int]]:
-    """Height and width after a kernel of that reach has slid over the image, and zeros before and after each side.
-
-    "same" pads so that a stride of s leaves ⌈size / s⌉; where the padding is odd, the end has one more (Keras).
-    """
-    padding = layer.config.get("padding", "valid")
-    if padding not in ("same", "valid"):
-        raise network.refuse(layer, "padding")
-    made, before, after = [], [], []
-    for size, wide, stride in zip(network.image(layer)[:2], reach, strides, strict=True):
-        count = -(-size // stride) if padding == "same" else (size - wide) // stride + 1
-        missing = max(0, (count - 1) * stride + wide - size) if padding == "same" else 0
-        if count < 1:
-            raise EarmarkError(f"{network.source} leaves the layer {shown(layer.name)} no frames: use a longer window.")
-        made.append(count)
-        before.append(missing // 2)
-        after.append(missing - missing // 2)
-    return (made[0], made[1]), [*before, *after]
-
-
-def _bias(network: _Network, layer: _Layer, outputs: int) -> list[str]:
-    if not layer.config.get("use_bias", True):
-        return []
-    return [network.keep("bias", network.weight(layer, "bias", (outputs,)))]
-
-
-def _count(layer: _Layer, option: str, default: int | None = None) -> int:
-    count = layer.config.get(option, default)
-    if type(count) is not int or not 0 < count <= MAX_VALUES:
-        raise ValueError(option)
-    return count
-
-
-def _root(topology: Any, source: str) -> dict[str, Any]:
-    """The outermost layer. Keras wraps it, TensorFlow.js doesn't."""
-    root = topology.get("model_config", topology)
-    if "node" in root:
-        raise EarmarkError(f"{source} is a graph model, which has no layers: save it as a layers model.")
-    if not isinstance(root, dict) or root.get("class_name") not in CHAINS:
-        raise ValueError(root)
-    return root
-
-
-def _unfold(chain: dict[str, Any], source: str) -> list[_Layer]:
-    """All layers in their order, those of nested chains in place of these.
-
-    Raises:
-        EarmarkError: too many, or no chain.
-    """
-    layers: list[_Layer] = []
-    waiting = [chain]
-    while waiting:
-        entry = waiting.pop()
-        kind, config = entry["class_name"], entry["config"]
-        if kind in CHAINS:
-            inner = config["layers"] if isinstance(config, dict) else config
-            ordered = inner if kind == "Sequential" else _in_order(config, source)
-            waiting += reversed(ordered)
-        else:
-            layers.append(_Layer(str(kind), str(config["name"]), config))
-        if len(layers) + len(waiting) > MAX_LAYERS:
-            raise EarmarkError(f"{source} has more than {MAX_LAYERS:,} layers: use a smaller model.")
-    return layers
-
-
-def _in_order(config: dict[str, Any], source: str) -> list[dict[str, Any]]:
-    """The layers of a graph that is a chain: from one input to one output, each takes what the last one gives."""
-    ((start, *_),), ((end, *_),) = config["input_layers"], config["output_layers"]
-    next_layer: dict[str, dict[str, Any]] = {}
-    first = None
-    for layer in config["layers"]:
-        if not layer["inbound_nodes"]:
-            first = layer if layer["name"] == start else first
-            continue
-        inbound = [name for node in layer["inbound_nodes"] for name, *_ in node]
-        if len(inbound) != 1 or inbound[0] in next_layer:
-            raise EarmarkError(f"{source} branches at the layer {shown(layer['name'])}: only chains can be converted.")
-        next_layer[inbound[0]] = layer
-    if first is None:
-        raise ValueError(start)
-    ordered = [first]
-    while ordered[-1]["name"] in next_layer:
-        ordered.append(next_layer.pop(ordered[-1]["name"]))
-    if len(ordered) != len(config["layers"]) or ordered[-1]["name"] != end:
-        raise EarmarkError(f"{source} is no chain from one input to one output: only chains can be converted.")
-    return ordered
-
-
-def _window_frames(first: _Layer, source: str) -> int:
+def _window_frames(first: Layer, source: str) -> int:
     """Frames of a window, from the input shape [any, frames, 232, 1]."""
     shape = first.config.get("batch_input_shape", first.config.get("batch_shape"))
     if not isinstance(shape, list) or len(shape) != 4 or shape[3] != 1:
@@ -382,3 +111,197 @@ def _window_frames(first: _Layer, source: str) -> int:
 
 def _number_text(value: object) -> str:
     return str(value) if type(value) is int and abs(value) < 10**12 else "no fixed number of"
+
+
+def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
+    """Add a layer's nodes; what it gives.
+
+    Raises:
+        EarmarkError: a layer, an option, a shape or weights that can't be converted.
+    """
+    if layer.kind not in LAYERS and layer.kind not in MERGES:
+        known = ", ".join(kind for kind in (*LAYERS, *MERGES) if LAYERS.get(kind) is not _nothing)
+        raise EarmarkError(
+            f"{network.source} has a layer {shown(layer.name)} of the kind {shown(layer.kind)}, which can't be "
+            f"converted: use {known}."
+        )
+    if layer.config.get("data_format") not in (None, "channels_last", "channelsLast"):
+        raise network.refuse(layer, "data_format")
+    if layer.kind in LAYERS:
+        (value,) = given
+        return LAYERS[layer.kind](network, layer, value)
+    if len({len(value.shape) for value in given}) != 1:
+        raise network.unfit(layer)
+    return MERGES[layer.kind](network, layer, given)
+
+
+def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+    """The values in TensorFlow.js' order."""
+    if len(value.shape) == 1:
+        return value
+    network.pay(value.shape, work_each=1)
+    return Value(network.add("Flatten", [network.channels_last(value)]), (math.prod(value.shape),), value.is_share)
+
+
+def _reshape(network: Network, layer: Layer, value: Value) -> Value:
+    """Reshape; one size may be left open, as −1 or null."""
+    count, target = math.prod(value.shape), layer.config["target_shape"]
+    sizes = [-1 if size is None else size for size in target]
+    if not 1 <= len(sizes) <= 3 or not all(type(size) is int and (size == -1 or size > 0) for size in sizes):
+        raise network.refuse(layer, "target_shape")
+    known = math.prod(size for size in sizes if size != -1)
+    shape = tuple(count // known if size == -1 else size for size in sizes)
+    if sizes.count(-1) > 1 or math.prod(shape) != count:
+        message = (
+            f"{network.source} has a layer {shown(layer.name)} whose target_shape doesn't fit the {count:,} values"
+        )
+        raise EarmarkError(f"{message} that it gets: save the model again.")
+    network.pay(shape, work_each=1)
+    sizes_name = network.keep("shape", np.array([-1, *shape], np.int64))
+    name = network.add("Reshape", [network.channels_last(value), sizes_name])
+    return replace(network.channels_first(name, shape), is_share=value.is_share)
+
+
+def _permute(network: Network, layer: Layer, value: Value) -> Value:
+    """Permute: axis n of what it gives, counted from 1, is axis `dims[n]` of what it takes."""
+    dims = layer.config["dims"]
+    if sorted(dims) != list(range(1, len(value.shape) + 1)):
+        raise network.unfit(layer)
+    network.pay(value.shape, work_each=1)
+    made = replace(value, shape=tuple(value.shape[axis - 1] for axis in dims))
+    order = [0] * len(dims)
+    for number, axis in enumerate(dims, 1):
+        order[made.axis(number) - 1] = value.axis(axis)
+    return replace(made, name=network.add("Transpose", [value.name], perm=[0, *order]))
+
+
+def _dense(network: Network, layer: Layer, value: Value) -> Value:
+    """Dense, along the last axis: kernel [inputs, outputs]."""
+    *places, inputs = value.shape
+    outputs = layer.count("units")
+    kernel = network.keep("kernel", network.weight(layer, "kernel", (inputs, outputs)))
+    bias = network.bias(layer, outputs)
+    shape = (*places, outputs)
+    network.pay(shape, inputs)
+    if places:
+        name = network.add("MatMul", [network.channels_last(value), kernel])
+        name = network.add("Add", [name, *bias]) if bias else name
+        made = network.channels_first(name, shape)
+    else:
+        made = Value(network.add("Gemm", [value.name, kernel, *bias]), shape)
+    return activate(network, layer, made, layer.config.get("activation"))
+
+
+def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
+    """BatchNormalization, along any axis; ONNX has it along axis 1."""
+    axis = value.axis(network.axis(layer, value))
+    gamma, beta = _scale_and_center(network, layer, value)
+    mean, variance = (network.weight(layer, name, gamma.shape) for name in ("moving_mean", "moving_variance"))
+    epsilon = layer.number("epsilon", 1e-3)
+    if not (variance + np.float32(epsilon) > 0).all():
+        name = shown(f"{layer.name}/moving_variance")
+        raise EarmarkError(f"{network.source} has weights {name} that are no variances: train it again.")
+    network.pay(value.shape, work_each=1)
+    swapped = list(range(len(value.shape) + 1))
+    swapped[1], swapped[axis] = axis, 1
+    name = value.name if axis == 1 else network.add("Transpose", [value.name], perm=swapped)
+    arrays = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    given = [name, *(network.keep(name, array) for name, array in arrays.items())]
+    name = network.add("BatchNormalization", given, epsilon=epsilon)
+    return Value(name if axis == 1 else network.add("Transpose", [name], perm=swapped), value.shape)
+
+
+def _layer_normalization(network: Network, layer: Layer, value: Value) -> Value:
+    """LayerNormalization along the last axis."""
+    epsilon = layer.number("epsilon", 1e-3)
+    if network.axis(layer, value) != len(value.shape):
+        raise network.refuse(layer, "axis")
+    if epsilon <= 0:
+        raise network.refuse(layer, "epsilon")
+    gamma, beta = _scale_and_center(network, layer, value)
+    network.pay(value.shape, work_each=2)
+    given = [network.channels_last(value), network.keep("gamma", gamma), network.keep("beta", beta)]
+    name = network.add("LayerNormalization", given, axis=-1, epsilon=epsilon)
+    return network.channels_first(name, value.shape)
+
+
+def _scale_and_center(
+    network: Network, layer: Layer, value: Value
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """gamma and beta along the layer's axis; 1 and 0 where it has none."""
+    shape = (value.shape[network.axis(layer, value) - 1],)
+    gamma, beta = np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    if layer.config.get("scale", True):
+        gamma = network.weight(layer, "gamma", shape)
+    if layer.config.get("center", True):
+        beta = network.weight(layer, "beta", shape)
+    return gamma, beta
+
+
+def _nothing(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+    """What only matters while a model learns."""
+    return value
+
+
+def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+    """Add; an axis of size 1 is repeated."""
+    made = values[0]
+    for value in values[1:]:
+        try:
+            shape = np.broadcast_shapes(made.shape, value.shape)
+        except ValueError as error:
+            raise network.unfit(layer) from error
+        network.pay(shape, work_each=1)
+        made = Value(network.add("Add", [made.name, value.name]), shape)
+    return made
+
+
+def _concatenate(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+    axis = network.axis(layer, values[0])
+    first = values[0].shape
+    if any(value.shape[: axis - 1] + value.shape[axis:] != first[: axis - 1] + first[axis:] for value in values):
+        raise network.unfit(layer)
+    shape = (*first[: axis - 1], sum(value.shape[axis - 1] for value in values), *first[axis:])
+    network.pay(shape, work_each=1)
+    name = network.add("Concat", [value.name for value in values], axis=values[0].axis(axis))
+    return Value(name, shape, all(value.is_share for value in values))
+
+
+LAYERS: dict[str, Callable[[Network, Layer, Value], Value]] = {
+    "InputLayer": _nothing,
+    "Conv2D": convolution,
+    "DepthwiseConv2D": depthwise_convolution,
+    "SeparableConv2D": separable_convolution,
+    "MaxPooling2D": pooling("MaxPool"),
+    "AveragePooling2D": pooling("AveragePool", count_include_pad=0),
+    "GlobalMaxPooling2D": global_pooling("ReduceMax"),
+    "GlobalAveragePooling2D": global_pooling("ReduceMean"),
+    "ZeroPadding2D": zero_padding,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Permute": _permute,
+    "Dense": _dense,
+    "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
+    "Activation": activation,
+    "ReLU": relu,
+    "LeakyReLU": leaky_relu,
+    "ELU": elu,
+    "Softmax": softmax,
+    "Dropout": _nothing,
+    "SpatialDropout1D": _nothing,
+    "SpatialDropout2D": _nothing,
+    "AlphaDropout": _nothing,
+    "GaussianDropout": _nothing,
+    "GaussianNoise": _nothing,
+    "ActivityRegularization": _nothing,
+}
+MERGES: dict[str, Callable[[Network, Layer, Sequence[Value]], Value]] = {"Add": _add, "Concatenate": _concatenate}
+FINISHING = (
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Softmax",
+    *(kind for kind in LAYERS if LAYERS[kind] is _nothing),
+)

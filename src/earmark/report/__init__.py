@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from earmark import __version__
-from earmark.errors import EarmarkError
+from earmark.audio import Clip
+from earmark.errors import EarmarkError, needs_package
 from earmark.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
 from earmark.files import write_atomically
 from earmark.shares import spell_hours
@@ -234,17 +235,21 @@ def _card(card: Mapping[str, Any]) -> str:
 
 
 def _heard(what: str, name: str, path: Path, span: tuple[float, float] | None = None) -> str:
-    """A recording, or a span of it in seconds, to see and hear. `name` is plain text."""
+    """A recording, or a span of it in seconds, to see, and to hear if there is sound. `name` is plain text."""
     from earmark.report.sounds import audio_uri, loudest_part, part_around, picture_uri, small
 
     text = f'<h3>{what}</h3><p class="muted">{escape(name)}</p>'
     try:
-        clip = small(loudest_part(path) if span is None else part_around(path, *span))
+        part = loudest_part(path) if span is None else part_around(path, *span)
     except EarmarkError as error:  # deleted or damaged since
         return f'{text}<p class="muted">{escape(str(error))}</p>'
-    sound = f'<audio controls preload="metadata" aria-label="{what}" src="{audio_uri(clip)}"></audio>'
-    picture = picture_uri(clip)
-    image = f'<img alt="Spectrogram of {clip.seconds:.1f} s, 0 to 5 kHz" src="{picture}">' if picture else ""
+    if isinstance(part, Clip):
+        part = small(part)
+        sound = f'<audio controls preload="metadata" aria-label="{what}" src="{audio_uri(part)}"></audio>'
+    else:
+        sound, text = "", f'{text}<p class="muted">Only its spectrogram is left.</p>'
+    picture = picture_uri(part)
+    image = f'<img alt="Spectrogram of {part.seconds:.1f} s, 0 to 5 kHz" src="{picture}">' if picture else ""
     return f"{image}{sound}{text}"
 
 
@@ -314,7 +319,5 @@ def _import_figures() -> ModuleType:
     try:
         from earmark.report import figures
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            f"The report needs the package {error.name}: install it with `pip install 'earmark[evaluate]'`."
-        ) from error
+        raise needs_package("The report", error, "evaluate") from error
     return figures

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earmark.audio import Clip, FileSource, encode_flac, read_clip
-from earmark.spectrogram import compute_spectrogram
+from earmark.audio import Clip, FileSource, encode_flac
+from earmark.front_end import SPECTROGRAM
+from earmark.recordings import Recording, part_of, read_recording
+from earmark.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt
 RATE = 16_000  # Hz; the spectrogram that recognizers see ends at 5 kHz
@@ -23,17 +25,23 @@ QUIET, LOUD = -101.0, -33.0
 STOPS = ("#0c1517", "#10383f", "#17705f", "#7fbd5b", "#f6dd7c", "#fffbe8")
 
 
-def loudest_part(path: Path) -> Clip:
-    """The three seconds of a clip that hold the most energy, or all of it where it is shorter.
+def loudest_part(path: Path) -> Recording:
+    """The three seconds of a recording that hold the most energy, or all of it where it is shorter.
 
     Raises:
-        EarmarkError: the clip can't be read.
+        EarmarkError: the recording can't be read.
     """
-    clip = read_clip(path)
-    length = round(SECONDS * clip.sample_rate)
-    energy = np.concatenate(([0.0], np.cumsum(np.square(clip.samples, dtype=np.float64))))
-    start = int(np.argmax(energy[length:] - energy[:-length])) if len(clip.samples) > length else 0
-    return Clip(clip.samples[start : start + length], clip.sample_rate)
+    recording = read_recording(path)
+    if isinstance(recording, Clip):
+        rate, power = float(recording.sample_rate), np.square(recording.samples, dtype=np.float64)
+    else:
+        rate, power = 1 / FRAME_SECONDS, SPECTROGRAM.power(recording.frames)
+    length = round(SECONDS * rate)
+    if len(power) <= length:
+        return recording
+    energy = np.concatenate(([0.0], np.cumsum(power)))
+    start = int(np.argmax(energy[length:] - energy[:-length]))
+    return part_of(recording, start / rate, (start + length) / rate)
 
 
 def part_around(path: Path, start: float, end: float) -> Clip:
@@ -71,11 +79,14 @@ def audio_uri(clip: Clip) -> str:
     return _data_uri("audio/flac", encode_flac(clip))
 
 
-def picture_uri(clip: Clip) -> str | None:
-    """The clip's spectrogram as PNG in a data URI, low frequencies at the bottom; None of less than a frame."""
+def picture_uri(recording: Recording) -> str | None:
+    """The recording's spectrogram as PNG in a data URI, low frequencies at the bottom; None of less than a frame."""
     from matplotlib.image import imsave
 
-    levels = compute_spectrogram(clip.samples, clip.sample_rate)
+    if isinstance(recording, Clip):
+        levels = compute_spectrogram(recording.samples, recording.sample_rate)
+    else:
+        levels = recording.frames
     if len(levels) == 0:
         return None
     rows = levels.reshape(len(levels), -1, FOLD).max(axis=2).T

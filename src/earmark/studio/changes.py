@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePath
 
-from earmark.audio import read_clip
 from earmark.clips import check_length
-from earmark.formats.label_folders import Imported
+from earmark.formats.found import read_sound
+from earmark.importing import Imported
 from earmark.project import Project
 
 Undo = Callable[[], object]
@@ -36,10 +36,12 @@ def remove_label(project: Project, name: str) -> Undo:
 
 def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
     project.label(label)  # a page's upload, unlike a recording, is for a label that is there
-    clip = read_clip(data, file_name)
-    check_length(clip)
-    added = project.add(label, clip, name=PurePath(file_name.replace("\\", "/")).stem)
-    return lambda: project.remove_clip(added)
+    recordings = read_sound(data, file_name, label)
+    for recording in recordings:
+        check_length(recording)
+    stem = PurePath(file_name.replace("\\", "/")).stem
+    added = [project.add(label, recording, name=stem) for recording in recordings]
+    return lambda: [project.remove_clip(clip) for clip in added]
 
 
 def move_clip(project: Project, clip_id: str, label: str) -> Undo | None:

@@ -20,11 +20,13 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from earmark import __version__
-from earmark.audio import Clip, encode_wav, read_clip
+from earmark.audio import encode_wav
 from earmark.errors import EarmarkError
-from earmark.formats.label_folders import Imported, read_zip, write_zip
+from earmark.formats.label_folders import write_zip
+from earmark.importing import Imported, import_into
 from earmark.project import Project
-from earmark.spectrogram import Spectrogram, compute_spectrogram
+from earmark.recordings import Recording, read_recording, sound_of, spectrogram_of
+from earmark.spectrogram import Spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.guard import REPORT_POLICY, Guard
@@ -160,7 +162,7 @@ def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/api/clips/audio")
     async def clip_audio(clip: ClipId) -> Response:
-        audio = await asyncio.to_thread(lambda: encode_wav(_read(project, clip)))
+        audio = await asyncio.to_thread(lambda: encode_wav(sound_of(_read(project, clip))))
         return Response(audio, media_type="audio/wav")
 
     @app.get("/api/clips/spectrogram")
@@ -179,17 +181,19 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
         return StreamingResponse(_parts(file), media_type="application/zip", headers=headers)
 
     @app.post("/api/import")
-    async def load(request: Request) -> dict[str, Any]:
-        imported = Imported()
+    async def load(request: Request, name: str = "the file", label: str | None = None) -> dict[str, Any]:
+        done: list[Imported] = []
 
-        def change() -> Undo:
-            read_zip(project, file, imported)
-            return changes.forget_import(project, imported)
+        def change() -> Undo | None:
+            done.append(import_into(project, file, name=name, label=label))
+            return changes.forget_import(project, done[0]) if done[0].added else None
 
         with await _upload(request, UPLOAD_BYTES) as file:
             described = await studio.change("Load recordings", change)
+        (imported,) = done
         skipped = [{"name": name, "error": error} for name, error in imported.skipped]
-        return {"added": len(imported.added), "skipped": skipped, "project": described}
+        notes = imported.notes if imported.added else []
+        return {"added": len(imported.added), "skipped": skipped, "notes": notes, "project": described}
 
 
 def _add_job_routes(app: FastAPI, studio: Studio) -> None:
@@ -222,9 +226,9 @@ def _add_job_routes(app: FastAPI, studio: Studio) -> None:
         return Response(report, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
-def _read(project: Project, clip_id: str) -> Clip:
+def _read(project: Project, clip_id: str) -> Recording:
     path = project.clip(clip_id).path
-    return read_clip(path, path.name)
+    return read_recording(path, path.name)
 
 
 def _zipped(project: Project) -> IO[bytes]:
@@ -234,9 +238,8 @@ def _zipped(project: Project) -> IO[bytes]:
     return file
 
 
-def _clip_picture(clip: Clip) -> bytes:
-    frames = compute_spectrogram(clip.samples, clip.sample_rate, silence_before=False)
-    return picture(_squeeze(frames)).tobytes()
+def _clip_picture(recording: Recording) -> bytes:
+    return picture(_squeeze(spectrogram_of(recording))).tobytes()
 
 
 def _squeeze(frames: Spectrogram) -> Spectrogram:

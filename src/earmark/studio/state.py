@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from earmark.audio import Clip
 from earmark.clips import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
-from earmark.labelled_clips import MAX_LABELS
+from earmark.label_list import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
 from earmark.recognizer import WORDS, Recognizer, load
@@ -232,6 +232,7 @@ class Studio:
             "id": clip.id,
             "seconds": round(clip.seconds, 3),
             "examples": self.project.examples_in(clip),
+            "has_sound": clip.has_sound,
             "error": clip.error and clip.error.encode(errors="replace").decode(),
         }
 

@@ -23,7 +23,7 @@ async function explanation(response) {
 const query = (path, values) => `${path}?${new URLSearchParams(values)}`;
 const json = async (...request) => (await ask(...request)).json();
 
-/** @typedef {{id: string, seconds: number, examples: number, error: string|null}} Clip */
+/** @typedef {{id: string, seconds: number, examples: number, has_sound: boolean, error: string|null}} Clip */
 /** @typedef {{name: string, colour: string, examples: number, clips: Clip[]}} Label */
 /** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number, validation_accuracy?: number|null}} Epoch */
 /** @typedef {{what: string, done: number, count: number}} Progress */
@@ -75,9 +75,10 @@ export const changeClip = (clip, change) => json("PATCH", query("/api/clips", { 
 export const deleteClip = (clip) => json("DELETE", query("/api/clips", { clip }));
 /** @param {number} step the change that is meant, which may not be the last one any more */
 export const undo = (step) => json("POST", query("/api/undo", { step }));
-/** @typedef {{added: number, skipped: {name: string, error: string}[], project: ProjectState}} Imported */
-/** @param {File} file @returns {Promise<Imported>} */
-export const importZip = (file) => json("POST", "/api/import", file);
+/** @typedef {{added: number, skipped: {name: string, error: string}[], notes: string[], project: ProjectState}} Imported */
+/** @param {File} file @param {string} [label] of recordings that have none of their own @returns {Promise<Imported>} */
+export const importSet = (file, label) =>
+  json("POST", query("/api/import", { name: file.name, ...(label !== undefined && { label }) }), file);
 export const startTraining = () => json("POST", "/api/train");
 export const cancelTraining = () => json("DELETE", "/api/train");
 export const startEvaluation = () => json("POST", "/api/evaluate");

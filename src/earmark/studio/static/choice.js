@@ -65,6 +65,6 @@ export class Choice {
 
 function hint(chosen, bases) {
   const missing = bases.filter(({ remedy }) => remedy !== null);
-  const remedies = missing.map(({ name, explanation, remedy }) => `${name} (${explanation}) isn't here: ${remedy}.`);
+  const remedies = missing.map(({ name, explanation, remedy }) => `${name} (${explanation}) can't be used here: ${remedy}.`);
   return [chosen && `${chosen.name}: ${chosen.explanation}.`, ...remedies].filter(Boolean).join(" ");
 }

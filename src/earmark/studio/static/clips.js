@@ -66,7 +66,8 @@ export class ClipList {
     if (!gone) return undefined;
     const place = [...gone.node.children].indexOf(/** @type {any} */ (document.activeElement));
     const beside = gone.node.nextElementSibling ?? gone.node.previousElementSibling;
-    return beside?.children[place] ?? null;
+    const heirs = [...(beside?.children ?? [])].slice(place); // what has no sound has no button to play it
+    return heirs.find((node) => node.matches("button")) ?? null;
   }
 }
 
@@ -92,14 +93,12 @@ class Tile {
   }
 
   #build() {
-    this.#picture = element(
-      "button",
-      { type: "button", className: "picture", onclick: () => this.#play() },
-      this.#canvas,
-      this.#playhead,
-      icon("play"),
-      element("span", { className: "duration", textContent: duration(this.clip.seconds) }),
-    );
+    const length = element("span", { className: "duration", textContent: duration(this.clip.seconds) });
+    const silent = { className: "picture", role: "img", title: "No sound: only the spectrogram is left" };
+    const playable = { type: "button", className: "picture", onclick: () => this.#play() };
+    this.#picture = this.clip.has_sound
+      ? element("button", playable, this.#canvas, this.#playhead, icon("play"), length)
+      : element("div", silent, this.#canvas, length);
     this.#more = menuButton(() => this.#menu(), { title: "Trim or move" });
     this.node.append(this.#picture, this.#more, this.#delete);
     this.node.draggable = true;
@@ -120,7 +119,9 @@ class Tile {
     const name = `recording ${number} of ${this.#label()}`;
     this.#delete.setAttribute("aria-label", `Delete ${name}`);
     this.#more?.setAttribute("aria-label", `Trim or move ${name}`);
-    this.#picture?.setAttribute("aria-label", `Play ${name}, ${duration(this.clip.seconds)}`);
+    const length = duration(this.clip.seconds);
+    const what = this.clip.has_sound ? `Play ${name}, ${length}` : `Spectrogram of ${name}, ${length}, without sound`;
+    this.#picture?.setAttribute("aria-label", what);
   }
 
   leave() {

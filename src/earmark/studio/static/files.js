@@ -1,10 +1,11 @@
-/** Sound files and zips that are dropped or chosen. */
+/** Sound files, and files of many recordings, that are dropped or chosen. */
 
 import * as api from "./api.js";
 import { byId, counted } from "./dom.js";
 import { notify, notifyError } from "./notice.js";
 
-const isZip = (file) => /\.zip$/i.test(file.name) || file.type === "application/zip";
+/** Zips of recordings, speech-commands' sets of examples, Teachable Machine's projects. */
+const isSet = (file) => /\.(zip|bin|tm)$/i.test(file.name) || file.type === "application/zip";
 const megabytes = (bytes) => `${Math.floor(bytes / 2 ** 20)} MB`;
 
 export class Files {
@@ -14,10 +15,10 @@ export class Files {
   /** @param {import("./project.js").Project} project */
   constructor(project) {
     this.#project = project;
-    const [sounds, zip] = [byId("sound-files"), byId("zip-file")];
+    const [sounds, set] = [byId("sound-files"), byId("zip-file")];
     sounds.addEventListener("change", () => this.#take(sounds, (files) => this.add(this.#label, files)));
-    zip.addEventListener("change", () => this.#take(zip, (files) => this.import(files[0])));
-    byId("load").addEventListener("click", () => zip.click());
+    set.addEventListener("change", () => this.#take(set, (files) => this.import(files[0])));
+    byId("load").addEventListener("click", () => set.click());
     // Without this, a file that is dropped beside a card would replace the page.
     addEventListener("dragover", (event) => event.preventDefault());
     addEventListener("drop", (event) => this.#drop(event));
@@ -39,18 +40,18 @@ export class Files {
     event.preventDefault();
     const files = [...event.dataTransfer.files];
     if (files.length === 0 || event.target.closest?.(".card")) return;
-    if (files.every(isZip)) files.forEach((file) => this.import(file));
-    else notify("Drop sound files on a class. A zip of recordings can be dropped anywhere.");
+    if (files.every(isSet)) files.forEach((file) => this.import(file));
+    else notify("Drop sound files on a class. A zip or a set of recordings can be dropped anywhere.");
   }
 
   /**
-   * Add sound files to a label, and import the zips among them.
+   * Add sound files to a label, and import what holds many recordings, which may name labels of its own.
    * @param {string} label
    * @param {File[]} files
    */
   async add(label, files) {
-    files.filter(isZip).forEach((file) => this.import(file));
-    const sounds = files.filter((file) => !isZip(file));
+    files.filter(isSet).forEach((file) => this.import(file, label));
+    const sounds = files.filter((file) => !isSet(file));
     const skipped = [];
     for (const [i, file] of sounds.entries()) {
       const done = notify(`Adding ${i + 1} of ${sounds.length}: ${file.name}`, { stays: true });
@@ -68,13 +69,13 @@ export class Files {
     await this.#project.change(request);
   }
 
-  /** @param {File} file */
-  async import(file) {
+  /** @param {File} file @param {string} [label] of recordings that have none of their own */
+  async import(file, label) {
     const done = notify(`Loading ${file.name}…`, { stays: true });
     try {
       let result;
-      await this.#send(file, async () => (result = await api.importZip(file)).project);
-      report(result.added, result.skipped);
+      await this.#send(file, async () => (result = await api.importSet(file, label)).project);
+      report(result.added, result.skipped, result.notes);
     } catch (error) {
       notifyError(error);
     }
@@ -82,10 +83,10 @@ export class Files {
   }
 }
 
-function report(added, skipped) {
+function report(added, skipped, notes = []) {
   const text = `${counted(added, "recording")} added`;
-  if (skipped.length === 0) return notify(`${text}.`);
-  const details = skipped.map(detail);
+  if (skipped.length === 0) return notify([`${text}.`, ...notes].join(" "), { stays: notes.length > 0 });
+  const details = [...skipped.map(detail), ...notes];
   notify(`${text}, ${skipped.length} skipped:`, { stays: true, isError: added === 0, details });
 }
 

@@ -45,6 +45,7 @@ export class Trimmer {
     for (const name of ["start", "end", "start-handle", "end-handle"])
       this.#form.elements[name].max = String(clip.seconds);
     this.#playhead.hidden = true;
+    this.#form.elements.preview.hidden = !clip.has_sound;
     this.#show();
     this.#dialog.showModal();
     URL.revokeObjectURL(this.#address);

@@ -1,0 +1,178 @@
+"""Hugging Face's `audiofolder`: sound files, and a table that tells what they hold.
+
+Source: "Create an audio dataset" in the documentation of `datasets` 5, and its module `folder_based_builder`: a
+`metadata.csv` or `metadata.jsonl` has a column `file_name`, a path from the table's own folder, and here a `label`.
+There may be a table for each split, in folders `train`, `validation` and `test`. Without a table the folders are
+labels, which `label_folders` reads.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from earmark.audio import encode_flac
+from earmark.clips import ClipFile
+from earmark.errors import EarmarkError
+from earmark.files import new_folder
+from earmark.formats.file_set import FileSet
+from earmark.formats.found import SPLIT_FOLDERS, Findings, is_recording, split_of
+from earmark.formats.written import Report, Written
+from earmark.project import Project
+from earmark.recordings import read_recording, sound_of
+
+CSV, JSON_LINES, PARQUET = "metadata.csv", "metadata.jsonl", "metadata.parquet"
+FILE_NAME, LABEL = "file_name", "label"
+MAX_TABLE_BYTES = 64 << 20
+# Texts that pandas takes for a missing value or for another type, which `datasets` reads CSV with.
+_MISREAD = re.compile(r"|#N/A( N/A)?|#NA|<NA>|N/A|n/a|NA|NULL|null|None|-?(nan|NaN)|-?1\.#(IND|QNAN)|true|false", re.I)
+
+Row = tuple[str, str | None]  # a file's name, and its label where there is one
+
+
+def is_audiofolder(files: FileSet) -> bool:
+    """Whether a folder or zip has such a table."""
+    return any(path.name in (CSV, JSON_LINES, PARQUET) for path in files.paths)
+
+
+def find_audiofolder(files: FileSet) -> Findings:
+    """The recordings that the tables name. A file that none names is left out, and told.
+
+    Raises:
+        EarmarkError: a table can't be read.
+    """
+    findings = Findings()
+    by_path = {_normal(path): path for path in files.paths}
+    named: set[PurePosixPath] = set()
+    tables = [path for path in files.paths if path.name in (CSV, JSON_LINES, PARQUET)]
+    for table in tables:
+        for file_name, label in read_table(files.read(table, MAX_TABLE_BYTES), table.name):
+            path = by_path.get(_normal(table.parent / file_name.replace("\\", "/")))
+            if path is None:
+                findings.skipped.append((file_name, f"{file_name} is not there, though {table.name} names it."))
+            elif path not in named:
+                named.add(path)
+                split = split_of(path.parent)
+                findings.add_file(files, path, label or _folder_label(path, table.parent), split)
+    for path in files.paths:
+        if is_recording(path) and path not in named:
+            findings.skipped.append((str(path), f"{path.name} is in no {tables[0].name}: name it there."))
+    return findings
+
+
+def read_table(data: bytes, name: str) -> list[Row]:
+    """The rows of a `metadata.csv` or `metadata.jsonl`.
+
+    Raises:
+        EarmarkError: it can't be read, or has no column `file_name`.
+    """
+    if name == PARQUET:
+        raise EarmarkError(f"{name} can't be read: save the table as {CSV} instead.")
+    try:
+        text = data.decode("utf-8-sig")
+        rows = list(_csv_rows(text) if name == CSV else _json_rows(text))
+    except (csv.Error, ValueError, RecursionError) as error:
+        raise EarmarkError(f"{name} is not a table that can be read: save it anew, in UTF-8.") from error
+    except KeyError as error:
+        raise EarmarkError(f"{name} has no column {FILE_NAME}: add it, or move the table away.") from error
+    return rows
+
+
+def write_audiofolder(project: Project, target: Path, report: Report | None = None) -> Written:
+    """Write all recordings with sound as FLAC in `data/`, and a table of their labels.
+
+    The files are named by what they hold, since `datasets` takes a word like "test" in a path for a split. The table
+    is CSV unless a label would be read as something else than text, like `None` or `7`.
+
+    Raises:
+        EarmarkError: the folder is there already and not empty, or can't be written; nothing is left of it then.
+    """
+    written, clips = Written(), project.clips()
+    rows: dict[str, str] = {}
+    with new_folder(target) as folder:
+        (folder / "data").mkdir()
+        for number, clip in enumerate(clips):
+            if report is not None:
+                report("Writing the recordings", number, len(clips))
+            try:
+                data = _flac(clip)
+            except EarmarkError as error:
+                written.skip(clip, error)
+                continue
+            digest = hashlib.sha256(clip.label.encode(errors="replace") + b"\0" + data).hexdigest()[:16]
+            name = next(name for name in _names(digest) if name not in rows)
+            (folder / name).write_bytes(data)
+            rows[name] = clip.label
+        written.count = len(rows)
+        table, content = write_table(rows)
+        (folder / table).write_bytes(content)
+    return written
+
+
+def write_table(rows: dict[str, str]) -> tuple[str, bytes]:
+    """The table of files and their labels: its name and content."""
+    if any(is_misread(label) for label in rows.values()):
+        lines = [json.dumps({FILE_NAME: name, LABEL: label}, ensure_ascii=False) for name, label in rows.items()]
+        return JSON_LINES, "".join(f"{line}\n" for line in lines).encode()
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([(FILE_NAME, LABEL), *rows.items()])
+    return CSV, text.getvalue().encode()
+
+
+def is_misread(label: str) -> bool:
+    """Whether a label in a CSV file may be read as a number, a truth value, or nothing."""
+    try:
+        float(label)
+    except ValueError:
+        return _MISREAD.fullmatch(label) is not None
+    return True
+
+
+def _csv_rows(text: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(reader, [])
+    columns = {column.strip(): number for number, column in reversed(list(enumerate(header)))}
+    name_at, label_at = columns[FILE_NAME], columns.get(LABEL, len(header))
+    for row in reader:
+        if len(row) > name_at and row[name_at]:
+            yield row[name_at], row[label_at] if len(row) > label_at else None
+
+
+def _json_rows(text: str) -> Iterator[Row]:
+    for line in text.split("\n"):
+        if line.strip():
+            values = json.loads(line)
+            name = values[FILE_NAME] if isinstance(values, dict) else None
+            if not isinstance(name, str):
+                raise ValueError("no path")
+            label = values.get(LABEL)
+            yield name, str(label) if isinstance(label, (str, int, float)) else None
+
+
+def _normal(path: PurePosixPath) -> str:
+    return posixpath.normpath(str(path))
+
+
+def _folder_label(path: PurePosixPath, table_folder: PurePosixPath) -> str | None:
+    """What a table without labels leaves: the name of a folder between it and the file, if that is no split's."""
+    folder = path.parent
+    return None if folder == table_folder or folder.name in ("data", *SPLIT_FOLDERS) else folder.name
+
+
+def _flac(clip: ClipFile) -> bytes:
+    if clip.path.suffix.lower() == ".flac":
+        sound_of(read_recording(clip.path, clip.path.name))  # is it whole?
+        return clip.path.read_bytes()
+    return encode_flac(sound_of(read_recording(clip.path, clip.path.name)))
+
+
+def _names(digest: str) -> Iterable[str]:
+    yield f"data/{digest}.flac"
+    for number in range(2, 1_000_000):
+        yield f"data/{digest}-{number}.flac"

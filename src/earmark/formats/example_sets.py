@@ -1,0 +1,96 @@
+"""Recordings as a set of examples of the npm package speech-commands, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from earmark.audio import Clip, Resampler, as_clip
+from earmark.errors import EarmarkError
+from earmark.formats.found import Findings, Found
+from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
+from earmark.formats.written import Report, Written, new_file
+from earmark.project import Project
+from earmark.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
+from earmark.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
+from earmark.spectrogram_file import as_spectrogram
+
+WINDOW_FRAMES = 43  # of speech-commands' models; the package trains on no set with an example that has fewer
+# What `AudioContext.createBuffer` takes everywhere (Web Audio API 1.1), by which the package plays an example.
+BROWSER_RATES = range(8_000, 96_001)
+BROWSER_EXAMPLES = 1_000  # more exceed the package's call stack, see `serialized_examples`
+
+
+def find_examples(data: bytes, name: str) -> Findings:
+    """The examples of a set: their sound where it is kept, else their spectrogram.
+
+    Raises:
+        EarmarkError: not such a set, or damaged.
+    """
+    findings = Findings()
+    for number, example in enumerate(read_examples(data, name), 1):
+        told, stem = f"{name}, example {number}", f"{PurePath(name).stem}-{number}"
+        found = Found(told, example.label, stem, partial(_read, example, told), key_frame=example.key_frame)
+        findings.recordings.append(found)
+    return findings
+
+
+def write_example_set(project: Project, target: Path, report: Report | None = None) -> Written:
+    """Write all recordings as a set of examples: spectrogram, key frame, and the sound where there is some.
+
+    A recording that is shorter than the models' window gets silence at its spectrogram's end. Its sound stays as it is,
+    but for rates that browsers don't play.
+
+    Raises:
+        EarmarkError: the file is there already or can't be written, or there is nothing to write, or too much.
+    """
+    written, key_frames = Written(), project.key_frames()
+    clips = sorted(project.clips(), key=lambda clip: clip.label.encode("utf-16-be", "surrogatepass"))  # JavaScript's
+    examples: list[SerializedExample] = []
+    for number, clip in enumerate(clips):
+        if report is not None:
+            report("Reading the recordings", number, len(clips))
+        try:
+            recording = read_recording(clip.path, clip.path.name)
+        except EarmarkError as error:
+            written.skip(clip, error)
+            continue
+        example = SerializedExample(clip.label, _spectrogram(recording), key_frames.get(clip.id))
+        if isinstance(recording, Clip):
+            sound = _playable(recording)
+            example.samples, example.sample_rate = sound.samples, sound.sample_rate
+        examples.append(example)
+    if not examples:
+        raise EarmarkError(f"{project.path} has no recordings to write: record some first.")
+    with new_file(target) as file:
+        file.write(write_examples(examples))
+    written.count = len(examples)
+    if written.count > BROWSER_EXAMPLES:
+        written.notes.append(f"In a browser, speech-commands reads sets of some {BROWSER_EXAMPLES:,} examples at most.")
+    return written
+
+
+def _read(example: SerializedExample, name: str, _label: str) -> Sequence[Recording]:
+    if example.samples is not None:
+        return [as_clip(example.samples, example.sample_rate, name)]
+    return [SoundlessClip(as_spectrogram(example.spectrogram, name), name)]
+
+
+def _spectrogram(recording: Recording) -> Spectrogram:
+    frames = spectrogram_of(recording)
+    if len(frames) < WINDOW_FRAMES and isinstance(recording, Clip):
+        missing = (WINDOW_FRAMES + 1) * HOP * recording.sample_rate // SAMPLE_RATE + 1 - len(recording.samples)
+        silence = np.zeros(max(0, missing), np.float32)
+        frames = spectrogram_of(Clip(np.concatenate((recording.samples, silence)), recording.sample_rate))
+    missing = max(0, WINDOW_FRAMES - len(frames))
+    return np.pad(frames, ((0, missing), (0, 0)), constant_values=FLOOR_DB)
+
+
+def _playable(clip: Clip) -> Clip:
+    if clip.sample_rate in BROWSER_RATES:
+        return clip
+    resampler = Resampler(clip.sample_rate, SAMPLE_RATE)
+    return Clip(np.concatenate((resampler.process(clip.samples), resampler.finish())).clip(-1, 1), SAMPLE_RATE)

@@ -1,0 +1,178 @@
+"""A folder or a zip as a list of files that are read by name: nothing outside of it is read, and all has bounds."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol, cast
+
+from earmark.errors import EarmarkError
+
+MAX_FILES = 1_000_000  # in a folder
+MAX_ENTRIES = 200_000  # in a zip
+MAX_TABLE_BYTES = 64 << 20  # a zip's table of contents, which Python reads at once: some 100 bytes an entry
+MAX_FILE_BYTES = 256 << 20
+MAX_ZIP_BYTES = 4 << 30  # unpacked
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
+# What zipfile and its decompressor raise; RuntimeError is its word for a zip with a password.
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError)
+
+
+class FileSet(Protocol):
+    """Files below one folder.
+
+    Attributes:
+        name: what errors call it.
+        paths: of all files, but for hidden ones and those that systems put into zips.
+        skipped: name and reason of each file that can't be read whatever it holds.
+    """
+
+    name: str
+    paths: list[PurePosixPath]
+    skipped: list[tuple[str, str]]
+
+    def read(self, path: PurePosixPath, limit: int = MAX_FILE_BYTES) -> bytes:
+        """A file's content.
+
+        Raises:
+            EarmarkError: it is larger than the limit, damaged, or gone.
+        """
+
+
+class Folder:
+    """The files of a folder, in the order of their names. A link that leads out of it is not followed.
+
+    Raises:
+        EarmarkError: it holds more files than can be taken, or can't be read.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self._root = name, folder
+        self.paths: list[PurePosixPath] = []
+        self.skipped: list[tuple[str, str]] = []
+        for parent, folders, files in os.walk(folder, onerror=self._tell):
+            at = Path(parent)
+            folders.sort()
+            for link in [found for found in folders if (at / found).is_symlink()]:
+                self._skip(at / link)
+            for file in sorted(files):
+                self._add(at / file)
+            if len(self.paths) > MAX_FILES:
+                raise EarmarkError(f"{name} holds more than {MAX_FILES:,} files: name one of the folders in it.")
+
+    def read(self, path: PurePosixPath, limit: int = MAX_FILE_BYTES) -> bytes:
+        file = self._root / path
+        try:
+            if not stat.S_ISREG(file.stat().st_mode):
+                raise EarmarkError(f"{path.name} is no file: a pipe or a device can't be imported.")
+            with file.open("rb") as opened:
+                return _within(opened, path, limit)
+        except OSError as error:
+            raise EarmarkError(f"{path.name} can't be read ({error.strerror}): check the file.") from error
+
+    def _add(self, file: Path) -> None:
+        path = PurePosixPath(file.relative_to(self._root).as_posix())
+        if is_hidden(path):
+            return
+        if file.is_symlink() and not self._is_inside(file):
+            self._skip(file)
+        else:
+            self.paths.append(path)
+
+    def _is_inside(self, link: Path) -> bool:
+        try:
+            return link.resolve().is_relative_to(self._root.resolve())
+        except (OSError, RuntimeError):  # a link to itself
+            return False
+
+    def _skip(self, link: Path) -> None:
+        path = PurePosixPath(link.relative_to(self._root).as_posix())
+        if not is_hidden(path):
+            self.skipped.append((str(path), f"{link.name} is a link to elsewhere: copy what it leads to."))
+
+    def _tell(self, error: OSError) -> None:
+        raise EarmarkError(f"{error.filename} can't be read ({error.strerror}): check the folder.") from error
+
+
+class Zip:
+    """The files of a zip, in its own order. Close it, or use it in a `with` block; the file stays open.
+
+    Raises:
+        EarmarkError: not a zip, damaged, or larger than the limits.
+    """
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.name, self.skipped = name, []
+        try:
+            # A wrapper of what zipfile uses of a file, which typeshed takes for a whole one.
+            self._archive = zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file)))
+        except DAMAGED as error:
+            raise EarmarkError(f"{name} is not a zip that can be read: choose one of label folders.") from error
+        self._entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        self._check_size()
+        for entry in self._archive.infolist():
+            path = PurePosixPath(entry.filename.replace("\\", "/"))
+            if entry.is_dir() or is_hidden(path):
+                continue
+            if path in self._entries:
+                self.skipped.append((str(path), f"{path.name} is in the zip twice: the first one counts."))
+            self._entries.setdefault(path, entry)
+        self.paths = list(self._entries)
+
+    def __enter__(self) -> Zip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def read(self, path: PurePosixPath, limit: int = MAX_FILE_BYTES) -> bytes:
+        entry = self._entries[path]
+        if entry.compress_type not in PACKINGS:
+            raise EarmarkError(f"{path.name} is packed in a way that can't be read: make a zip of the usual kind.")
+        try:
+            with self._archive.open(entry) as packed:
+                return _within(packed, path, limit)
+        except DAMAGED as error:
+            raise EarmarkError(f"{path.name} is damaged in the zip, or locked: get a whole copy of it.") from error
+
+    def _check_size(self) -> None:
+        entries = self._archive.infolist()
+        if len(entries) > MAX_ENTRIES:
+            raise EarmarkError(f"{self.name} holds {len(entries):,} files: split it into zips of {MAX_ENTRIES:,}.")
+        if sum(entry.file_size for entry in entries) > MAX_ZIP_BYTES:
+            raise EarmarkError(
+                f"{self.name} unpacks to more than {MAX_ZIP_BYTES >> 30} GiB: split it into zips of less."
+            )
+
+
+class _SmallReads:
+    """A file that gives so much at once and no more: a zip's table of contents is read at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size if 0 <= size <= MAX_TABLE_BYTES else MAX_TABLE_BYTES + 1)
+        if len(data) > MAX_TABLE_BYTES:
+            raise zipfile.BadZipFile("its table of contents is too long")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def is_hidden(path: PurePosixPath) -> bool:
+    """Whether a file is one that systems make for themselves, or lies in such a folder."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts if part not in (".", ".."))
+
+
+def _within(file: IO[bytes], path: PurePosixPath, limit: int) -> bytes:
+    # One byte more than the limit tells a file that is larger than its zip claims, before it fills the memory.
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise EarmarkError(f"{path.name} is larger than {limit >> 20} MiB: cut it into clips.")
+    return data

@@ -1,0 +1,142 @@
+"""Recordings that were found in another system's files, to be read one by one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Literal, get_args
+from urllib.parse import unquote
+
+import numpy as np
+import soundfile
+
+from earmark.audio import CLIP_SECONDS, Clip, Samples, as_clip, read_clip
+from earmark.errors import EarmarkError
+from earmark.formats import compressed_audio
+from earmark.formats.file_set import FileSet
+from earmark.recordings import RECORDING_SUFFIXES, Recording, read_recording
+from earmark.spectrogram_file import is_spectrogram_file
+from earmark.streaming import RESERVED_LABELS
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+NOISE = RESERVED_LABELS[0]
+PART_SECONDS = 60  # of background noise that is longer than a clip may be
+# Which folders hold a split: the names that Hugging Face's `datasets` knows.
+SPLIT_FOLDERS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recording that can be imported.
+
+    Attributes:
+        name: what messages call it: its path within the folder or zip.
+        label: what it holds, where that is told.
+        stem: its file's name in the project, without suffix.
+        read: reads it, its label being known: one recording, or the parts of a long one.
+        split: which part of its data set it belongs to.
+        key_frame: where the word is, as a frame of its spectrogram, where that is told.
+    """
+
+    name: str
+    label: str | None
+    stem: str
+    read: Callable[[str], Sequence[Recording]]
+    split: Split | None = None
+    key_frame: int | None = None
+
+
+@dataclass
+class Findings:
+    """What was found.
+
+    Attributes:
+        recordings: all of them, in order.
+        label: what the source's own name tells, for recordings that have none.
+        skipped: name and reason of each file that is left out.
+        notes: sentences that the user should read; some come while the recordings are read.
+    """
+
+    recordings: list[Found] = field(default_factory=list)
+    label: str | None = None
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_file(self, files: FileSet, path: PurePosixPath, label: str | None, split: Split | None = None) -> None:
+        """Add a file of a recording, or say why it is none."""
+        if is_recording(path):
+            self.recordings.append(Found(str(path), label, unquote(path.stem), partial(read_file, files, path), split))
+        else:
+            reason = f"{path.name} is not a sound file: use WAV, FLAC, OGG or MP3."
+            self.skipped.append((str(path), reason))
+
+
+def is_recording(path: PurePosixPath) -> bool:
+    """Whether a file's name says that it is a recording."""
+    return path.suffix.lower() in RECORDING_SUFFIXES | compressed_audio.SUFFIXES
+
+
+def read_file(files: FileSet, path: PurePosixPath, label: str) -> Sequence[Recording]:
+    """Read a recording of that label: what libsndfile reads, what video players play, or a spectrogram alone.
+
+    Raises:
+        EarmarkError: it can't be read.
+    """
+    return read_sound(files.read(path), path.name, label)
+
+
+def read_sound(data: bytes, name: str, label: str) -> Sequence[Recording]:
+    """The same of a file's content, its suffix being that of the name.
+
+    Raises:
+        EarmarkError: it can't be read.
+    """
+    if PurePosixPath(name).suffix.lower() in compressed_audio.SUFFIXES:
+        return [compressed_audio.decode(data, name)]
+    if label == NOISE and not is_spectrogram_file(name):
+        return cut_noise(data, name)
+    return [read_recording(data, name)]
+
+
+def split_of(folder: PurePosixPath) -> Split | None:
+    """The split that a folder, or one above it, is named like."""
+    return next((SPLIT_FOLDERS[part] for part in folder.parts if part in SPLIT_FOLDERS), None)
+
+
+def cut_noise(data: bytes, name: str) -> list[Clip]:
+    """Read background noise: whole, or in parts of a minute where it is longer than a clip may be.
+
+    Raises:
+        EarmarkError: it can't be read.
+    """
+    if not _is_long(data):
+        return [read_clip(data, name)]
+    parts: list[Clip] = []
+    seconds: list[Samples] = []
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            for second in sound.blocks(sound.samplerate, dtype="float32", always_2d=True):
+                seconds.append(second.mean(axis=1))
+                if len(seconds) == PART_SECONDS or sound.tell() == sound.frames:
+                    parts.append(as_clip(np.concatenate(seconds), sound.samplerate, name))
+                    seconds = []
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.") from error
+    return parts
+
+
+def _is_long(data: bytes) -> bool:
+    try:
+        info = soundfile.info(io.BytesIO(data))
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
+        return False  # which `read_clip` tells
+    return bool(info.frames > CLIP_SECONDS * info.samplerate)

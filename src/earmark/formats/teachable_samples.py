@@ -1,0 +1,54 @@
+"""Samples of Teachable Machine as recordings: their sound where it is there and can be decoded, else spectrograms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
+from typing import IO
+
+from earmark.errors import EarmarkError
+from earmark.formats.file_set import FileSet
+from earmark.formats.found import NOISE, Findings, Found
+from earmark.formats.teachable_machine import PROJECT, SAMPLES, Sample, label_of, read_samples
+from earmark.recordings import Recording, SoundlessClip
+from earmark.spectrogram_file import as_spectrogram
+
+
+def is_teachable_machine(files: FileSet) -> bool:
+    """Whether a zip holds samples of Teachable Machine, by its names: those of a class, of classes, or a project's."""
+    names = [path.name for path in files.paths]
+    zips = [name for name in names if name.lower().endswith(".zip")]
+    return any(name.endswith(SAMPLES) for name in names) or PROJECT in map(str, files.paths) or names == zips != []
+
+
+def find_samples(file: IO[bytes], name: str) -> Findings:
+    """The samples of a download; where it doesn't name their class, its own name does.
+
+    Raises:
+        EarmarkError: it can't be read, or is larger than the limits.
+    """
+    findings = Findings(label=_label(label_of(name)))
+    file.seek(0)
+    for number, sample in enumerate(read_samples(file, name), 1):
+        stem = f"{PurePath(name).stem}-{number}"
+        told = f"{name}, sample {number}"
+        findings.recordings.append(Found(told, _label(sample.label), stem, partial(_read, sample, told, findings)))
+    return findings
+
+
+def _label(name: str | None) -> str | None:
+    """A class's label: the noise of every audio project gets the one that is reserved for it."""
+    if name is None:
+        return None
+    return NOISE if re.sub(r"[\s_-]+", " ", name).strip().casefold() == "background noise" else name
+
+
+def _read(sample: Sample, name: str, findings: Findings, _label: str) -> Sequence[Recording]:
+    try:
+        clip = sample.clip()
+    except EarmarkError as error:
+        findings.notes.append(str(error))
+        clip = None
+    return [clip or SoundlessClip(as_spectrogram(sample.spectrogram, name), name)]

@@ -1,0 +1,147 @@
+"""The layers of TensorFlow.js that take images as ONNX nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.errors import EarmarkError
+from earmark.formats.tfjs import shown
+from earmark.formats.tfjs_activations import activate
+from earmark.formats.tfjs_graph import Layer
+from earmark.formats.tfjs_network import Network, Value
+
+# What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
+# the sides doesn't count (onnxruntime/core/optimizer/pad_fusion.cc, a mistake); it leaves any other value where it is.
+NEARLY_ZERO = float(np.finfo(np.float32).tiny)
+
+
+def convolution(network: Network, layer: Layer, value: Value) -> Value:
+    """Conv2D: kernel [height, width, inputs, outputs]."""
+    inputs, outputs, size = network.image(layer, value)[2], layer.count("filters"), layer.pair("kernel_size")
+    if layer.config.get("groups", 1) != 1:
+        raise network.refuse(layer, "groups")
+    kernel = network.weight(layer, "kernel", (*size, inputs, outputs))
+    made = _convolve(network, layer, value, kernel.transpose(3, 2, 0, 1), network.bias(layer, outputs))
+    return activate(network, layer, made, layer.config.get("activation"))
+
+
+def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value:
+    """DepthwiseConv2D. TensorFlow.js takes no notice of its dilation, so nobody knows what such a layer learnt."""
+    if layer.pair("dilation_rate") != (1, 1):
+        raise network.refuse(layer, "dilation_rate")
+    kernel = _depthwise_kernel(network, layer, value)
+    made = _convolve(network, layer, value, kernel, network.bias(layer, len(kernel)), groups=value.shape[2])
+    return activate(network, layer, made, layer.config.get("activation"))
+
+
+def separable_convolution(network: Network, layer: Layer, value: Value) -> Value:
+    """SeparableConv2D: a depthwise one without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
+    depthwise, outputs = _depthwise_kernel(network, layer, value), layer.count("filters")
+    pointwise = network.weight(layer, "pointwise_kernel", (1, 1, len(depthwise), outputs)).transpose(3, 2, 0, 1)
+    made = _convolve(network, layer, value, depthwise, [], groups=value.shape[2])
+    plain = replace(layer, config={"name": layer.name})
+    made = _convolve(network, plain, made, pointwise, network.bias(layer, outputs))
+    return activate(network, layer, made, layer.config.get("activation"))
+
+
+def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArray[np.float32]:
+    """[height, width, inputs, multiplier] as ONNX has it; each input gives so many outputs, in a row.
+
+    TensorFlow.js doesn't write the multiplier of a SeparableConv2D: the weights tell it.
+    """
+    inputs, size = network.image(layer, value)[2], layer.pair("kernel_size")
+    multiplier = None if layer.config.get("depth_multiplier") is None else layer.count("depth_multiplier")
+    kernel = network.weight(layer, "depthwise_kernel", (*size, inputs, multiplier))
+    return kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *size)
+
+
+def _convolve(
+    network: Network,
+    layer: Layer,
+    value: Value,
+    kernel: npt.NDArray[np.float32],
+    bias: list[str],
+    groups: int = 1,
+) -> Value:
+    """Convolution by a kernel [outputs, inputs of each group, height, width]."""
+    outputs, inputs, *size = kernel.shape
+    strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
+    reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
+    sizes, pads = _slide(network, layer, value, reach, strides)
+    shape = (*sizes, outputs)
+    network.pay(shape, inputs * math.prod(size))
+    given = [value.name, network.keep("kernel", kernel), *bias]
+    options = {"kernel_shape": size, "strides": strides, "dilations": dilations, "pads": pads, "group": groups}
+    return Value(network.add("Conv", given, **options), shape)
+
+
+def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value], Value]:
+    """MaxPooling2D, AveragePooling2D; what lies beyond the image's sides doesn't count."""
+
+    def pool(network: Network, layer: Layer, value: Value) -> Value:
+        size = layer.pair("pool_size", (2, 2))
+        strides = layer.pair("strides", size)
+        channels = network.image(layer, value)[2]
+        sizes, pads = _slide(network, layer, value, size, strides)
+        network.pay((*sizes, channels), math.prod(size))
+        name = network.add(operator, [value.name], kernel_shape=size, strides=strides, pads=pads, **attributes)
+        return Value(name, (*sizes, channels), value.is_share)
+
+    return pool
+
+
+def global_pooling(operator: str) -> Callable[[Network, Layer, Value], Value]:
+    """GlobalMaxPooling2D, GlobalAveragePooling2D: one value for each channel."""
+
+    def pool(network: Network, layer: Layer, value: Value) -> Value:
+        height, width, channels = network.image(layer, value)
+        if layer.config.get("keepdims") not in (None, False):
+            raise network.refuse(layer, "keepdims")
+        network.pay((channels,), height * width)
+        return Value(network.add(operator, [value.name], axes=[2, 3], keepdims=0), (channels,), value.is_share)
+
+    return pool
+
+
+def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
+    """ZeroPadding2D: a number, [rows, columns] on either side, or [[above, below], [left, right]]."""
+    height, width, channels = network.image(layer, value)
+    padding = layer.config.get("padding")
+    padding = 1 if padding is None else padding
+    rows, columns = padding if isinstance(padding, list) else (padding, padding)
+    above, below = rows if isinstance(rows, list) else (rows, rows)
+    left, right = columns if isinstance(columns, list) else (columns, columns)
+    if not all(type(size) is int and size >= 0 for size in (above, below, left, right)):
+        raise network.refuse(layer, "padding")
+    shape = (height + above + below, width + left + right, channels)
+    network.pay(shape, work_each=1)
+    pads = network.keep("pads", np.array([0, 0, above, left, 0, 0, below, right], np.int64))
+    zero = network.keep("zero", np.array(NEARLY_ZERO, np.float32))
+    return Value(network.add("Pad", [value.name, pads, zero]), shape, value.is_share)
+
+
+def _slide(
+    network: Network, layer: Layer, value: Value, reach: tuple[int, ...], strides: tuple[int, int]
+) -> tuple[tuple[int, int], list[int]]:
+    """Height and width after a kernel of that reach has slid over the image, and zeros before and after each side.
+
+    "same" pads so that a stride of s leaves ⌈size / s⌉; where the padding is odd, the end has one more (Keras).
+    """
+    padding = layer.config.get("padding", "valid")
+    if padding not in ("same", "valid"):
+        raise network.refuse(layer, "padding")
+    made, before, after = [], [], []
+    for size, wide, stride in zip(network.image(layer, value)[:2], reach, strides, strict=True):
+        count = -(-size // stride) if padding == "same" else (size - wide) // stride + 1
+        missing = max(0, (count - 1) * stride + wide - size) if padding == "same" else 0
+        if count < 1:
+            raise EarmarkError(f"{network.source} leaves the layer {shown(layer.name)} no frames: use a longer window.")
+        made.append(count)
+        before.append(missing // 2)
+        after.append(missing - missing // 2)
+    return (made[0], made[1]), [*before, *after]

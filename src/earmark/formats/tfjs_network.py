@@ -1,0 +1,162 @@
+"""A TensorFlow.js model as an ONNX file, while it is being put together: values, weights, nodes and what they cost.
+
+Images are [height, width, channels] in TensorFlow.js, while ONNX has [channels, height, width]: inside, values of three
+axes are kept as images of ONNX, all others in the order of TensorFlow.js.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import NodeProto, helper
+
+from earmark.errors import EarmarkError
+from earmark.formats.tfjs import Weight, shown
+from earmark.formats.tfjs_graph import Layer
+
+MAX_VALUES = 1 << 24  # that all layers together give for one window
+MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a layer gives.
+
+    Attributes:
+        name: of the ONNX value.
+        shape: for one window, in the order of TensorFlow.js: an image's is (height, width, channels).
+        is_share: whether all of it lies between 0 and 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    is_share: bool = False
+
+    def axis(self, number: int) -> int:
+        """The ONNX axis of an axis of TensorFlow.js; both count the windows' axis, which is 0."""
+        return (2, 3, 1)[number - 1] if len(self.shape) == 3 else number
+
+
+@dataclass
+class Network:
+    """The ONNX nodes so far.
+
+    Attributes:
+        weights: those of the file.
+        source: what errors call the model.
+    """
+
+    weights: Mapping[str, Weight]
+    source: str
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
+    _aliases: dict[str, set[str]] = field(default_factory=dict)
+    _values: int = 0
+    _work: int = 0
+
+    def __post_init__(self) -> None:
+        """Learn the names that weights may have besides `layer/kernel`.
+
+        That is `layer/cell/kernel`, as TensorFlow.js allows, and `model/layer/kernel` where models are nested.
+        """
+        for name in self.weights:
+            *first, second_last, last = ["", *name.split("/")]
+            for alias in (f"{second_last}/{last}", "/".join([*first[1:], last])):
+                self._aliases.setdefault(alias, set()).add(name)
+
+    def add(self, operator: str, given: Sequence[str], **attributes: Any) -> str:
+        """Add a node; the name of what it gives."""
+        made = f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, given, [made], **attributes))
+        return made
+
+    def keep(self, name: str, constant: npt.NDArray[Any]) -> str:
+        name = f"{name}_{len(self.constants)}"
+        self.constants[name] = constant
+        return name
+
+    def pay(self, shape: tuple[int, ...], work_each: int) -> None:
+        """Count what a layer gives, where each value costs so many steps.
+
+        Raises:
+            EarmarkError: too much of either.
+        """
+        count = math.prod(shape)
+        self._values += count
+        self._work += count * work_each
+        if self._values > MAX_VALUES or self._work > MAX_WORK:
+            raise EarmarkError(f"{self.source} needs too much memory or time for a window: use a smaller model.")
+
+    def weight(self, layer: Layer, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float32]:
+        """A layer's weights, which no other layer may have. A size that is None may be any.
+
+        Raises:
+            EarmarkError: none, another shape, or values that are not finite.
+        """
+        name = f"{layer.name}/{name}"
+        known = {name} if name in self.weights else self._aliases.get(name, set())
+        stored = next(iter(known)) if len(known) == 1 else None
+        if stored is None or stored in self._used:
+            problem = "no" if stored is None else "twice the same"
+            raise EarmarkError(f"{self.source} has {problem} weights {shown(name)}: save or download the model again.")
+        self._used.add(stored)
+        weight = self.weights[stored]
+        fits = len(weight.shape) == len(shape) and all(map(_fits, weight.shape, shape))
+        if not fits:
+            message = f"{self.source} has weights {shown(name)} of shape {list(weight.shape)}, not {list(shape)}"
+            raise EarmarkError(f"{message}: download the model again.")
+        return weight.values()
+
+    def image(self, layer: Layer, value: Value) -> tuple[int, int, int]:
+        """Height, width and channels of what comes into a layer that needs an image."""
+        if len(value.shape) != 3:
+            message = f"{self.source} has the layer {shown(layer.name)} where there are no images any more"
+            raise EarmarkError(f"{message}: put it before Flatten.")
+        height, width, channels = value.shape
+        return height, width, channels
+
+    def channels_last(self, value: Value) -> str:
+        """The value in the order of TensorFlow.js."""
+        return self.add("Transpose", [value.name], perm=[0, 2, 3, 1]) if len(value.shape) == 3 else value.name
+
+    def channels_first(self, name: str, shape: tuple[int, ...]) -> Value:
+        """A value that is in the order of TensorFlow.js, as it is kept here."""
+        return Value(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
+
+    def refuse(self, layer: Layer, option: str) -> EarmarkError:
+        message = f"{self.source} has a layer {shown(layer.name)} whose {option} can't be converted"
+        return EarmarkError(f"{message}: leave that option as it is by default.")
+
+    def unfit(self, layer: Layer) -> EarmarkError:
+        message = f"{self.source} gives the layer {shown(layer.name)} values of shapes that don't fit"
+        return EarmarkError(f"{message}: save the model again.")
+
+    def axis(self, layer: Layer, value: Value) -> int:
+        """The layer's axis, from 1. It may be counted from the end below 0, and be a list of one.
+
+        Raises:
+            EarmarkError: there is no such axis, or it is that of the windows.
+        """
+        axis, axes = layer.config.get("axis"), len(value.shape)
+        if isinstance(axis, list) and len(axis) == 1:
+            (axis,) = axis
+        axis = -1 if axis is None else axis
+        if type(axis) is not int or not (1 <= axis <= axes or -axes <= axis <= -1):
+            raise self.refuse(layer, "axis")
+        return axis if axis > 0 else axis + axes + 1
+
+    def bias(self, layer: Layer, outputs: int) -> list[str]:
+        """The name of the layer's bias, if it has one."""
+        if not layer.config.get("use_bias", True):
+            return []
+        return [self.keep("bias", self.weight(layer, "bias", (outputs,)))]
+
+
+def _fits(size: int, wanted: int | None) -> bool:
+    return wanted in (None, size)

@@ -1,0 +1,264 @@
+"""Import: recordings into a project from whatever holds some, which is recognized by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO
+
+from earmark.audio import Clip, encode_flac, read_clip
+from earmark.clips import ClipFile
+from earmark.errors import EarmarkError
+from earmark.formats.audiofolder import find_audiofolder, is_audiofolder
+from earmark.formats.example_sets import find_examples
+from earmark.formats.file_set import FileSet, Folder, Zip
+from earmark.formats.found import SPLITS, Findings, Found, is_recording, read_sound
+from earmark.formats.label_folders import find_label_folders
+from earmark.formats.serialized_examples import MAGIC
+from earmark.formats.speech_commands import find_speech_commands, is_speech_commands
+from earmark.formats.teachable_samples import find_samples, is_teachable_machine
+from earmark.labels import check_label
+from earmark.project import Project
+from earmark.recognizer import PROJECT_FILE
+from earmark.recordings import Recording, read_recording
+
+Report = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
+
+MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 without their sound
+MAX_SOUND_BYTES = 256 << 20
+WHAT = (
+    "label folders, Speech Commands, an audiofolder, a zip of one, a set of examples of speech-commands, "
+    "samples of Teachable Machine, or a sound file with a label"
+)
+
+
+@dataclass
+class Imported:
+    """What an import did.
+
+    Attributes:
+        added: the new recordings.
+        skipped: name and reason of each that was left out.
+        notes: sentences that the user should read.
+    """
+
+    added: list[ClipFile] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_into(
+    project: Project,
+    source: str | Path | IO[bytes],
+    *,
+    label: str | None = None,
+    only: Collection[str] | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    report: Report | None = None,
+    name: str | None = None,
+) -> Imported:
+    """Add the recordings of a folder or file. What the project has already or what can't be read is skipped and told.
+
+    Args:
+        project: where they go; labels that are new are added.
+        source: a folder of label folders, of the Speech Commands layout or of Hugging Face's audiofolder, or a zip of
+            one; another project; a set of examples that speech-commands has serialized; samples or a project that
+            Teachable Machine has downloaded; or a sound file. A path, or the file, opened.
+        label: of the recordings that the source gives none; by default what its name tells.
+        only: labels of the source; others are left out.
+        split: "train", "validation" or "test": only that part of the data set.
+        limit: how many recordings of each label at most, the first ones.
+        report: told of the progress, as (what, done, of how many).
+        name: what errors call the source, and what tells the label where nothing else does; by default its own.
+
+    Raises:
+        EarmarkError: there is nothing to import, it can't be read as a whole, or an option is unfit; nothing is added
+            then.
+    """
+    if split is not None and split not in SPLITS:
+        raise EarmarkError(f"There is no split {split!r}: choose {', '.join(SPLITS)}.")
+    if limit is not None and limit < 1:
+        raise EarmarkError(f"The limit is {limit}: it must be 1 or more.")
+    label = None if label is None else check_label(label)
+    with _opened(source, name) as (findings, name):
+        imported = Imported(skipped=list(findings.skipped))
+        if label is not None and all(found.label for found in findings.recordings):
+            imported.notes.append("The recordings keep the labels that they came with.")
+        _give(findings, label or findings.label)
+        wanted = _choose(findings, name, only, split, limit)
+        if wanted and not any(found.label for found in wanted):
+            raise EarmarkError(f"{name} doesn't tell a label: give one, or put it into a folder that is named like it.")
+        _add_all(project, wanted, imported, report)
+        imported.notes += dict.fromkeys(findings.notes)
+    if soundless := sum(not clip.has_sound for clip in imported.added):
+        which = "One recording has" if soundless == 1 else f"{soundless:,} recordings have"
+        imported.notes.append(f"{which} a spectrogram and no sound: a model can learn from it, but it can't be played.")
+    return imported
+
+
+@contextmanager
+def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[tuple[Findings, str]]:
+    """What a source holds, as long as it is open, and what errors call it."""
+    if not isinstance(source, (str, Path)):
+        with _found_in_file(source, name or "the file") as findings:
+            yield findings, name or "the file"
+        return
+    name, path = name or str(source), Path(source)
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
+        is_project = (path / PROJECT_FILE).is_file()
+        yield _find_in_files(Folder(path / "clips" if is_project else path, name)), name
+        return
+    if not os.path.isfile(path):  # noqa: PTH113 (as above); a pipe can't be looked into, either
+        raise EarmarkError(f"{name} does not exist, or is no file: check the path.")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise EarmarkError(f"{name} can't be read ({error.strerror}): check the file.") from error
+    with file, _found_in_file(file, name) as findings:
+        yield findings, name
+
+
+@contextmanager
+def _found_in_file(file: IO[bytes], name: str) -> Iterator[Findings]:
+    start = file.read(len(MAGIC))
+    file.seek(0)
+    if start == MAGIC:
+        yield find_examples(_content(file, MAX_EXAMPLES_BYTES, name), name)
+    elif start.startswith(b"PK") or PurePath(name).suffix.lower() == ".zip":
+        with Zip(file, name) as files:
+            yield find_samples(file, name) if is_teachable_machine(files) else _find_in_files(files)
+    else:
+        yield _find_sound(file, name)
+
+
+def _find_in_files(files: FileSet) -> Findings:
+    if is_audiofolder(files):
+        findings = find_audiofolder(files)
+    elif is_speech_commands(files):
+        findings = find_speech_commands(files)
+    else:
+        findings = find_label_folders(files)
+        if not findings.recordings:
+            raise EarmarkError(f"{files.name} holds no recordings: choose {WHAT}.")
+    findings.skipped += files.skipped
+    return findings
+
+
+def _find_sound(file: IO[bytes], name: str) -> Findings:
+    data, path = _content(file, MAX_SOUND_BYTES, name), PurePath(name)
+    if not is_recording(PurePosixPath(name)):
+        try:
+            read_clip(data)
+        except EarmarkError as error:
+            raise EarmarkError(f"{name} can't be imported: choose {WHAT}.") from error
+    return Findings([Found(path.name, None, path.stem, partial(read_sound, data, path.name))])
+
+
+def _content(file: IO[bytes], limit: int, name: str) -> bytes:
+    try:
+        data = file.read(limit + 1)
+    except OSError as error:
+        raise EarmarkError(f"{name} can't be read ({error.strerror}): check the file.") from error
+    if len(data) > limit:
+        raise EarmarkError(f"{name} is larger than {limit >> 20} MiB: divide it.")
+    return data
+
+
+def _give(findings: Findings, label: str | None) -> None:
+    """Give the label to the recordings that have none."""
+    if label is not None:
+        findings.recordings = [
+            found if found.label is not None else replace(found, label=label) for found in findings.recordings
+        ]
+
+
+def _choose(
+    findings: Findings, name: str, only: Collection[str] | None, split: str | None, limit: int | None
+) -> deque[Found]:
+    """The recordings that are asked for."""
+    chosen = findings.recordings
+    if only is not None:
+        labels = {found.label for found in chosen if found.label is not None}
+        if missing := sorted(set(only) - labels):
+            has = ", ".join(sorted(labels)[:20]) if labels else "none at all"
+            raise EarmarkError(f"{name} has no label {missing[0]!r}: it has {has}.")
+        chosen = [found for found in chosen if found.label in only]
+    if split is not None:
+        chosen = [found for found in chosen if found.split == split]
+        if not chosen:
+            raise EarmarkError(f"{name} has no recordings for the split {split}: leave it out to import all.")
+    if limit is not None:
+        counts: Counter[str | None] = Counter()
+        first = []
+        for found in chosen:
+            counts[found.label] += 1
+            if counts[found.label] <= limit:
+                first.append(found)
+        chosen = first
+    findings.recordings = []
+    return deque(chosen)
+
+
+def _add_all(project: Project, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
+    known, count = _Known(project), len(wanted)
+    while wanted:  # what has been added needn't stay in memory
+        if report is not None:
+            report("Adding the recordings", count - len(wanted), count)
+        _add(known, wanted.popleft(), imported)
+
+
+def _add(known: _Known, found: Found, imported: Imported) -> None:
+    """Add a recording, all parts of it that are new, or note why not."""
+    file = PurePath(found.name).name
+    try:
+        if found.label is None:
+            raise EarmarkError(f"{file} lies in no folder: put it into one named like its label.")
+        label = check_label(found.label)
+        recordings = found.read(label)
+        new = [recording for recording in recordings if known.add(label, recording)]
+        if not new:
+            raise EarmarkError(f"{file} is in the project already.")
+        for number, recording in enumerate(new, 1):
+            name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
+            imported.added.append(known.project.add(label, recording, name=name))
+        if found.key_frame is not None:
+            with suppress(EarmarkError):  # it lies beyond the sound's end
+                known.project.set_key_frame(imported.added[-1], found.key_frame)
+    except EarmarkError as error:
+        imported.skipped.append((found.name, str(error)))
+
+
+class _Known:
+    """What the project's recordings are, so that none is added twice.
+
+    Each is read once, however many of its label come.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._sums: dict[str, set[bytes]] = {}
+
+    def add(self, label: str, recording: Recording) -> bool:
+        """Note the recording; tells whether it is new. Compared is what is kept: what FLAC's 24 bits hold."""
+        if label not in self._sums:
+            self._sums[label] = set()
+            for known in self.project.clips(label):
+                with suppress(EarmarkError):  # what can't be read is no other recording's twin
+                    self._sums[label].add(_sum(read_recording(known.path)))
+        own = _sum(read_clip(encode_flac(recording)) if isinstance(recording, Clip) else recording)
+        is_new = own not in self._sums[label]
+        self._sums[label].add(own)
+        return is_new
+
+
+def _sum(recording: Recording) -> bytes:
+    if isinstance(recording, Clip):
+        return hashlib.sha256(recording.sample_rate.to_bytes(4, "little") + recording.samples.tobytes()).digest()
+    return hashlib.sha256(recording.frames.tobytes()).digest()

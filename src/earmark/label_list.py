@@ -1,0 +1,47 @@
+"""A project's labels as a list: what may be added to it, and where one is."""
+
+from __future__ import annotations
+
+from earmark.errors import EarmarkError
+from earmark.labels import MAX_CHARACTERS, check_label
+from earmark.settings import Label, check_colour, free_colour
+
+MAX_LABELS = 100
+
+
+def extended(labels: list[Label], name: str, colour: str | None = None) -> list[Label]:
+    """The labels and one more.
+
+    Raises:
+        EarmarkError: the name is taken or unfit, the colour is none, or there are 100 already.
+    """
+    name = check_new(labels, name)
+    if len(labels) >= MAX_LABELS:
+        raise EarmarkError(f"A project holds at most {MAX_LABELS} labels: remove one first.")
+    return [*labels, Label(name, check_colour(colour) if colour else free_colour(labels))]
+
+
+def check_new(labels: list[Label], name: str) -> str:
+    """The name as it is kept, of a label that is not among these.
+
+    Raises:
+        EarmarkError: it is taken or unfit.
+    """
+    name = check_label(name)
+    # Some file systems don't tell upper from lower case, and people seldom do.
+    if name.casefold() in [label.name.casefold() for label in labels]:
+        raise EarmarkError(f"There is a label {name!r} already: choose another name.")
+    return name
+
+
+def index_of(labels: list[Label], name: str) -> int:
+    """The label's place.
+
+    Raises:
+        EarmarkError: it is not among these.
+    """
+    for index, label in enumerate(labels):
+        if label.name == name:
+            return index
+    remedy = "choose one of " + ", ".join(label.name for label in labels) if labels else "add it first"
+    raise EarmarkError(f"There is no label {name[:MAX_CHARACTERS]!r}: {remedy}.")

@@ -1,0 +1,143 @@
+"""Recordings of which only the spectrogram is left, as files: levels in dB in NumPy's own format.
+
+A file is what `numpy.save` writes (numpy.lib.format, version 1.0) of a little-endian float32 array of shape
+[frames, 232], a frame after the other. Nothing else is read, so that a file's size bounds what it takes to read it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio import CLIP_SECONDS
+from earmark.errors import EarmarkError
+from earmark.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
+
+SUFFIX = ".npy"
+LOUDEST_DB = 100.0  # no level is as high: full scale is about −8 dB, and what isn't cut there a little more
+MAX_FRAMES = int(CLIP_SECONDS / FRAME_SECONDS)  # as many as the longest clip gives
+_FORMAT, _LEVELS = (1, 0), np.dtype("<f4")
+_FRAME_BYTES = BINS * _LEVELS.itemsize
+
+
+def is_spectrogram_file(path: str | Path) -> bool:
+    """Whether the path's suffix is that of such a file."""
+    return os.fspath(path).lower().endswith(SUFFIX)
+
+
+def as_spectrogram(frames: npt.ArrayLike, name: str = "the spectrogram") -> Spectrogram:
+    """Check levels and make them what a file holds.
+
+    Args:
+        frames: in dB, shape [frames, 232]; −∞ and what lies below the front end's floor are raised to that.
+        name: what an error calls them.
+
+    Raises:
+        EarmarkError: no numbers, another shape, too many frames, or levels that are NaN or above 100 dB.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
+            array = np.asarray(frames, np.float32)
+    except (ValueError, TypeError) as error:
+        raise EarmarkError(f"{_start(name)} is no array of numbers: pass levels in dB, [frames, {BINS}].") from error
+    if array.ndim != 2 or array.shape[1] != BINS or not 1 <= len(array) <= MAX_FRAMES:
+        raise _unfit_shape(array.shape, name)
+    return _floored(array, name)
+
+
+def encode_spectrogram(frames: Spectrogram) -> bytes:
+    """The file's content, of what `as_spectrogram` gives."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, frames.astype(_LEVELS, "C"), _FORMAT, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_spectrogram(file: Path | bytes, name: str | None = None) -> Spectrogram:
+    """Read such a file.
+
+    Args:
+        file: a path, or the file's content.
+        name: what an error calls it; a path's own name where not given.
+
+    Returns:
+        Levels in dB, shape [frames, 232], from the front end's floor up to 100.
+
+    Raises:
+        EarmarkError: missing, not such a file, cut off, too long, or with levels that are NaN or above 100 dB.
+    """
+    name = name or (str(file) if isinstance(file, Path) else "the file")
+    if isinstance(file, bytes):
+        return _read(io.BytesIO(file), len(file), name)
+    with _open(file, name) as opened:
+        return _read(opened, os.fstat(opened.fileno()).st_size, name)
+
+
+def spectrogram_length(path: Path) -> int:
+    """How many frames such a file holds, from its header and its size alone.
+
+    Raises:
+        EarmarkError: missing, not such a file, cut off, or too long.
+    """
+    with _open(path, path.name) as opened:
+        return _read_header(opened, os.fstat(opened.fileno()).st_size, path.name)
+
+
+def _read(file: BinaryIO, size: int, name: str) -> Spectrogram:
+    frames = _read_header(file, size, name)
+    data = file.read(frames * _FRAME_BYTES)
+    if len(data) != frames * _FRAME_BYTES:  # it was cut off just now
+        raise _wrong_size(name)
+    return _floored(np.frombuffer(data, _LEVELS).reshape(frames, BINS), name)
+
+
+def _read_header(file: BinaryIO, size: int, name: str) -> int:
+    """How many frames follow; the file, of that size in bytes, is then at the first one."""
+    try:
+        if np.lib.format.read_magic(file) != _FORMAT:
+            raise ValueError
+        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)  # of 64 KiB at most
+    except Exception as error:  # the header is text in Python's syntax, which can be wrong in any way
+        raise EarmarkError(f"{name} is not a spectrogram that can be read: save one with numpy.save.") from error
+    if kind != _LEVELS or is_fortran:
+        raise EarmarkError(f"{name} has other numbers than float32, row after row: save it with numpy.save as those.")
+    if len(shape) != 2 or shape[1] != BINS or not 1 <= shape[0] <= MAX_FRAMES:
+        raise _unfit_shape(shape, name)
+    if size != file.tell() + shape[0] * _FRAME_BYTES:
+        raise _wrong_size(name)
+    return int(shape[0])
+
+
+def _open(path: Path, name: str) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise EarmarkError(f"{name} is a folder: name a file.")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise EarmarkError(f"{name} does not exist: check the path.") from error
+    except (OSError, ValueError) as error:
+        raise EarmarkError(f"{name} can't be read ({error}): check the path.") from error
+
+
+def _floored(frames: npt.NDArray[np.float32], name: str) -> Spectrogram:
+    if not (frames <= LOUDEST_DB).all():  # which NaN is not, either
+        raise EarmarkError(f"{_start(name)} holds levels that are NaN or above {LOUDEST_DB:.0f}: give levels in dB.")
+    return np.maximum(frames, np.float32(FLOOR_DB))
+
+
+def _unfit_shape(shape: tuple[int, ...], name: str) -> EarmarkError:
+    return EarmarkError(
+        f"{_start(name)} has the shape {shape}: give 1 to {MAX_FRAMES:,} frames ({CLIP_SECONDS} s) of {BINS} levels."
+    )
+
+
+def _wrong_size(name: str) -> EarmarkError:
+    return EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.")
+
+
+def _start(name: str) -> str:
+    return name[0].upper() + name[1:] if name.startswith("the ") else name
