@@ -20,6 +20,7 @@ from earmark.cross_validation import cross_validate, evaluate_files, evaluate_on
 from earmark.embedding_cache import EmbeddingCache
 from earmark.evaluation import Evaluation
 from earmark.learning import Training
+from earmark.recordings import read_recording, spectrogram_of
 from earmark.transfer import TaughtClip, Trained
 from tests import chirps, sounds, tones
 from tests.sounds import Samples
@@ -310,6 +311,15 @@ def test_of_a_data_set_its_test_split_counts(tmp_path: Path, recognizer: Recogni
         found = [clip.path for clip in evaluation.clips]
         assert [path.parts[-3] if name == "splits" else path.name for path in found] == expected
         assert [clip.label for clip in evaluation.clips] == ["deep", "shrill"]
+
+
+def test_a_recording_without_sound_is_recognized_too(recognizer: Recognizer, folder: Path, tmp_path: Path) -> None:
+    soundless = tmp_path / "soundless" / "deep"
+    soundless.mkdir(parents=True)
+    np.save(soundless / "heard.npy", spectrogram_of(read_recording(folder / "deep" / "0.wav")))
+    (clip,) = evaluate_on(recognizer, soundless.parent).clips
+    assert (clip.path.name, clip.label) == ("heard.npy", "deep")
+    assert recognizer.labels[int(clip.scores.argmax())] == "deep"
 
 
 def test_words_that_were_not_taught_count_as_unknown(folder: Path, recognizer: Recognizer) -> None:

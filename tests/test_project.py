@@ -881,3 +881,26 @@ def test_no_order_of_changes_loses_a_clip(
         assert all(clip.error is None and clip.examples for clip in again.clips())
         assert len(set(again.labels)) == len(again.labels)
         assert set(again.labels) >= {clip.label for clip in again.clips()}
+
+
+def test_examples_are_serialized_and_loaded(project: Project, tmp_path: Path) -> None:
+    """One set in, another project out: the same recordings, and nothing twice."""
+    first = project.add("Left", sounds.whistle(1.2, 1), sounds.RATE)
+    project.set_key_frame(first, 20)
+    project.add("Right", sounds.snaps(1.3, 2), sounds.RATE)
+    serialized = project.serialize_examples()
+    other = Project(tmp_path / "other", create=True, mode="words")
+    other.add("Old", sounds.murmur(1.1, 3), sounds.RATE)
+    assert len(other.load_examples(serialized).added) == 2
+    assert other.labels == ("Old", "Left", "Right")
+    (left,) = other.clips("Left")
+    np.testing.assert_array_equal(read_clip(left.path).samples, read_clip(first.path).samples)
+    assert other.key_frames() == {left.id: 20}
+    assert other.load_examples(serialized).known == 2
+    with pytest.raises(EarmarkError, match="of version 7"):
+        other.load_examples(b"TFJSSCDS\x07\0\0\0" + serialized[12:], clear_existing=True)
+    assert len(other.clips()) == 3
+    assert len(other.load_examples(project.serialize_examples(["Right"]), clear_existing=True).added) == 1
+    assert [clip.label for clip in other.clips()] == ["Right"]
+    with pytest.raises(EarmarkError, match="no label 'Up'"):
+        project.serialize_examples(["Up"])

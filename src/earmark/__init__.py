@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from earmark.audio import Clip, Source, open_source, read_clip
     from earmark.errors import EarmarkError
+    from earmark.exporting import export_model
+    from earmark.importing import import_into
     from earmark.listening import Listening
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer import Recognizer, Result, load
@@ -35,6 +37,8 @@ _HOMES = {
     "StreamingSpectrogram": "spectrogram",
     "TransferRecognizer": "project",
     "compute_spectrogram": "spectrogram",
+    "export_model": "exporting",
+    "import_into": "importing",
     "load": "recognizer",
     "open_source": "audio",
     "read_clip": "audio",
@@ -53,6 +57,8 @@ __all__ = [
     "TransferRecognizer",
     "__version__",
     "compute_spectrogram",
+    "export_model",
+    "import_into",
     "load",
     "open_source",
     "read_clip",

@@ -71,10 +71,13 @@ def import_(
             report=progress.report,
         )  # fmt: skip
     _tell_skipped(imported.skipped)
-    added = len(imported.added)
-    values = {"added": added, "skipped": imported.skipped, "notes": imported.notes, "project": str(project)}
-    put(values, as_json, "\n".join([f"{added} recordings → {project}", *imported.notes]))
-    if imported.skipped and not imported.added:
+    added, known = len(imported.added), imported.known
+    values = {
+        "added": added, "known": known, "skipped": imported.skipped, "notes": imported.notes, "project": str(project),
+    }  # fmt: skip
+    were_there = f"; {known} more were there already" if known else ""
+    put(values, as_json, "\n".join([f"{added} recordings → {project}{were_there}", *imported.notes]))
+    if imported.skipped and not added + known:
         raise typer.Exit(1)
 
 

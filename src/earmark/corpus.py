@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,22 +56,25 @@ class Recording:
         return self.path.stem.split("_nohash_")[0]
 
 
-def find_recordings(folder: Path, *, noise: bool = False) -> list[Recording]:
+def find_recordings(
+    folder: Path, *, noise: bool = False, suffixes: Collection[str] = AUDIO_SUFFIXES
+) -> list[Recording]:
     """All recordings of a data set, in order of their paths.
 
     Args:
         folder: the data set, in one of the module's layouts.
         noise: whether everything in it is background noise, whatever its folders are called.
+        suffixes: of the files that count.
 
     Raises:
         EarmarkError: no folder, or no recordings in it.
     """
     if not folder.is_dir():
         raise EarmarkError(f"{folder} is not a folder: name a folder of labels.")
-    found = [(file, split) for split in SPLITS for file in _files(folder / split)]
+    found = [(file, split) for split in SPLITS for file in _files(folder / split, suffixes)]
     if not found:
         listed = _listed(folder)
-        found = [(file, _split(file, folder, listed)) for file in _files(folder)]
+        found = [(file, _split(file, folder, listed)) for file in _files(folder, suffixes)]
     source = os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119 (a link keeps its name; "." has none)
     recordings = [
         Recording(file, NOISE if noise else tidy_label(file.parent.name), split, source) for file, split in found
@@ -139,8 +142,8 @@ def _quantize(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return np.rint(np.clip(samples, -1, 1) * 32_767).astype(np.int16)
 
 
-def _files(folder: Path) -> list[Path]:
-    files = (file for file in folder.glob("*/*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    files = (file for file in folder.glob("*/*") if file.suffix.lower() in suffixes and file.is_file())
     return sorted(file for file in files if not file.name.startswith(".") and not file.parent.name.startswith("."))
 
 

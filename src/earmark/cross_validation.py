@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +18,12 @@ from earmark.evaluation import Evaluation, ScoredClip
 from earmark.files import make_folder
 from earmark.learning import Training
 from earmark.recognizer import PROJECT_FILE, WORDS, Recognizer, load
+from earmark.recordings import RECORDING_SUFFIXES
 from earmark.streaming import RESERVED_LABELS
-from earmark.transfer import Report, TaughtClip
+from earmark.transfer import TaughtClip
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 _, UNKNOWN = RESERVED_LABELS
 
@@ -92,7 +97,7 @@ def evaluate_on(
     Raises:
         EarmarkError: a recording can't be read, or holds what the recognizer has no label for.
     """
-    found = find_recordings(Path(test))
+    found = find_recordings(Path(test), suffixes=RECORDING_SUFFIXES)
     recordings = [recording for recording in found if recording.split == "test"] or found
     strange = {recording.word for recording in recordings} - set(recognizer.labels)
     if strange and UNKNOWN not in recognizer.labels:

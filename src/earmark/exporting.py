@@ -17,7 +17,8 @@ from earmark.metadata import KEY, FixedNormalization, Metadata
 from earmark.recognizer import THRESHOLD, Recognizer
 
 if TYPE_CHECKING:
-    from earmark.formats.written import Report, Written
+    from earmark.formats.written import Written
+    from earmark.progress import Report
     from earmark.project import Project
 
 TFJS, TEACHABLE_MACHINE, ONNX = MODEL_FORMATS = ("tfjs", "teachable-machine", "onnx")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from earmark.errors import EarmarkError
 
@@ -66,6 +67,28 @@ def make_folder(folder: Path) -> None:
     """
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file to write into, beside the target; it becomes the target once all is written, and is gone if not.
+
+    Raises:
+        EarmarkError: something is there already, the disk is full, or the folder can't be written.
+    """
+    check_free(target)
+    make_folder(target.parent)
+    aside = target.parent / f".{secrets.token_hex(6)}.part"
+    with _told(target):
+        try:
+            with aside.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.rename(target)
+            _sync_folder(target.parent)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager

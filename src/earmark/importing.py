@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from earmark.audio import Clip, encode_flac, read_clip
 from earmark.clips import ClipFile
@@ -20,6 +20,7 @@ from earmark.formats.example_sets import find_examples
 from earmark.formats.file_set import FileSet, Folder, Zip
 from earmark.formats.found import SPLITS, Findings, Found, is_recording, read_sound
 from earmark.formats.label_folders import find_label_folders
+from earmark.formats.model_files import check_no_model, check_no_model_file
 from earmark.formats.serialized_examples import MAGIC
 from earmark.formats.speech_commands import find_speech_commands, is_speech_commands
 from earmark.formats.teachable_samples import find_samples, is_teachable_machine
@@ -28,7 +29,9 @@ from earmark.project import Project
 from earmark.recognizer import PROJECT_FILE
 from earmark.recordings import Recording, read_recording
 
-Report = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
+if TYPE_CHECKING:
+    from earmark.progress import Report
+
 
 MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 without their sound
 MAX_SOUND_BYTES = 256 << 20
@@ -44,11 +47,13 @@ class Imported:
 
     Attributes:
         added: the new recordings.
-        skipped: name and reason of each that was left out.
+        known: how many recordings the project had already, which were left out.
+        skipped: name and reason of each that was left out for another reason.
         notes: sentences that the user should read.
     """
 
     added: list[ClipFile] = field(default_factory=list)
+    known: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -146,6 +151,7 @@ def _find_in_files(files: FileSet) -> Findings:
     else:
         findings = find_label_folders(files)
         if not findings.recordings:
+            check_no_model(files)
             raise EarmarkError(f"{files.name} holds no recordings: choose {WHAT}.")
     findings.skipped += files.skipped
     return findings
@@ -157,6 +163,7 @@ def _find_sound(file: IO[bytes], name: str) -> Findings:
         try:
             read_clip(data)
         except EarmarkError as error:
+            check_no_model_file(data, name)
             raise EarmarkError(f"{name} can't be imported: choose {WHAT}.") from error
     return Findings([Found(path.name, None, path.stem, partial(read_sound, data, path.name))])
 
@@ -223,12 +230,11 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
         label = check_label(found.label)
         recordings = found.read(label)
         new = [recording for recording in recordings if known.add(label, recording)]
-        if not new:
-            raise EarmarkError(f"{file} is in the project already.")
+        imported.known += len(recordings) - len(new)
         for number, recording in enumerate(new, 1):
             name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
             imported.added.append(known.project.add(label, recording, name=name))
-        if found.key_frame is not None:
+        if new and found.key_frame is not None:
             with suppress(EarmarkError):  # it lies beyond the sound's end
                 known.project.set_key_frame(imported.added[-1], found.key_frame)
     except EarmarkError as error:

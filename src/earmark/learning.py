@@ -16,9 +16,10 @@ from earmark.examples import SOUND_FRAMES, cut_examples
 from earmark.network import Network
 from earmark.recordings import read_recording
 from earmark.settings import SOUNDS
-from earmark.transfer import Report, TaughtClip, Trained, TransferOptions, train_transfer
+from earmark.transfer import TaughtClip, Trained, TransferOptions, train_transfer
 
 if TYPE_CHECKING:
+    from earmark.progress import Report
     from earmark.training import Epoch
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from earmark.spectrogram import HOP, SAMPLE_RATE
 from earmark.speech_embedding import VALUES, find_networks
 from earmark.streaming import RESERVED_LABELS
 
+if TYPE_CHECKING:
+    from earmark.progress import Report
+
 BACKGROUND, UNKNOWN = RESERVED_LABELS
 SPLICED = "spliced"  # the source of words put together from the halves of two
 SPLICE_SHARE = 0.2  # how many, per recording
@@ -35,7 +38,6 @@ NOT_UNDERSTOOD = 0.02  # a recording that the teacher gives less for its own lab
 
 Sound = npt.NDArray[np.int16]
 Values = npt.NDArray[np.float32]
-Report = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
 
 
 @dataclass(frozen=True)

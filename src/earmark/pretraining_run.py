@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,10 +16,13 @@ from earmark.errors import EarmarkError
 from earmark.files import make_folder
 from earmark.labels import check_label
 from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
-from earmark.pretraining_data import Report, prepare
+from earmark.pretraining_data import prepare
 from earmark.spectrogram import SAMPLE_RATE
 from earmark.streaming import RESERVED_LABELS
 from earmark.word_network import word_model_file
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 
 def run(

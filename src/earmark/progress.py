@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from earmark.audio import Samples, Source
+
+Report: TypeAlias = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
 
 
 class ProgressSource(Source):

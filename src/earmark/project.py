@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,12 @@ from earmark.network import Network
 from earmark.recognizer import Recognizer, load
 from earmark.settings import SOUNDS, Label
 from earmark.streaming import RESERVED_LABELS
-from earmark.transfer import Report, TaughtClip
+from earmark.transfer import TaughtClip
 
 if TYPE_CHECKING:
     from earmark.evaluation import Evaluation
+    from earmark.importing import Imported
+    from earmark.progress import Report
     from earmark.training import Epoch
 
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
@@ -167,6 +170,38 @@ class Project(Collecting):
         clips, training = self._taught(labels), self._training(base, options)
         _check_trainable([clip.file for clip in clips], training)
         return cross_validate(training, _with_examples(clips), labels, folds, background, report)
+
+    # Exchange
+
+    def serialize_examples(self, labels: Collection[str] | None = None) -> bytes:
+        """The recordings of some labels or of all as speech-commands' `serializeExamples` gives them.
+
+        Raises:
+            EarmarkError: there is no such label, or there are no recordings, or too many.
+        """
+        from earmark.formats.example_sets import example_set
+        from earmark.formats.written import Written
+
+        return example_set(self, Written(), labels)
+
+    def load_examples(self, serialized: bytes, clear_existing: bool = False) -> Imported:
+        """Add what `serialize_examples` or speech-commands has serialized; `import_into` reads files and folders too.
+
+        Args:
+            serialized: the set's content.
+            clear_existing: whether the recordings that are there go to the trash.
+
+        Raises:
+            EarmarkError: it is no such set, or damaged; nothing is changed then.
+        """
+        from earmark.formats.serialized_examples import read_examples
+        from earmark.importing import import_into
+
+        with self.lock:
+            read_examples(serialized, "The set of examples")  # refused before anything is cleared
+            if clear_existing:
+                self.clear_examples()
+            return import_into(self, BytesIO(serialized), name="the set of examples")
 
     # Models
 

@@ -33,10 +33,10 @@ from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 if TYPE_CHECKING:
     from earmark.formats.onnx import Dense
     from earmark.heads import HeadOptions
+    from earmark.progress import Report
     from earmark.training import Epoch
 
 Array = npt.NDArray[np.float32]
-Report = Callable[[str, int, int], object]
 
 NOISE, UNKNOWN = RESERVED_LABELS
 SYNTHESISED_NOISES = 200

@@ -16,6 +16,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from earmark.audio import encode_flac
 from earmark.clips import ClipFile
@@ -23,9 +24,12 @@ from earmark.errors import EarmarkError
 from earmark.files import new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import SPLIT_FOLDERS, Findings, is_recording, split_of
-from earmark.formats.written import Report, Written
+from earmark.formats.written import Written
 from earmark.project import Project
 from earmark.recordings import read_recording, sound_of
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 CSV, JSON_LINES, PARQUET = "metadata.csv", "metadata.jsonl", "metadata.parquet"
 FILE_NAME, LABEL = "file_name", "label"

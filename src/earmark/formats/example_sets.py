@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from earmark.audio import Clip, Resampler, as_clip
 from earmark.errors import EarmarkError
+from earmark.files import new_file
 from earmark.formats.found import Findings, Found
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
-from earmark.formats.written import Report, Written, new_file
+from earmark.formats.written import Written
 from earmark.project import Project
 from earmark.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
 from earmark.spectrogram_file import as_spectrogram
 
+if TYPE_CHECKING:
+    from earmark.progress import Report
+
 WINDOW_FRAMES = 43  # of speech-commands' models; the package trains on no set with an example that has fewer
 # What `AudioContext.createBuffer` takes everywhere (Web Audio API 1.1), by which the package plays an example.
 BROWSER_RATES = range(8_000, 96_001)
+# Of the loudest second of 596 recorded words, in dB: the medians of its mean and of its deviation.
+TYPICAL_MEAN, TYPICAL_DEVIATION = -93.0, 19.0
 BROWSER_EXAMPLES = 1_000  # more exceed the package's call stack, see `serialized_examples`
 
 
@@ -30,11 +37,17 @@ def find_examples(data: bytes, name: str) -> Findings:
     Raises:
         EarmarkError: not such a set, or damaged.
     """
-    findings = Findings()
-    for number, example in enumerate(read_examples(data, name), 1):
-        told, stem = f"{name}, example {number}", f"{PurePath(name).stem}-{number}"
+    findings, examples = Findings(), read_examples(data, name)
+    digits = len(str(len(examples)))  # so that the files' order is the set's
+    for number, example in enumerate(examples, 1):
+        told, stem = f"{name}, example {number}", f"{PurePath(name).stem}-{number:0{digits}}"
         found = Found(told, example.label, stem, partial(_read, example, told), key_frame=example.key_frame)
         findings.recordings.append(found)
+    if any(_is_normalized(example) for example in examples):
+        findings.notes.append(
+            f"Some spectrograms of {name} were normalized when they were collected: they get the mean "
+            f"({TYPICAL_MEAN:.0f} dB) and deviation ({TYPICAL_DEVIATION:.0f} dB) that recorded words usually have."
+        )
     return findings
 
 
@@ -47,8 +60,32 @@ def write_example_set(project: Project, target: Path, report: Report | None = No
     Raises:
         EarmarkError: the file is there already or can't be written, or there is nothing to write, or too much.
     """
-    written, key_frames = Written(), project.key_frames()
-    clips = sorted(project.clips(), key=lambda clip: clip.label.encode("utf-16-be", "surrogatepass"))  # JavaScript's
+    written = Written()
+    data = example_set(project, written, report=report)
+    with new_file(target) as file:
+        file.write(data)
+    if written.count > BROWSER_EXAMPLES:
+        written.notes.append(f"In a browser, speech-commands reads sets of some {BROWSER_EXAMPLES:,} examples at most.")
+    return written
+
+
+def example_set(
+    project: Project, written: Written, labels: Collection[str] | None = None, report: Report | None = None
+) -> bytes:
+    """The recordings of some labels or of all as a set of examples.
+
+    Args:
+        project: whose.
+        written: is told how many there are, and which can't be read.
+        labels: those that are wanted.
+        report: told of the progress, as (what, done, of how many).
+
+    Raises:
+        EarmarkError: there is no such label, nothing to write, or too much.
+    """
+    key_frames = project.key_frames()
+    wanted = project.labels if labels is None else [project.label(label).name for label in labels]
+    clips = [clip for label in sorted(wanted, key=_javascript_order) for clip in project.clips(label)]
     examples: list[SerializedExample] = []
     for number, clip in enumerate(clips):
         if report is not None:
@@ -65,18 +102,29 @@ def write_example_set(project: Project, target: Path, report: Report | None = No
         examples.append(example)
     if not examples:
         raise EarmarkError(f"{project.path} has no recordings to write: record some first.")
-    with new_file(target) as file:
-        file.write(write_examples(examples))
     written.count = len(examples)
-    if written.count > BROWSER_EXAMPLES:
-        written.notes.append(f"In a browser, speech-commands reads sets of some {BROWSER_EXAMPLES:,} examples at most.")
-    return written
+    return write_examples(examples)
+
+
+def _javascript_order(label: str) -> bytes:
+    return label.encode("utf-16-be", "surrogatepass")
 
 
 def _read(example: SerializedExample, name: str, _label: str) -> Sequence[Recording]:
     if example.samples is not None:
         return [as_clip(example.samples, example.sample_rate, name)]
-    return [SoundlessClip(as_spectrogram(example.spectrogram, name), name)]
+    levels = example.spectrogram
+    if _is_normalized(example):
+        levels = levels * np.float32(TYPICAL_DEVIATION) + np.float32(TYPICAL_MEAN)
+    return [SoundlessClip(as_spectrogram(levels, name), name)]
+
+
+def _is_normalized(example: SerializedExample) -> bool:
+    """Whether an example has no sound, and its spectrogram has mean 0 and deviation 1; no recording has, in dB."""
+    levels = example.spectrogram
+    if example.samples is not None or not np.isfinite(levels).all():
+        return False
+    return abs(float(levels.mean())) < 0.01 and abs(float(levels.std()) - 1) < 0.01
 
 
 def _spectrogram(recording: Recording) -> Spectrogram:

@@ -6,15 +6,18 @@ import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from earmark.clips import ClipFile
-from earmark.files import new_folder
+from earmark.files import new_file, new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import Findings, split_of
-from earmark.formats.written import Report, Written, new_file
+from earmark.formats.written import Written
 from earmark.labels import folder_label, label_folder
 from earmark.project import Project
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 
 def find_label_folders(files: FileSet) -> Findings:

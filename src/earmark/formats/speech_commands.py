@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,14 @@ from earmark.errors import EarmarkError
 from earmark.files import new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import NOISE, Findings, Split, is_recording
-from earmark.formats.written import Report, Written
+from earmark.formats.written import Written
 from earmark.labels import folder_label, label_folder
 from earmark.project import Project
 from earmark.recordings import read_recording, sound_of
 from earmark.spectrogram import FRAME_SECONDS
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 RATE = 16_000  # Hz
 LENGTH = RATE  # samples of a word

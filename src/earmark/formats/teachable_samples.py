@@ -32,7 +32,7 @@ def find_samples(file: IO[bytes], name: str) -> Findings:
     findings = Findings(label=_label(label_of(name)))
     file.seek(0)
     for number, sample in enumerate(read_samples(file, name), 1):
-        stem = f"{PurePath(name).stem}-{number}"
+        stem = f"{PurePath(name).stem}-{number:03}"
         told = f"{name}, sample {number}"
         findings.recordings.append(Found(told, _label(sample.label), stem, partial(_read, sample, told, findings)))
     return findings

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from earmark.errors import EarmarkError
 from earmark.files import make_folder, write_atomically
 from earmark.project import Project
 from earmark.report import write_report
-from earmark.transfer import Report
+
+if TYPE_CHECKING:
+    from earmark.progress import Report
 
 EVALUATION_FILE = "evaluation.json"
 _NEEDED = {"method", "accuracy", "labels", "confusion", "recommendation", "advice"}  # by the page

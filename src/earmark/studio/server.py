@@ -193,7 +193,10 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
         (imported,) = done
         skipped = [{"name": name, "error": error} for name, error in imported.skipped]
         notes = imported.notes if imported.added else []
-        return {"added": len(imported.added), "skipped": skipped, "notes": notes, "project": described}
+        return {
+            "added": len(imported.added), "known": imported.known, "skipped": skipped, "notes": notes,
+            "project": described,
+        }  # fmt: skip
 
 
 def _add_job_routes(app: FastAPI, studio: Studio) -> None:

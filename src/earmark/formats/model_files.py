@@ -1,0 +1,68 @@
+"""Models among what somebody wants to import: they hold no recordings, and the error says what they are for."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import PurePath, PurePosixPath
+
+from earmark.errors import EarmarkError
+from earmark.formats.file_set import FileSet
+from earmark.formats.tfjs import LABELS, MAX_JSON_BYTES, MODEL
+
+TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
+ONNX = ".onnx"
+# What TensorFlow, Keras and PyTorch save. Teachable Machine, too, offers the first of them.
+FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb", ".pt", ".pth"})
+WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
+
+
+def check_no_model(files: FileSet) -> None:
+    """Tell a folder or a zip of a model; it has no recordings.
+
+    Raises:
+        EarmarkError: it holds a model.
+    """
+    paths = sorted(files.paths, key=lambda path: len(path.parts))
+    if any(_has_layers(files, path) for path in [path for path in paths if path.name == MODEL][:1]):
+        raise _is_model(files.name)
+    if any(path.suffix.lower() == ONNX for path in paths):
+        if PurePath(files.name).suffix.lower() == ".zip":
+            raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, then earmark listen FOLDER.")
+        raise _is_model(files.name)
+    if any(path.suffix.lower() in FOREIGN for path in paths):
+        raise _is_foreign(files.name)
+
+
+def check_no_model_file(data: bytes, name: str) -> None:
+    """Tell a file of a model, by its content or its name; it is no sound file.
+
+    Raises:
+        EarmarkError: it is one.
+    """
+    path = PurePath(name)
+    if path.suffix.lower() == ONNX or (path.suffix.lower() == ".json" and TOPOLOGY in data):
+        raise _is_model(name)
+    if path.suffix.lower() in FOREIGN:
+        raise _is_foreign(name)
+    if path.name == LABELS or WEIGHTS.fullmatch(path.name):
+        raise EarmarkError(
+            f"{name} is a part of a model, not a recording: keep it beside its {MODEL}, then earmark listen {MODEL}."
+        )
+
+
+def _has_layers(files: FileSet, path: PurePosixPath) -> bool:
+    try:
+        return TOPOLOGY in files.read(path, MAX_JSON_BYTES)
+    except EarmarkError:
+        return False
+
+
+def _is_model(name: str) -> EarmarkError:
+    file = shlex.quote(name)
+    uses = f"earmark listen {file}, or train on it with earmark train PROJECT --base {file}"
+    return EarmarkError(f"{name} is a model, not recordings: listen with {uses}.")
+
+
+def _is_foreign(name: str) -> EarmarkError:
+    return EarmarkError(f"{name} is a model of a kind that Earmark doesn't read: export it as TensorFlow.js or ONNX.")
