@@ -6,7 +6,7 @@ import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from tests.tfjs_node import MODULES, skip_without_node
 SCRIPTS = {
     "tf.js": MODULES / "@tensorflow" / "tfjs" / "dist" / "tf.min.js",
     "speech-commands.js": MODULES / "@tensorflow-models" / "speech-commands" / "dist" / "speech-commands.min.js",
+}
+# Those that the code names which Teachable Machine shows: TensorFlow.js 1.3.1 and speech-commands 0.4.0.
+TEACHABLE_MACHINE_SCRIPTS = {
+    "tf.js": MODULES / "tfjs-1" / "dist" / "tf.min.js",
+    "speech-commands.js": MODULES / "speech-commands-0.4" / "dist" / "speech-commands.min.js",
 }
 PAGE = """<!doctype html><meta charset="utf-8"><title>speech-commands</title>
 <script src="tf.js"></script><script src="speech-commands.js"></script>"""
@@ -26,10 +31,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, scripts: Mapping[str, Path] = SCRIPTS) -> Iterator[str]:
     """A folder with a page that has loaded the package, on loopback; yields the page's address."""
     skip_without_node()
-    for name, script in SCRIPTS.items():
+    for name, script in scripts.items():
         shutil.copy(script, folder / name)
     (folder / "index.html").write_text(PAGE)
     handler = functools.partial(_Handler, directory=str(folder))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,16 @@ import soxr
 from playwright.sync_api import Page
 
 import earmark
-from earmark import Recognizer
+from earmark import Project, Recognizer, Result
 from earmark.exporting import export_model
 from earmark.formats.serialized_examples import SerializedExample, write_examples
 from earmark.spectrogram import compute_spectrogram
+from tests import chirps
 from tests.analyser import analyser_frames
 from tests.browser import chromium, microphone_arguments
 from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
-from tests.npm import served
+from tests.npm import TEACHABLE_MACHINE_SCRIPTS, served
 
 RATE, WINDOW = 44_100, 44 * 1_024
 SPOKEN = ("stop", "left", "yes")
@@ -78,6 +81,45 @@ async () => {
   return counts;
 }
 """
+# A page that calls the package as the code does which Teachable Machine shows for a model: the same calls, with the same
+# options. Its scripts are of the versions that are named there.
+TEACHABLE_MACHINE = """<!doctype html><meta charset="utf-8"><title>a model</title>
+<div id="label-container"></div>
+<script src="tf.js"></script><script src="speech-commands.js"></script>
+<script>
+  const URL = location.origin + '/model/';
+  async function createModel() {
+    const recognizer = speechCommands.create('BROWSER_FFT', undefined, URL + 'model.json', URL + 'metadata.json');
+    await recognizer.ensureModelLoaded();
+    return recognizer;
+  }
+  async function init() {
+    const recognizer = await createModel();
+    const labels = recognizer.wordLabels();
+    const container = document.getElementById('label-container');
+    labels.forEach(() => container.appendChild(document.createElement('div')));
+    recognizer.listen(result => {
+      labels.forEach((label, i) => container.childNodes[i].innerHTML = label + ': ' + result.scores[i].toFixed(2));
+    }, {includeSpectrogram: true, probabilityThreshold: 0.75, invokeCallbackOnNoiseAndUnknown: true,
+        overlapFactor: 0.50});
+  }
+</script>"""
+# What that page is given is noted before it gets it.
+NOTE = """
+() => {
+  window.heard = [];
+  const {create} = speechCommands;
+  speechCommands.create = (...options) => {
+    const recognizer = create(...options);
+    const listen = recognizer.listen.bind(recognizer);
+    recognizer.listen = (callback, config) => listen(result => {
+      heard.push({scores: Array.from(result.scores), levels: Array.from(result.spectrogram.data)});
+      return callback(result);
+    }, config);
+    return recognizer;
+  };
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +139,34 @@ def words(recordings: Path) -> dict[str, Array]:
 def exported(recognizer: Recognizer, folder: Path) -> Recognizer:
     """Export a model; returns what the folder says to somebody who knows nothing of Earmark."""
     export_model(recognizer, folder, "tfjs")
-    plain = json.loads((folder / "metadata.json").read_text())
-    del plain["earmark"]
+    return plain(folder)
+
+
+def exported_for_teachable_machine(recognizer: Recognizer, folder: Path) -> Recognizer:
+    """The same by Teachable Machine's names, in a zip, unpacked."""
+    export_model(recognizer, folder.with_suffix(".zip"), "teachable-machine")
+    with zipfile.ZipFile(folder.with_suffix(".zip")) as archive:
+        archive.extractall(folder)
+    return plain(folder)
+
+
+def plain(folder: Path) -> Recognizer:
     twin = folder.with_name(f"{folder.name}-plain")
-    export_model(recognizer, twin, "tfjs")
-    (twin / "metadata.json").write_text(json.dumps(plain))
+    shutil.copytree(folder, twin)
+    described = json.loads((twin / "metadata.json").read_text())
+    del described["earmark"]
+    (twin / "metadata.json").write_text(json.dumps(described))
     return earmark.load(twin)
+
+
+def compared(ours: Recognizer, heard: list[dict[str, Any]]) -> list[Result]:
+    """What we make of the windows that a page heard whole, which is what the page makes of them."""
+    whole = [one for one in heard if np.isfinite(one["levels"]).all() and np.all(one["levels"])]
+    results = ours.recognize_batch(np.array([one["levels"] for one in whole], np.float32).reshape(-1, 43, 232))
+    difference = max(np.abs(one["scores"] - result.scores).max() for one, result in zip(whole, results, strict=True))
+    print(f"{len(whole)} of {len(heard)} windows heard whole, largest difference {difference:.1e}")
+    assert difference <= 1e-3
+    return results
 
 
 def recognized(page: Page, levels: Array) -> dict[str, Any]:
@@ -135,13 +199,8 @@ def test_it_hears_the_microphone_as_earmark_does(words: dict[str, Array], tmp_pa
         page.goto(address)
         page.evaluate(CREATE, "words")
         heard = page.evaluate(LISTEN, 9)
-    whole = [one for one in heard if np.isfinite(one["levels"]).all() and np.all(one["levels"])]
-    levels = np.array([one["levels"] for one in whole], np.float32).reshape(-1, 43, 232)
-    results = ours.recognize_batch(levels)
-    difference = max(np.abs(one["scores"] - result.scores).max() for one, result in zip(whole, results, strict=True))
-    print(f"{len(whole)} of {len(heard)} windows heard whole, largest difference {difference:.1e}")
-    assert len(whole) >= 8
-    assert difference <= 1e-3
+    results = compared(ours, heard)
+    assert len(results) >= 8
     assert {result.label for result in results if result.score > 0.9} >= set(SPOKEN)
 
 
@@ -183,3 +242,50 @@ def test_the_package_trains_on_words_and_on_examples_of_ours(words: dict[str, Ar
         for word, clip in words.items():
             theirs = recognized(page, analyser_frames(page, clip)[1:])
             assert labels[int(np.argmax(theirs["scores"]))] == word
+
+
+def shown_by_teachable_machine(ours: Recognizer, folder: Path, talk: Array, seconds: float) -> list[Result]:
+    """What the code that Teachable Machine shows makes of a model in folder/model and of a microphone."""
+    (folder / "page.html").write_text(TEACHABLE_MACHINE)
+    soundfile.write(folder / "talk.wav", talk, RATE)
+    microphone = microphone_arguments(folder / "talk.wav")
+    with served(folder, TEACHABLE_MACHINE_SCRIPTS) as address, chromium(*microphone) as browser:
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{address}page.html")
+        assert page.evaluate("[tf.version.tfjs, speechCommands.version]") == ["1.3.1", "0.4.0"]
+        page.evaluate(NOTE)
+        page.evaluate("init()")
+        page.wait_for_timeout(seconds * 1_000)
+        # Both at once, as it goes on listening.
+        heard, shown = page.evaluate("[heard, document.getElementById('label-container').innerText]")
+    assert errors == []
+    assert heard, "no window reached the threshold"
+    assert all(max(one["scores"]) >= 0.75 for one in heard)
+    lines = [f"{label}: {score:.2f}" for label, score in zip(ours.labels, heard[-1]["scores"], strict=True)]
+    assert shown.split("\n") == lines
+    return compared(ours, heard)
+
+
+def test_teachable_machine_s_code_hears_words(words: dict[str, Array], tmp_path: Path) -> None:
+    ours = exported_for_teachable_machine(earmark.load("words"), tmp_path / "model")
+    hiss = np.random.default_rng(1).normal(0, 3e-4, RATE // 2).astype(np.float32)
+    talk = np.concatenate([part for clip in words.values() for part in (clip, hiss)])
+    results = shown_by_teachable_machine(ours, tmp_path, talk, 9)
+    assert {result.label for result in results} >= set(SPOKEN)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_teachable_machine_s_code_hears_what_was_taught(tmp_path: Path) -> None:
+    """A head has a layer normalization, which TensorFlow.js 1.3 can't do without an offset."""
+    project = Project(tmp_path / "chirps", create=True, mode="words")
+    for word in ("rise", "bounce"):
+        for speaker in ("ann", "bob", "cid", "dee"):
+            project.add(word, chirps.word(word, speaker), chirps.RATE)
+    ours = exported_for_teachable_machine(project.train("words"), tmp_path / "model")
+    topology = json.loads((tmp_path / "model" / "model.json").read_text())["modelTopology"]
+    assert "LayerNormalization" in json.dumps(topology)
+    said = [chirps.word(word, "eve", rate=RATE) for word in ("rise", "bounce")]
+    results = shown_by_teachable_machine(ours, tmp_path, np.concatenate(said), 7)
+    assert {result.label for result in results} >= {"rise", "bounce"}

@@ -12,8 +12,8 @@ from earmark.formats.tfjs import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
 ONNX = ".onnx"
-# What TensorFlow, Keras and PyTorch save. Teachable Machine, too, offers the first of them.
-FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb", ".pt", ".pth"})
+# What else TensorFlow and Keras save; Teachable Machine offers the first of them, too.
+FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
 WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
 
 
@@ -28,7 +28,7 @@ def check_no_model(files: FileSet) -> None:
         raise _is_model(files.name)
     if any(path.suffix.lower() == ONNX for path in paths):
         if PurePath(files.name).suffix.lower() == ".zip":
-            raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, then earmark listen FOLDER.")
+            raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen FOLDER.")
         raise _is_model(files.name)
     if any(path.suffix.lower() in FOREIGN for path in paths):
         raise _is_foreign(files.name)
@@ -47,7 +47,7 @@ def check_no_model_file(data: bytes, name: str) -> None:
         raise _is_foreign(name)
     if path.name == LABELS or WEIGHTS.fullmatch(path.name):
         raise EarmarkError(
-            f"{name} is a part of a model, not a recording: keep it beside its {MODEL}, then earmark listen {MODEL}."
+            f"{name} is a part of a model, not a recording: keep it beside {MODEL}, and run earmark listen {MODEL}."
         )
 
 
@@ -65,4 +65,4 @@ def _is_model(name: str) -> EarmarkError:
 
 
 def _is_foreign(name: str) -> EarmarkError:
-    return EarmarkError(f"{name} is a model of a kind that Earmark doesn't read: export it as TensorFlow.js or ONNX.")
+    return EarmarkError(f"{name} is a model of a kind that Earmark doesn't read: export it as TensorFlow.js instead.")

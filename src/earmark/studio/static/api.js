@@ -75,7 +75,7 @@ export const changeClip = (clip, change) => json("PATCH", query("/api/clips", { 
 export const deleteClip = (clip) => json("DELETE", query("/api/clips", { clip }));
 /** @param {number} step the change that is meant, which may not be the last one any more */
 export const undo = (step) => json("POST", query("/api/undo", { step }));
-/** @typedef {{added: number, skipped: {name: string, error: string}[], notes: string[], project: ProjectState}} Imported */
+/** @typedef {{added: number, known: number, skipped: {name: string, error: string}[], notes: string[], project: ProjectState}} Imported */
 /** @param {File} file @param {string} [label] of recordings that have none of their own @returns {Promise<Imported>} */
 export const importSet = (file, label) =>
   json("POST", query("/api/import", { name: file.name, ...(label !== undefined && { label }) }), file);

@@ -2,6 +2,7 @@
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
 import { arrange, counted, element, setText } from "./dom.js";
+import { dropped } from "./files.js";
 import { unit } from "./labels.js";
 import { menuButton } from "./menu.js";
 
@@ -215,7 +216,7 @@ class Card {
       node.classList.remove("target");
       const clip = dataTransfer.getData(CLIP_TYPE);
       if (clip) this.#takeClip(JSON.parse(clip));
-      else this.#actions.addFiles(this.#label.name, [...dataTransfer.files]);
+      else this.#actions.addFiles(this.#label.name, dropped(dataTransfer));
     });
   }
 

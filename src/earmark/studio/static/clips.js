@@ -98,7 +98,7 @@ class Tile {
     const playable = { type: "button", className: "picture", onclick: () => this.#play() };
     this.#picture = this.clip.has_sound
       ? element("button", playable, this.#canvas, this.#playhead, icon("play"), length)
-      : element("div", silent, this.#canvas, length);
+      : element("div", silent, this.#canvas, icon("silent"), length);
     this.#more = menuButton(() => this.#menu(), { title: "Trim or move" });
     this.node.append(this.#picture, this.#more, this.#delete);
     this.node.draggable = true;

@@ -4,9 +4,20 @@ import * as api from "./api.js";
 import { byId, counted } from "./dom.js";
 import { notify, notifyError } from "./notice.js";
 
-/** Zips of recordings, speech-commands' sets of examples, Teachable Machine's projects. */
-const isSet = (file) => /\.(zip|bin|tm)$/i.test(file.name) || file.type === "application/zip";
+const SOUNDS = /\.(wav|flac|ogg|oga|opus|mp3|aiff?|au|caf|webm|mkv|mka|mp4|m4a|mov|3gp|aac|npy)$/i;
+/** Whether a file is one recording. Whatever else comes, the server knows by its content, or says what it is. */
+const isSound = (file) => SOUNDS.test(file.name) || /^(audio|video)\//.test(file.type);
 const megabytes = (bytes) => `${Math.floor(bytes / 2 ** 20)} MB`;
+const isFromOutside = (event) => event.dataTransfer.types.includes("Files");
+
+/**
+ * What became of files.
+ * @typedef {object} Outcome
+ * @property {number} added
+ * @property {number} [known] how many were in the project already
+ * @property {{name: string, error: string}[]} skipped
+ * @property {string[]} [notes]
+ */
 
 export class Files {
   #project;
@@ -17,10 +28,11 @@ export class Files {
     this.#project = project;
     const [sounds, set] = [byId("sound-files"), byId("zip-file")];
     sounds.addEventListener("change", () => this.#take(sounds, (files) => this.add(this.#label, files)));
-    set.addEventListener("change", () => this.#take(set, (files) => this.import(files[0])));
+    set.addEventListener("change", () => this.#take(set, (files) => this.#importAll(files)));
     byId("load").addEventListener("click", () => set.click());
     // Without this, a file that is dropped beside a card would replace the page.
-    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("dragover", (event) => this.#invite(event));
+    addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("receiving"));
     addEventListener("drop", (event) => this.#drop(event));
   }
 
@@ -36,12 +48,18 @@ export class Files {
     byId("sound-files").click();
   }
 
+  #invite(event) {
+    event.preventDefault();
+    document.body.classList.toggle("receiving", isFromOutside(event));
+  }
+
   #drop(event) {
     event.preventDefault();
-    const files = [...event.dataTransfer.files];
-    if (files.length === 0 || event.target.closest?.(".card")) return;
-    if (files.every(isSet)) files.forEach((file) => this.import(file));
-    else notify("Drop sound files on a class. A zip or a set of recordings can be dropped anywhere.");
+    document.body.classList.remove("receiving");
+    if (event.target.closest?.(".card")) return;
+    const files = dropped(event.dataTransfer);
+    if (files.some(isSound)) notify("Drop sound files on a class. Zips and sets of recordings can be dropped anywhere.");
+    this.#importAll(files.filter((file) => !isSound(file)));
   }
 
   /**
@@ -50,8 +68,7 @@ export class Files {
    * @param {File[]} files
    */
   async add(label, files) {
-    files.filter(isSet).forEach((file) => this.import(file, label));
-    const sounds = files.filter((file) => !isSet(file));
+    const sounds = files.filter(isSound);
     const skipped = [];
     for (const [i, file] of sounds.entries()) {
       const done = notify(`Adding ${i + 1} of ${sounds.length}: ${file.name}`, { stays: true });
@@ -60,22 +77,31 @@ export class Files {
       );
       done();
     }
-    if (sounds.length) report(sounds.length - skipped.length, skipped);
+    if (sounds.length) report({ added: sounds.length - skipped.length, skipped });
+    await this.#importAll(
+      files.filter((file) => !isSound(file)),
+      label,
+    );
   }
 
   async #send(file, request) {
     const most = this.#project.state.limits.upload_bytes;
-    if (file.size > most) throw new Error(`It is larger than ${megabytes(most)}. Cut it into smaller files.`);
+    if (file.size > most)
+      throw new Error(`${file.name} is larger than ${megabytes(most)}. Cut it into smaller files.`);
     await this.#project.change(request);
   }
 
-  /** @param {File} file @param {string} [label] of recordings that have none of their own */
-  async import(file, label) {
+  /** @param {File[]} files @param {string} [label] of recordings that have none of their own */
+  async #importAll(files, label) {
+    for (const file of files) await this.#import(file, label);
+  }
+
+  async #import(file, label) {
     const done = notify(`Loading ${file.name}…`, { stays: true });
     try {
       let result;
       await this.#send(file, async () => (result = await api.importSet(file, label)).project);
-      report(result.added, result.skipped, result.notes);
+      report(result);
     } catch (error) {
       notifyError(error);
     }
@@ -83,11 +109,31 @@ export class Files {
   }
 }
 
-function report(added, skipped, notes = []) {
-  const text = `${counted(added, "recording")} added`;
-  if (skipped.length === 0) return notify([`${text}.`, ...notes].join(" "), { stays: notes.length > 0 });
+/** The files of a drop; a folder comes as a file that can't be read, and is told. @param {DataTransfer} data */
+export function dropped(data) {
+  const entries = [...data.items].map((item) => item.webkitGetAsEntry?.());
+  const folders = entries.filter((entry) => entry?.isDirectory).map(({ name }) => name);
+  for (const name of folders)
+    notifyError({ message: `${name} is a folder, which a browser can't pass on: make it a zip, and drop that.` });
+  return [...data.files].filter(({ name }) => !folders.includes(name));
+}
+
+/** @param {Outcome} outcome */
+function report({ added, known = 0, skipped, notes = [] }) {
   const details = [...skipped.map(detail), ...notes];
-  notify(`${text}, ${skipped.length} skipped:`, { stays: true, isError: added === 0, details });
+  if (added + known === 0 && skipped.length === 1) return notify(details[0], { isError: true, stays: true });
+  const text = sentence(added, known, skipped.length);
+  notify(text, { stays: details.length > 0, isError: added + known === 0, details });
+}
+
+function sentence(added, known, skipped) {
+  const here = known === 1 ? "1 was here already" : `${known} were here already`;
+  const parts = [
+    (added || !known) && `${counted(added, "recording")} added`,
+    known && (added ? here : known === 1 ? "The recording was here already" : `All ${known} recordings were here already`),
+    skipped && `${counted(skipped, "file")} skipped`,
+  ];
+  return `${parts.filter(Boolean).join(", ")}${skipped ? ":" : "."}`;
 }
 
 /** The file and why it was skipped; most reasons begin with the file's name themselves. */
