@@ -137,6 +137,15 @@ def test_reserved_labels_are_silent_unless_they_are_wanted() -> None:
     assert found == [Detection("_background_noise_", 1.0, 0, 0.75)]
 
 
+def test_the_noise_of_teachable_machine_is_silent_too() -> None:
+    windows = [ScoredWindow(np.array([0.9, 0.1], np.float32), at / 4, at / 4 + 0.5) for at in range(3)]
+    for wanted, expected in ((False, []), (True, ["Background Noise"])):
+        decisions = Decisions(
+            ("Background Noise", "Clap"), smoothing_windows=1, invoke_callback_on_noise_and_unknown=wanted
+        )
+        assert [one.label for one in (*decisions.process(windows), *decisions.finish())] == expected
+
+
 def test_what_begins_soon_after_a_detection_is_dropped() -> None:
     # The windows' middles: Left 0.25 s, Right 1 s, Left 2 s.
     rows = [LEFT, NOISE, NOISE, RIGHT, NOISE, NOISE, NOISE, LEFT]

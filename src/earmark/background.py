@@ -12,7 +12,7 @@ from earmark.audio import FileSource
 from earmark.errors import EarmarkError
 from earmark.recognizer import Recognizer
 from earmark.shares import Rate
-from earmark.streaming import RESERVED_LABELS, Detection
+from earmark.streaming import SILENT_LABELS, Detection
 
 # Below a half, the best label is more likely wrong than right.
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
@@ -113,7 +113,7 @@ class _Tally:
 
     def __init__(self, labels: tuple[str, ...], thresholds: tuple[float, ...]) -> None:
         self.thresholds = thresholds
-        self._counts = {label: [0] * len(thresholds) for label in labels if label not in RESERVED_LABELS}
+        self._counts = {label: [0] * len(thresholds) for label in labels if label not in SILENT_LABELS}
         self._worst: list[list[Alarm]] = [[] for _ in thresholds]
 
     def add(self, recording: Path, at: int, detections: list[Detection]) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from earmark import __version__
 from earmark.cli_exchange import export, import_
+from earmark.cli_options import MODEL_HELP, Json, Mode, ProjectPath
 from earmark.errors import EarmarkError, needs_package
 from earmark.terminal import complain, put, task_progress, terminal, with_progress
 
@@ -30,13 +31,6 @@ app = typer.Typer(
 )
 
 
-class ProjectMode(str, Enum):
-    """What a project teaches."""
-
-    sounds = "sounds"
-    words = "words"
-
-
 class PcmEncoding(str, Enum):
     """Raw PCM, little-endian."""
 
@@ -44,14 +38,6 @@ class PcmEncoding(str, Enum):
     f32le = "f32le"
 
 
-ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
-MODEL_HELP = "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model."
-Mode = Annotated[
-    ProjectMode | None,
-    typer.Option(
-        help="sounds: short ones; words: and longer sounds.", show_default="the project's; a new one's: sounds"
-    ),
-]
 BaseName = Annotated[
     str | None,
     typer.Option(
@@ -60,7 +46,6 @@ BaseName = Annotated[
     ),
 ]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="One line of JSON for each result.")]
 Device = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
 Input = Annotated[
     str, typer.Option(help="A sound file, or - for raw PCM on standard input.", show_default="microphone")
@@ -256,12 +241,12 @@ def listen(
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
     from earmark.recognizer import load
-    from earmark.streaming import RESERVED_LABELS
+    from earmark.streaming import SILENT_LABELS
 
     recognizer = load(model)
     source = _open(input, device, sample_rate, channels, encoding)
     if source.seconds is None and not as_json:
-        labels = [label for label in recognizer.labels if noise or label not in RESERVED_LABELS]
+        labels = [label for label in recognizer.labels if noise or label not in SILENT_LABELS]
         typer.echo(f"Listening to {source.name} for {', '.join(labels)}. Ctrl+C ends it.", err=True)
     detections = recognizer.listen(
         with_progress(source),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli_options import Json, ProjectMode
 from earmark.errors import EarmarkError
 from earmark.terminal import complain, put, task_progress
+
+if TYPE_CHECKING:
+    from earmark.project import Project
 
 MOST_TOLD = 20  # recordings that were left out
 
@@ -53,23 +60,25 @@ def import_(
         Split | None, typer.Option(help="Of a data set that has such parts.", show_default="all of them")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Recordings of each label, at most.")] = None,
-    mode: Annotated[str | None, typer.Option(help="Of a new project: sounds or words.", show_default="words")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+    mode: Annotated[
+        ProjectMode | None, typer.Option(help="sounds or words.", show_default="the project's; a new one's: words")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Import recordings: sound files, folders or zips of labels, data sets, or another program's samples.
+    """Import recordings: a sound file, folders of labels, a data set, or another program's samples.
 
-    Data sets are Speech Commands and Hugging Face audiofolder; samples are those of Teachable Machine (a class's zip or
-    a project) and of speech-commands (TFJSSCDS, what serializeExamples writes).
+    Data sets: Speech Commands, Hugging Face audiofolder. Samples: Teachable Machine's, of a class or a project;
+    speech-commands' (TFJSSCDS). All of them as a folder, a file or a zip.
     """
     from earmark.importing import import_into
-    from earmark.project import Project
 
-    opened = Project(project, create=True, mode=mode or "words")
-    with task_progress() as progress:
+    with _filled(project) as opened, task_progress() as progress:
         imported = import_into(
             opened, thing, label=label, only=only, split=split.value if split else None, limit=limit,
             report=progress.report,
         )  # fmt: skip
+        if mode is not None:
+            opened.set_mode(mode.value)
     _tell_skipped(imported.skipped)
     added, known = len(imported.added), imported.known
     values = {
@@ -79,6 +88,20 @@ def import_(
     put(values, as_json, "\n".join([f"{added} recordings → {project}{were_there}", *imported.notes]))
     if imported.skipped and not added + known:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Project]:
+    """The project in that folder. It is made if it is not there, and goes again if it gets no recording."""
+    from earmark.project import Project
+
+    is_new = not os.path.lexists(folder)
+    project = Project(folder, create=True, mode="words")
+    try:
+        yield project
+    finally:
+        if is_new and not project.clips():
+            shutil.rmtree(folder)
 
 
 def export(
@@ -91,7 +114,7 @@ def export(
     probability_threshold: Annotated[
         float | None, typer.Option(help="That the model recommends.", show_default="its own, or 0.75")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Export a model for the browser, for Teachable Machine's code or for any program that runs ONNX, or recordings."""
     from earmark.exporting import MODEL_FORMATS, export_model, export_recordings

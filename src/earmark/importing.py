@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 without their sound
 MAX_SOUND_BYTES = 256 << 20
 WHAT = (
-    "label folders, Speech Commands, an audiofolder, a zip of one, a set of examples of speech-commands, "
-    "samples of Teachable Machine, or a sound file with a label"
+    "label folders, Speech Commands, an audiofolder, a zip of these, samples of Teachable Machine or speech-commands, "
+    "or a sound file"
 )
 
 

@@ -18,6 +18,7 @@ from earmark.errors import EarmarkError
 from earmark.spectrogram import Spectrogram
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
+SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise
 SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
 # Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
 # only where it lies in the middle, and says less of what isn't one.
@@ -159,7 +160,7 @@ class Decisions:
         if not isinstance(invoke_callback_on_noise_and_unknown, (bool, np.bool_)):
             raise _wrong("invoke_callback_on_noise_and_unknown", invoke_callback_on_noise_and_unknown, "True or False")
         self._reach = smoothing // 2
-        self._silent = () if invoke_callback_on_noise_and_unknown else RESERVED_LABELS
+        self._silent = () if invoke_callback_on_noise_and_unknown else SILENT_LABELS
         self._recent: deque[ScoredWindow] = deque(maxlen=smoothing)
         self._decided = 0  # windows of `_recent` that have been decided on
         self._coming: _Sound | None = None  # what the last windows agree on, until they are enough

@@ -35,7 +35,8 @@ export class Choice {
     this.#buildBases(state.bases);
     this.#check();
     const chosen = state.bases.find(({ name }) => name === state.base);
-    setText(byId("base-hint"), this.#base.hidden ? "" : hint(chosen, state.bases));
+    const sentences = this.#base.hidden ? [] : hints(chosen, state.bases);
+    byId("base-hint").replaceChildren(...sentences.map((textContent) => element("p", { textContent })));
   }
 
   /** Check what is chosen as the server has it. */
@@ -63,8 +64,9 @@ export class Choice {
   }
 }
 
-function hint(chosen, bases) {
+function hints(chosen, bases) {
   const missing = bases.filter(({ remedy }) => remedy !== null);
   const remedies = missing.map(({ name, explanation, remedy }) => `${name} (${explanation}) can't be used here: ${remedy}.`);
-  return [chosen && `${chosen.name}: ${chosen.explanation}.`, ...remedies].filter(Boolean).join(" ");
+  const own = chosen?.remedy === null && `${chosen.name}: ${chosen.explanation}.`;
+  return own ? [own, ...remedies] : remedies;
 }

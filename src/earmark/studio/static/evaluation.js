@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, counted, element, setText, showProgress } from "./dom.js";
-import { isReserved, labelName } from "./labels.js";
+import { isBaseUnfit, isReserved, labelName } from "./labels.js";
 import { notify, notifyError } from "./notice.js";
 
 const UNDER_WAY = ["started", "progress"];
@@ -107,9 +107,9 @@ export class Evaluation {
     if (this.#isTraining) return "The training must end first.";
     const filled = labels.filter(({ examples }) => examples > 0).length;
     const canLeaveOut = labels.some(({ clips }) => clips.length > 1);
-    return canLeaveOut && filled >= (mode === "words" ? 1 : 2)
-      ? ""
-      : "To evaluate, make at least two recordings of a class, better ten.";
+    if (!canLeaveOut || filled < (mode === "words" ? 1 : 2))
+      return "To evaluate, make at least two recordings of a class, better ten.";
+    return isBaseUnfit(this.#project.state) ? "To evaluate, choose another base." : "";
   }
 
   #sentence(obstacle) {

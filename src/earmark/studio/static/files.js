@@ -127,10 +127,10 @@ function report({ added, known = 0, skipped, notes = [] }) {
 }
 
 function sentence(added, known, skipped) {
-  const here = known === 1 ? "1 was here already" : `${known} were here already`;
+  const which = added ? String(known) : counted(known, "recording");
   const parts = [
     (added || !known) && `${counted(added, "recording")} added`,
-    known && (added ? here : known === 1 ? "The recording was here already" : `All ${known} recordings were here already`),
+    known && `${which} ${known === 1 ? "was" : "were"} here already`,
     skipped && `${counted(skipped, "file")} skipped`,
   ];
   return `${parts.filter(Boolean).join(", ")}${skipped ? ":" : "."}`;

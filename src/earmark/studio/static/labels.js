@@ -9,13 +9,10 @@ export const isReserved = (label) => label in RESERVED;
 export const labelName = (label) => RESERVED[label] ?? label;
 
 /**
- * Why nothing can be learnt on the project's base now, "" if it can.
+ * Whether the project's base, chosen once, can't be used any more: for what was recorded since, or on this computer.
  * @param {Pick<import("./api.js").ProjectState, "base"|"bases">} state
  */
-export const baseObstacle = ({ base, bases }) =>
-  bases.some(({ name, remedy }) => name === base && remedy !== null)
-    ? `${base} can't be used with these recordings or on this computer. Choose another base.`
-    : "";
+export const isBaseUnfit = ({ base, bases }) => bases.some(({ name, remedy }) => name === base && remedy !== null);
 
 /**
  * What the project counts: of words, recordings; of short sounds, windows cut from them.

@@ -32,12 +32,16 @@ export function notify(text, { stays = false, isError = false, details = [], act
 }
 
 function message(text, details) {
-  const body = element("div", { className: "notice-text" }, element("p", { textContent: text }));
-  const items = details.map((detail) => element("li", { textContent: detail }));
+  const body = element("div", { className: "notice-text" }, element("p", {}, ...unbroken(text)));
+  const items = details.map((detail) => element("li", {}, ...unbroken(detail)));
   // It can be focused, since it may have to be scrolled.
   if (items.length) body.append(element("ul", { tabIndex: 0, "aria-label": "Details" }, ...items));
   return body;
 }
+
+/** A text in parts, so that a command's options aren't broken into lines after their dashes. */
+const unbroken = (text) =>
+  text.split(/(--\S+)/).map((part, i) => (i % 2 ? element("span", { className: "option", textContent: part }) : part));
 
 function actionButton({ text, run }, close) {
   return element("button", { type: "button", textContent: text, onclick: () => (close(), run()) });

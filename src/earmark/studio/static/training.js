@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { byId, counted, setText, showProgress } from "./dom.js";
 import { drawCurve } from "./curve.js";
+import { isBaseUnfit } from "./labels.js";
 import { notify, notifyError } from "./notice.js";
 
 const UNDER_WAY = ["started", "progress", "epoch"];
@@ -91,8 +92,8 @@ export class Training {
     const { labels = [], mode } = this.#project.state ?? {};
     if (this.#isEvaluating) return "The evaluation must end first.";
     const filled = labels.filter((label) => label.examples > 0).length;
-    if (mode === "words") return filled >= 1 ? "" : "Record at least one class first.";
-    return filled >= 2 ? "" : "Record at least two classes first.";
+    if (filled < (mode === "words" ? 1 : 2)) return `Record at least ${mode === "words" ? "one class" : "two classes"} first.`;
+    return isBaseUnfit(this.#project.state) ? "Choose another base first." : "";
   }
 
   #sentence() {

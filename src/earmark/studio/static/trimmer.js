@@ -12,6 +12,7 @@ export class Trimmer {
   #form = this.#dialog.querySelector("form");
   #canvas = this.#dialog.querySelector("canvas");
   #playhead = this.#dialog.querySelector(".playhead");
+  #silent = this.#dialog.querySelector(".buttons .hint");
   #shades = this.#dialog.querySelectorAll(".shade");
   #clip;
   #start = 0;
@@ -46,6 +47,7 @@ export class Trimmer {
       this.#form.elements[name].max = String(clip.seconds);
     this.#playhead.hidden = true;
     this.#form.elements.preview.hidden = !clip.has_sound;
+    this.#silent.hidden = clip.has_sound;
     this.#show();
     this.#dialog.showModal();
     URL.revokeObjectURL(this.#address);
