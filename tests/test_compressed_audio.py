@@ -213,6 +213,9 @@ def test_a_program_that_fails_is_told_in_one_sentence(tmp_path: Path, monkeypatc
 def test_without_any_decoder_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EarmarkError, match=r"^mine\.webm needs the package av: pip install 'earmark\[webm\]'$"):
+    with pytest.raises(
+        EarmarkError,
+        match=r"^Reading mine\.webm needs the package av: install it with `pip install 'earmark\[webm\]'`\.$",
+    ):
         decode(WEBM, "mine.webm")
     assert decode(encode_flac(Clip(np.zeros(8, np.float32), 8_000)), "mine.flac").sample_rate == 8_000

@@ -84,7 +84,7 @@ def test_the_package_s_own_examples_are_read_and_written(project: Project, fixtu
     assert (len(done.added), done.skipped) == (30, [])
     normalized, soundless = done.notes
     assert soundless == f"30 {SOUNDLESS}"
-    assert normalized.endswith("they get the mean (-93 dB) and deviation (19 dB) that recorded words usually have.")
+    assert normalized.endswith("they get the mean (−93 dB) and deviation (19 dB) that recorded words usually have.")
     assert import_into(project, fixtures / "examples.bin").added == []
     written = write_example_set(project, tmp_path / "out.bin")
     assert (written.count, written.skipped, written.notes) == (30, [], [])
@@ -366,7 +366,6 @@ def test_a_label_is_for_what_has_none(project: Project, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("model.onnx", b"\x08\x08 some model"),
         ("notes.txt", b"no recordings here"),
         ("nothing", b""),
         ("page.html", b"<!doctype html>"),

@@ -228,7 +228,7 @@ def test_a_bomb_is_told_before_it_fills_the_memory(project: Project) -> None:
     assert len(bomb) < 1 << 20
     done = imported(project, bomb)
     assert done.added == []
-    assert [reason for _, reason in done.skipped] == ["bomb.wav is larger than 256 MiB: cut it into clips."]
+    assert [reason for _, reason in done.skipped] == ["bomb.wav is larger than 256 MiB: divide it into smaller files."]
     assert project.labels == ()
 
 
@@ -334,7 +334,9 @@ def test_a_file_that_is_too_large_is_told(project: Project, tmp_path: Path) -> N
     source = folders(tmp_path / "source", [("Left/a.wav", WAV)])
     with (source / "Left" / "b.wav").open("wb") as file:
         file.truncate((256 << 20) + 1)  # takes no room on the disk
-    assert import_into(project, source).skipped == [("Left/b.wav", "b.wav is larger than 256 MiB: cut it into clips.")]
+    assert import_into(project, source).skipped == [
+        ("Left/b.wav", "b.wav is larger than 256 MiB: divide it into smaller files.")
+    ]
 
 
 def test_splits_are_told_by_the_folders_above_the_labels(project: Project, tmp_path: Path) -> None:

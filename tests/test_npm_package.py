@@ -81,7 +81,7 @@ async () => {
   return counts;
 }
 """
-# A page that calls the package as the code does which Teachable Machine shows for a model: the same calls, with the same
+# A page that calls the package as the code does which Teachable Machine shows for a model: the same calls, the same
 # options. Its scripts are of the versions that are named there.
 TEACHABLE_MACHINE = """<!doctype html><meta charset="utf-8"><title>a model</title>
 <div id="label-container"></div>

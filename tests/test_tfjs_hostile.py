@@ -261,7 +261,7 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.startswith("EarmarkError")
-    assert "pip install 'earmark[train]'" in said
+    assert "pip install 'earmark[convert]'" in said
 
 
 WORDS = ["same", "Dense", "Add", "Reshape", "Model", "input", "sum", ""]

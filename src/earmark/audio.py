@@ -29,7 +29,8 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 Encoding = Literal["s16le", "f32le"]
 
 CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is for sources
-CLIP_SAMPLES = CLIP_SECONDS * 192_000
+CLIP_SAMPLES = CLIP_SECONDS * 48_000  # of higher rates less seconds: reading takes some 16 bytes a sample
+CHECKED = 1 << 20  # samples whose bits are counted at a time
 CHUNK_SECONDS = 1.0  # what a source of known length gives at a time
 CLOSED_WITHIN = 0.1  # seconds until a pipe that waits takes notice
 RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
@@ -79,7 +80,7 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
     mono = _mono(array.reshape(len(array), -1), name)
     if len(mono) > longest_clip(sample_rate):
         raise _too_long(name, sample_rate)
-    if np.abs(mono).max() > 2:
+    if max(mono.max(), -mono.min()) > 2:
         raise EarmarkError(f"{_start(name)} goes beyond [-1, 1]: divide the samples by full scale.")
     return Clip(np.clip(mono, -1, 1), int(sample_rate))
 
@@ -107,7 +108,28 @@ def read_clip(file: str | Path | bytes, name: str | None = None) -> Clip:
             have += len(part)
             if have > longest:
                 raise _too_long(name, sound.samplerate)
-        return as_clip(np.concatenate(parts), sound.samplerate, name)
+        samples = np.concatenate(parts)
+        parts.clear()  # so that the memory holds it twice at most
+        return as_clip(samples, sound.samplerate, name)
+
+
+def read_parts(data: bytes, seconds: float, name: str) -> Iterator[Clip]:
+    """The content of a sound file as clips of about that length, the last one shorter; each when it is asked for.
+
+    Raises:
+        EarmarkError: as from `read_clip`, but for the length.
+    """
+    with _open(_Bytes(data), name) as sound:
+        parts: list[Samples] = []
+        have = 0
+        for part in _parts(sound, name):
+            parts.append(part)
+            have += len(part)
+            if have >= seconds * sound.samplerate:
+                yield Clip(np.concatenate(parts), sound.samplerate)
+                parts, have = [], 0
+        if have:
+            yield Clip(np.concatenate(parts), sound.samplerate)
 
 
 def is_rate(sample_rate: float) -> bool:
@@ -122,9 +144,14 @@ def longest_clip(sample_rate: int) -> int:
 
 def encode_flac(clip: Clip) -> bytes:
     """The clip as a FLAC file: 16 bits where they hold every sample exactly, else 24."""
-    scaled = clip.samples * np.float32(2**15)
-    exact = bool(np.all(scaled == np.rint(scaled)) and scaled.max(initial=0) < 2**15)
-    return _encode(clip, "FLAC", "PCM_16" if exact else "PCM_24")
+    # In parts: all of a long clip at once would take three times its memory.
+    parts = (clip.samples[start : start + CHECKED] for start in range(0, len(clip.samples), CHECKED))
+    return _encode(clip, "FLAC", "PCM_16" if all(map(_fits_16_bits, parts)) else "PCM_24")
+
+
+def _fits_16_bits(samples: Samples) -> bool:
+    scaled = samples * np.float32(2**15)
+    return bool(np.all(scaled == np.rint(scaled)) and scaled.max(initial=0) < 2**15)
 
 
 def encode_wav(clip: Clip) -> bytes:

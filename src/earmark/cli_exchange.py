@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli_options import Json, ProjectMode
+from earmark.cli_options import MODE_HELP, Json, ProjectMode
 from earmark.errors import EarmarkError
 from earmark.terminal import complain, put, task_progress
 
@@ -53,22 +53,20 @@ def import_(
     thing: Annotated[Path, typer.Argument(metavar="THING", help="What to import: a folder or a file.")],
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder; made if it is not there.")],
     label: Annotated[
-        str | None, typer.Option(help="Of all of it, where it names none.", show_default="from its name")
+        str | None, typer.Option(help="Label of recordings that come without one.", show_default="from its name")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Import this label alone. Repeat it for more.")] = None,
-    split: Annotated[
-        Split | None, typer.Option(help="Of a data set that has such parts.", show_default="all of them")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Recordings of each label, at most.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Only this part of a data set.", show_default="all of it")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many recordings of each label.")] = None,
     mode: Annotated[
-        ProjectMode | None, typer.Option(help="sounds or words.", show_default="the project's; a new one's: words")
+        ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: words")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Import recordings: a sound file, folders of labels, a data set, or another program's samples.
 
-    Data sets: Speech Commands, Hugging Face audiofolder. Samples: Teachable Machine's, of a class or a project;
-    speech-commands' (TFJSSCDS). All of them as a folder, a file or a zip.
+    Data sets: Speech Commands, Hugging Face audiofolder.
+    Samples: Teachable Machine's, of a class or a project; speech-commands' (TFJSSCDS).
     """
     from earmark.importing import import_into
 
@@ -85,7 +83,7 @@ def import_(
         "added": added, "known": known, "skipped": imported.skipped, "notes": imported.notes, "project": str(project),
     }  # fmt: skip
     were_there = f"; {known} more were there already" if known else ""
-    put(values, as_json, "\n".join([f"{added} recordings → {project}{were_there}", *imported.notes]))
+    put(values, as_json, "\n".join([f"{_recordings(added)} → {project}{were_there}", *imported.notes]))
     if imported.skipped and not added + known:
         raise typer.Exit(1)
 
@@ -95,35 +93,51 @@ def _filled(folder: Path) -> Iterator[Project]:
     """The project in that folder. It is made if it is not there, and goes again if it gets no recording."""
     from earmark.project import Project
 
-    is_new = not os.path.lexists(folder)
+    new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    was_empty = folder.is_dir() and not any(folder.iterdir())
     project = Project(folder, create=True, mode="words")
     try:
         yield project
     finally:
-        if is_new and not project.clips():
-            shutil.rmtree(folder)
+        if (new_folders or was_empty) and not project.clips():
+            made = [new_folders[-1]] if new_folders else list(folder.iterdir())
+            for path in made:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def export(
     thing: Annotated[
         str, typer.Argument(metavar="MODEL|PROJECT", help="A model; a project gives its newest one, or its recordings.")
     ],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder or .zip; of onnx and examples, a file.")],
-    to: Annotated[ExportFormat, typer.Option(help="A model as one of the first three, recordings as the others.")],
-    onnx_input: Annotated[OnnxInput, typer.Option(help="What an ONNX model takes.")] = OnnxInput.waveform,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder or a .zip; for onnx and examples a file.")],
+    to: Annotated[
+        ExportFormat,
+        typer.Option(
+            metavar="FORMAT",
+            help="Models: tfjs, teachable-machine, onnx. Recordings: folders, speech-commands, audiofolder, examples.",
+        ),
+    ],
+    onnx_input: Annotated[
+        OnnxInput | None, typer.Option(help="What an ONNX model takes.", show_default="waveform")
+    ] = None,
     probability_threshold: Annotated[
-        float | None, typer.Option(help="That the model recommends.", show_default="its own, or 0.75")
+        float | None, typer.Option(help="Threshold to write into the model.", show_default="its own, or 0.75")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Export a model for the browser, for Teachable Machine's code or for any program that runs ONNX, or recordings."""
     from earmark.exporting import MODEL_FORMATS, export_model, export_recordings
 
+    if onnx_input is not None and to is not ExportFormat.onnx:
+        raise EarmarkError(f"--onnx-input says what an ONNX model takes: leave it out for {to.value}.")
+    if probability_threshold is not None and to.value not in MODEL_FORMATS:
+        raise EarmarkError(f"--probability-threshold is written into models: leave it out for {to.value}.")
     if to.value in MODEL_FORMATS:
         from earmark.recognizer import load
 
+        given = onnx_input or OnnxInput.waveform
         notes = export_model(
-            load(thing), output, to.value, onnx_input=onnx_input.value, probability_threshold=probability_threshold
+            load(thing), output, to.value, onnx_input=given.value, probability_threshold=probability_threshold
         )
         put({"output": str(output), "notes": notes}, as_json, "\n".join([f"Saved in {output}.", *notes]))
         return
@@ -135,12 +149,16 @@ def export(
         written = export_recordings(Project(thing), output, to.value, report=progress.report)
     _tell_skipped(written.skipped)
     values = {"output": str(output), "written": written.count, "skipped": written.skipped, "notes": written.notes}
-    put(values, as_json, "\n".join([f"{written.count} recordings → {output}", *written.notes]))
+    put(values, as_json, "\n".join([f"{_recordings(written.count)} → {output}", *written.notes]))
+
+
+def _recordings(count: int) -> str:
+    return "1 recording" if count == 1 else f"{count:,} recordings"
 
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
     """The first of what was left out, and how many more."""
     for name, reason in skipped[:MOST_TOLD]:
-        complain(f"{name}: {reason}")
+        complain(f"{name}: {reason}", "Left out")
     if len(skipped) > MOST_TOLD:
-        complain(f"{len(skipped) - MOST_TOLD:,} more were left out; --json tells all of them.")
+        complain(f"{len(skipped) - MOST_TOLD:,} more; --json tells all of them.", "Left out")

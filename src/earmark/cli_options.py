@@ -18,10 +18,6 @@ class ProjectMode(str, Enum):
 
 ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
 MODEL_HELP = "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model."
-Mode = Annotated[
-    ProjectMode | None,
-    typer.Option(
-        help="sounds: short ones; words: and longer sounds.", show_default="the project's; a new one's: sounds"
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="One line of JSON for each result.")]
+MODE_HELP = "sounds: short ones; words: and longer sounds."
+Mode = Annotated[ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: sounds")]
+Json = Annotated[bool, typer.Option("--json", help="Results as lines of JSON.")]

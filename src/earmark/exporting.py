@@ -92,6 +92,8 @@ def export_recordings(project: Project, target: str | Path, to: str, *, report: 
     }
     if to not in writers:
         raise EarmarkError(f"There is no format {to!r} of recordings: choose {', '.join(RECORDING_FORMATS)}.")
+    if not project.clips():
+        raise EarmarkError(f"{project.path} has no recordings to write: record some first.")
     return writers[to](project, Path(target), report)
 
 

@@ -146,6 +146,10 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            raise EarmarkError(
+                f"{path} can't be written, since there is a file where a folder should be: choose another place."
+            ) from error
         if isinstance(error, FileNotFoundError):
             raise EarmarkError(f"{path} can't be written, since it or its folder is gone: look again.") from error
         reason = error.strerror if isinstance(error, OSError) else error

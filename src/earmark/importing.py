@@ -99,7 +99,9 @@ def import_into(
         _give(findings, label or findings.label)
         wanted = _choose(findings, name, only, split, limit)
         if wanted and not any(found.label for found in wanted):
-            raise EarmarkError(f"{name} doesn't tell a label: give one, or put it into a folder that is named like it.")
+            raise EarmarkError(
+                f"{name} doesn't tell a label: give one (--label), or put it into a folder that is named like it."
+            )
         _add_all(project, wanted, imported, report)
         imported.notes += dict.fromkeys(findings.notes)
     if soundless := sum(not clip.has_sound for clip in imported.added):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
+from unicodedata import category
 
 import numpy as np
 
@@ -123,11 +124,15 @@ class Metadata:
 
     def _valid(self) -> bool:
         return (
-            isinstance(self.name, str)
-            and all(isinstance(label, str) for label in self.labels)
+            all(map(_is_text, (self.name, *self.labels)))
             and type(self.window_frames) is int  # and no bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
         )
+
+
+def _is_text(value: object) -> bool:
+    """Text that can be written and shown: JSON may hold halves of characters, and commands to a terminal."""
+    return isinstance(value, str) and not any(category(character) in ("Cc", "Cs") for character in value)
 
 
 def _read_normalization(values: dict[str, Any]) -> Normalization:

@@ -34,11 +34,16 @@ class Network:
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
         self._session = open_session(model, name)
-        entries = self._session.get_modelmeta().custom_metadata_map
+        try:
+            entries = self._session.get_modelmeta().custom_metadata_map
+            inputs = [given.name for given in self._session.get_inputs()]
+            self._outputs = [output.name for output in self._session.get_outputs()]
+        except UnicodeDecodeError as error:
+            raise EarmarkError(f"{name} has names that are no text: train or export it again.") from error
         if KEY not in entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
         self.metadata = Metadata.from_json(entries[KEY], name)
-        if [given.name for given in self._session.get_inputs()] == ["waveform"]:
+        if inputs == ["waveform"]:
             model = _own_part(model, self.metadata, name)
             self._session = open_session(model, name)
         self.content = model
@@ -85,10 +90,6 @@ class Network:
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    @property
-    def _outputs(self) -> list[str]:
-        return [output.name for output in self._session.get_outputs()]
-
     def _check(self, name: str) -> None:
         """Try the network on silence: what it gives must have the shape that it ought to have, and be finite."""
         silence = np.full((1, *self.input_shape), self.front_end.silence, np.float32)
@@ -99,6 +100,8 @@ class Network:
             values = dict(zip(known, self._run(known, silence), strict=True))
         except Exception as error:
             raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.") from error
+        if not all(isinstance(value, np.ndarray) and value.dtype == np.float32 for value in values.values()):
+            raise EarmarkError(f"{name} gives something else than float32: train it again.")
         if "scores" in values and values["scores"].shape != (1, len(self.metadata.labels)):
             raise EarmarkError(f"{name} doesn't give one score for each of its labels: train it again.")
         if any(value.ndim != 2 or len(value) != 1 or not np.isfinite(value).all() for value in values.values()):
@@ -127,6 +130,7 @@ def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Its fallback to other providers would try again, and print to standard output.
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
         raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from earmark.project import Project
 
 PROJECT_FILE = "earmark.toml"
+MAX_MODEL_BYTES = 256 << 20
 PRETRAINED = Path(__file__).parent / "models"
 WORDS = "words"  # the pretrained model of 20 labels
 WORD_HOP_SECONDS = 0.1  # from one window of a word to the next, about: 93 ms in frames of a spectrogram
@@ -488,10 +490,18 @@ def load(path: str | Path = WORDS) -> Recognizer:
     if not os.path.isfile(path / MODEL_FILE) and is_tfjs(path):  # noqa: PTH113 (as above)
         return Recognizer(read_tfjs(path), str(path))
     try:
-        return Recognizer(file.read_bytes(), str(file))
+        found = file.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise EarmarkError(f"{file} is no file: a pipe or a device can't be loaded.")  # it may never end
+        if found.st_size > MAX_MODEL_BYTES:
+            raise EarmarkError(f"{file} is larger than {MAX_MODEL_BYTES >> 20} MiB: Earmark runs small models only.")
+        content = file.read_bytes()
     except FileNotFoundError as error:
         if path.is_dir():
             raise EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.") from error
         raise EarmarkError(f"{path} does not exist: check the path.") from error
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
+    if content.startswith(b"PK"):
+        raise EarmarkError(f"{file} holds no TensorFlow.js model: load another; `earmark import` takes recordings.")
+    return Recognizer(content, str(file))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -100,7 +101,9 @@ def _read_header(file: BinaryIO, size: int, name: str) -> int:
     try:
         if np.lib.format.read_magic(file) != _FORMAT:
             raise ValueError
-        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)  # of 64 KiB at most
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's of old or odd headers, which nobody here could heed
+            shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)  # of 64 KiB at most
     except Exception as error:  # the header is text in Python's syntax, which can be wrong in any way
         raise EarmarkError(f"{name} is not a spectrogram that can be read: save one with numpy.save.") from error
     if kind != _LEVELS or is_fortran:

@@ -26,11 +26,11 @@ def put(values: dict[str, Any], as_json: bool, text: str) -> None:
         raise typer.Exit from None
 
 
-def complain(sentence: str) -> None:
-    """An error."""
+def complain(sentence: str, kind: str = "Error") -> None:
+    """Tell what went wrong."""
     from rich.text import Text
 
-    terminal().print(Text.assemble(("Error: ", "bold red"), sentence), soft_wrap=True)
+    terminal().print(Text.assemble((f"{kind}: ", "bold red"), sentence), soft_wrap=True)
 
 
 def terminal() -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from playwright.sync_api import Page, expect
 import earmark
 from tests import sounds
 from tests.browser import chromium, device_rate, microphone_arguments
-from tests.conftest import SHARED
 from tests.studio.opening import new_page, open_page, wait_for_microphone
 from tests.studio.running import Studio, studio
 
@@ -393,68 +391,6 @@ def test_what_was_recorded_is_what_the_microphone_heard(
     distances = [np.abs(theirs[at : at + len(ours)] - ours)[loud].mean() for at in range(len(theirs) // 2)]
     assert min(distances) < 3
     assert np.median(distances) > 6
-
-
-def drop(page: Page, place: str, name: str, content: bytes) -> None:
-    """Drop a file onto a part of the page."""
-    files = page.evaluate_handle(
-        """([name, content]) => {
-          const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
-          const files = new DataTransfer();
-          files.items.add(new File([bytes], name));
-          return files;
-        }""",
-        [name, base64.b64encode(content).decode()],
-    )
-    page.locator(place).dispatch_event("drop", {"dataTransfer": files})
-
-
-def test_a_sound_file_dropped_onto_a_class_is_added(fresh: Studio, takes: Callable[[str, int], Path]) -> None:
-    with open_page(fresh, takes("noise", 1)) as page:
-        drop(page, "#right", "whistle.wav", takes("left", 1).read_bytes())
-        expect(page.get_by_role("button", name="Play recording 1 of Right")).to_be_visible()
-    assert [clip["seconds"] for clip in fresh.project()["labels"][1]["clips"]] == [12]
-
-
-@pytest.fixture
-def fixtures() -> Path:
-    folder = SHARED / "fixtures" / "tfjs_speech_commands"
-    if not folder.is_dir():
-        pytest.skip("needs the files in ../shared/fixtures")
-    return folder
-
-
-def test_samples_of_teachable_machine_are_dropped_onto_the_page(
-    fresh: Studio, takes: Callable[[str, int], Path], fixtures: Path
-) -> None:
-    pytest.importorskip("av")
-    content = (fixtures / "teachable_machine_class.zip").read_bytes()
-    with open_page(fresh, takes("noise", 1)) as page:
-        drop(page, "body", "Clap-samples.zip", content)
-        expect(page.locator(".notice").last).to_contain_text("10 recordings added.")
-        expect(page.get_by_label("Name of class 4")).to_have_value("Clap")
-        expect(page.get_by_role("button", name=re.compile("Play recording [0-9]+ of Clap"))).to_have_count(10)
-        drop(page, "body", "Clap-samples.zip", content)
-        expect(page.locator(".notice").last).to_contain_text("0 recordings added, 10 skipped:")
-        page.locator("#undo").click()
-        expect(page.locator("#console")).to_have_text("0 examples collected")
-        drop(page, "#right", "samples.zip", content)  # whose name tells no class: the card does
-        expect(page.get_by_role("button", name=re.compile("Play recording [0-9]+ of Right"))).to_have_count(10)
-    assert [len(label["clips"]) for label in fresh.project()["labels"]] == [0, 10, 0, 0]
-
-
-def test_a_set_of_examples_is_dropped_onto_the_page(
-    fresh: Studio, takes: Callable[[str, int], Path], fixtures: Path
-) -> None:
-    with open_page(fresh, takes("noise", 1)) as page:
-        drop(page, "body", "examples.bin", (fixtures / "examples.bin").read_bytes())
-        expect(page.locator(".notice").last).to_contain_text("30 recordings added. 30 recordings have a spectrogram")
-        expect(page.get_by_label("Name of class 5")).to_have_value("上一张")
-        drop(page, "body", "model.bin", b"weights of a model")
-        expect(page.locator(".notice.error")).to_contain_text("model.bin can't be imported: choose label folders")
-    counts = {label["name"]: len(label["clips"]) for label in fresh.project()["labels"]}
-    assert sum(counts.values()) == 30
-    assert {"上一张", "下一张", "_background_noise_"} < set(counts)
 
 
 def test_a_page_without_a_microphone_says_so(fresh: Studio) -> None:

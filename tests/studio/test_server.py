@@ -125,9 +125,9 @@ def test_recordings_go_out_as_a_zip_and_come_back_the_same(running: Studio, tmp_
     assert sorted(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == ["Left/one.flac", "Right/two.flac"]
     with studio(tmp_path / "other") as other:
         answer = other.request("POST", "/api/import", content=archive).json()
-        assert (answer["added"], answer["skipped"]) == (2, [])
+        assert (answer["added"], answer["known"], answer["skipped"]) == (2, 0, [])
         again = other.request("POST", "/api/import", content=archive).json()
-        assert (again["added"], len(again["skipped"])) == (0, 2)
+        assert (again["added"], again["known"], again["skipped"]) == (0, 2, [])
         assert other.project()["examples"] == running.project()["examples"]
     for _ in range(2):
         running.request("POST", "/api/undo")

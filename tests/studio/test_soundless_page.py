@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_it_is_seen_trimmed_and_deleted_but_not_played(running: Studio, micropho
     with open_page(running, microphone, bypass_csp=True) as page:
         tile = page.locator(".clip", has=page.get_by_role("img", name=SEEN))
         expect(tile.get_by_title("No sound: only the spectrogram is left")).to_be_visible()
+        expect(tile.locator("use").first).to_have_attribute("href", re.compile("#silent$"))
         expect(page.get_by_role("button", name="Play recording")).to_have_count(2)
         expect(tile.get_by_role("button")).to_have_count(2)
         tile.scroll_into_view_if_needed()
@@ -73,11 +75,13 @@ def trim(page: Page) -> None:
     page.get_by_role("menuitem", name="Trim…").click()
     dialog = page.get_by_role("dialog", name="Trim recording")
     expect(dialog.get_by_role("button", name="Preview")).to_be_hidden()
+    expect(dialog.get_by_text("It has no sound")).to_be_visible()
     dialog.locator("input[name=start]").fill("0.5")
     dialog.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Trim or move recording 1 of rise").click()
     page.get_by_role("menuitem", name="Trim…").click()
     expect(dialog.get_by_role("button", name="Preview")).to_be_visible()
+    expect(dialog.get_by_text("It has no sound")).to_be_hidden()
     dialog.get_by_role("button", name="Cancel").click()
 
 
@@ -85,4 +89,18 @@ def test_the_page_says_which_base_can_not_be_used(running: Studio, microphone: P
     with open_page(running, microphone) as page:
         expect(page.get_by_role("radio", name="words", exact=True)).to_be_checked()
         expect(page.get_by_role("radio", name="speech", exact=True)).to_be_disabled()
-        expect(page.locator("#base-hint")).to_contain_text("of some only the spectrogram is left")
+        expect(page.locator("#base-hint p").last).to_contain_text("of some only the spectrogram is left")
+
+
+def test_another_base_must_be_chosen_when_the_chosen_one_can_not_be_used_any_more(
+    running: Studio, microphone: Path
+) -> None:
+    assert running.request("PATCH", "/api/project", json={"base": "speech"}).status_code == 200
+    with open_page(running, microphone) as page:
+        expect(page.locator("#train")).to_be_disabled()
+        expect(page.locator("#train-hint")).to_have_text("Choose another base first.")
+        expect(page.locator("#evaluate")).to_be_disabled()
+        expect(page.locator("#base-hint p")).to_have_count(1)
+        page.get_by_role("radio", name="words", exact=True).check()
+        expect(page.locator("#train")).to_be_enabled()
+        expect(page.locator("#evaluate")).to_be_enabled()

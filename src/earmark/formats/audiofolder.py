@@ -16,7 +16,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from earmark.audio import encode_flac
 from earmark.clips import ClipFile
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 CSV, JSON_LINES, PARQUET = "metadata.csv", "metadata.jsonl", "metadata.parquet"
 FILE_NAME, LABEL = "file_name", "label"
-MAX_TABLE_BYTES = 64 << 20
+MAX_TABLE_BYTES = 32 << 20  # of all tables together
+MAX_ROW = 1 << 20  # characters; a row's parts take many times as much memory
+MAX_ROWS = 500_000  # of all tables together
 # Texts that pandas takes for a missing value or for another type, which `datasets` reads CSV with.
 _MISREAD = re.compile(r"|#N/A( N/A)?|#NA|<NA>|N/A|n/a|NA|NULL|null|None|-?(nan|NaN)|-?1\.#(IND|QNAN)|true|false", re.I)
 
@@ -55,11 +57,20 @@ def find_audiofolder(files: FileSet) -> Findings:
     by_path = {_normal(path): path for path in files.paths}
     named: set[PurePosixPath] = set()
     tables = [path for path in files.paths if path.name in (CSV, JSON_LINES, PARQUET)]
+    size = count = 0
     for table in tables:
-        for file_name, label in read_table(files.read(table, MAX_TABLE_BYTES), table.name):
+        data = files.read(table, MAX_TABLE_BYTES)
+        size += len(data)
+        if size > MAX_TABLE_BYTES:
+            raise EarmarkError(f"{files.name} has tables of more than {MAX_TABLE_BYTES >> 20} MiB: divide it.")
+        for file_name, label in read_table(data, table.name):
+            count += 1
+            if count > MAX_ROWS:
+                raise EarmarkError(f"{files.name} has tables of more than {MAX_ROWS:,} files: divide it.")
             path = by_path.get(_normal(table.parent / file_name.replace("\\", "/")))
             if path is None:
-                findings.skipped.append((file_name, f"{file_name} is not there, though {table.name} names it."))
+                told = _on_one_line(file_name)
+                findings.skipped.append((told, f"{told} is not there, though {table.name} names it."))
             elif path not in named:
                 named.add(path)
                 split = split_of(path.parent)
@@ -70,8 +81,8 @@ def find_audiofolder(files: FileSet) -> Findings:
     return findings
 
 
-def read_table(data: bytes, name: str) -> list[Row]:
-    """The rows of a `metadata.csv` or `metadata.jsonl`.
+def read_table(data: bytes, name: str) -> Iterator[Row]:
+    """The rows of a `metadata.csv` or `metadata.jsonl`, one after the other.
 
     Raises:
         EarmarkError: it can't be read, or has no column `file_name`.
@@ -79,13 +90,12 @@ def read_table(data: bytes, name: str) -> list[Row]:
     if name == PARQUET:
         raise EarmarkError(f"{name} can't be read: save the table as {CSV} instead.")
     try:
-        text = data.decode("utf-8-sig")
-        rows = list(_csv_rows(text) if name == CSV else _json_rows(text))
+        text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+        yield from _csv_rows(text) if name == CSV else _json_rows(text)
     except (csv.Error, ValueError, RecursionError) as error:
         raise EarmarkError(f"{name} is not a table that can be read: save it anew, in UTF-8.") from error
     except KeyError as error:
         raise EarmarkError(f"{name} has no column {FILE_NAME}: add it, or move the table away.") from error
-    return rows
 
 
 def write_audiofolder(project: Project, target: Path, report: Report | None = None) -> Written:
@@ -138,18 +148,24 @@ def is_misread(label: str) -> bool:
     return True
 
 
-def _csv_rows(text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(reader, [])
-    columns = {column.strip(): number for number, column in reversed(list(enumerate(header)))}
-    name_at, label_at = columns[FILE_NAME], columns.get(LABEL, len(header))
+def _csv_rows(text: IO[str]) -> Iterator[Row]:
+    lines = _Lines(text)
+    reader = csv.reader(lines, strict=True)
+    columns: dict[str, int] = {}
+    for number, column in enumerate(next(reader, [])):
+        columns.setdefault(column.strip(), number)
+    name_at, label_at = columns[FILE_NAME], columns.get(LABEL)
+    lines.row = 0
     for row in reader:
+        lines.row = 0
         if len(row) > name_at and row[name_at]:
-            yield row[name_at], row[label_at] if len(row) > label_at else None
+            yield row[name_at], row[label_at] if label_at is not None and len(row) > label_at else None
 
 
-def _json_rows(text: str) -> Iterator[Row]:
-    for line in text.split("\n"):
+def _json_rows(text: IO[str]) -> Iterator[Row]:
+    lines = _Lines(text)
+    for line in lines:
+        lines.row = 0
         if line.strip():
             values = json.loads(line)
             name = values[FILE_NAME] if isinstance(values, dict) else None
@@ -157,6 +173,29 @@ def _json_rows(text: str) -> Iterator[Row]:
                 raise ValueError("no path")
             label = values.get(LABEL)
             yield name, str(label) if isinstance(label, (str, int, float)) else None
+
+
+class _Lines:
+    """The lines of a text; of one row no more than `MAX_ROW` characters, which whoever reads the rows counts anew.
+
+    Raises:
+        ValueError: a row is longer.
+    """
+
+    def __init__(self, text: IO[str]) -> None:
+        self._text, self.row = text, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(MAX_ROW):
+            self.row += len(line)
+            if self.row >= MAX_ROW:
+                raise ValueError("too long a row")
+            yield line
+
+
+def _on_one_line(name: str) -> str:
+    """How a message calls what a table names: nothing that a terminal obeys or can't print."""
+    return "".join(character if character.isprintable() else "?" for character in name[:200])
 
 
 def _normal(path: PurePosixPath) -> str:

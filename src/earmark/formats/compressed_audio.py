@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from earmark.audio import CLIP_SECONDS, Clip, Samples, as_clip, longest_clip, read_clip
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, needs_package
 
 SUFFIXES = frozenset({".webm", ".mkv", ".mka", ".mp4", ".m4a", ".mov", ".3gp", ".aac"})
 MAX_CHANNELS = 8
@@ -44,7 +44,7 @@ def decode(data: bytes, name: str) -> Clip:
         import av  # noqa: F401
     except ModuleNotFoundError as error:
         if (program := shutil.which("ffmpeg")) is None:
-            raise EarmarkError(f"{name} needs the package av: pip install 'earmark[webm]'") from error
+            raise needs_package(f"Reading {name}", error, "webm") from error
         return _decode_by_program(program, data, container, name)
     return _decode_by_library(data, container, name)
 
@@ -83,7 +83,9 @@ def _decode_by_library(data: bytes, container: str, name: str) -> Clip:
         raise _damaged(name) from error
     if have == 0:
         raise _no_sound(name)
-    return as_clip(np.concatenate(parts), rate, name)
+    samples = np.concatenate(parts)
+    parts.clear()  # so that the memory holds it twice at most
+    return as_clip(samples, rate, name)
 
 
 def _decode_by_program(program: str, data: bytes, container: str, name: str) -> Clip:

@@ -46,7 +46,7 @@ def find_examples(data: bytes, name: str) -> Findings:
     if any(_is_normalized(example) for example in examples):
         findings.notes.append(
             f"Some spectrograms of {name} were normalized when they were collected: they get the mean "
-            f"({TYPICAL_MEAN:.0f} dB) and deviation ({TYPICAL_DEVIATION:.0f} dB) that recorded words usually have."
+            f"(−{-TYPICAL_MEAN:.0f} dB) and deviation ({TYPICAL_DEVIATION:.0f} dB) that recorded words usually have."
         )
     return findings
 

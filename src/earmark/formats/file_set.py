@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
@@ -18,8 +19,9 @@ MAX_TABLE_BYTES = 64 << 20  # a zip's table of contents, which Python reads at o
 MAX_FILE_BYTES = 256 << 20
 MAX_ZIP_BYTES = 4 << 30  # unpacked
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
+CHUNK = 1 << 20  # bytes
 # What zipfile and its decompressor raise; RuntimeError is its word for a zip with a password.
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 class FileSet(Protocol):
@@ -109,14 +111,14 @@ class Zip:
         self.name, self.skipped = name, []
         try:
             # A wrapper of what zipfile uses of a file, which typeshed takes for a whole one.
-            self._archive = zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file)))
+            self._archive = zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file, name)))
         except DAMAGED as error:
             raise EarmarkError(f"{name} is not a zip that can be read: choose one of label folders.") from error
         self._entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
         self._check_size()
         for entry in self._archive.infolist():
             path = PurePosixPath(entry.filename.replace("\\", "/"))
-            if entry.is_dir() or is_hidden(path):
+            if not entry.filename or entry.is_dir() or is_hidden(path):
                 continue
             if path in self._entries:
                 self.skipped.append((str(path), f"{path.name} is in the zip twice: the first one counts."))
@@ -150,15 +152,20 @@ class Zip:
 
 
 class _SmallReads:
-    """A file that gives so much at once and no more: a zip's table of contents is read at once."""
+    """A file that gives so much at once and no more: a zip's table of contents is read at once.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    Python makes an object of some 700 bytes of each entry, which may take 47: so they are counted before.
+    """
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size if 0 <= size <= MAX_TABLE_BYTES else MAX_TABLE_BYTES + 1)
         if len(data) > MAX_TABLE_BYTES:
             raise zipfile.BadZipFile("its table of contents is too long")
+        if len(data) > CHUNK and data.count(b"PK\x01\x02") > MAX_ENTRIES:
+            raise EarmarkError(f"{self._name} holds more than {MAX_ENTRIES:,} files: split it into zips of less.")
         return data
 
     def __getattr__(self, name: str) -> Any:
@@ -172,7 +179,10 @@ def is_hidden(path: PurePosixPath) -> bool:
 
 def _within(file: IO[bytes], path: PurePosixPath, limit: int) -> bytes:
     # One byte more than the limit tells a file that is larger than its zip claims, before it fills the memory.
-    data = file.read(limit + 1)
-    if len(data) > limit:
-        raise EarmarkError(f"{path.name} is larger than {limit >> 20} MiB: cut it into clips.")
-    return data
+    # In parts, as zipfile holds what it unpacks twice.
+    data = io.BytesIO()
+    while part := file.read(min(CHUNK, limit + 1 - data.tell())):
+        data.write(part)
+    if data.tell() > limit:
+        raise EarmarkError(f"{path.name} is larger than {limit >> 20} MiB: divide it into smaller files.")
+    return data.getvalue()

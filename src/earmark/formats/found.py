@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +10,8 @@ from typing import Literal, get_args
 from urllib.parse import unquote
 
 import numpy as np
-import soundfile
 
-from earmark.audio import CLIP_SECONDS, Clip, Samples, as_clip, read_clip
+from earmark.audio import CLIP_SAMPLES, Clip, longest_clip, read_clip, read_parts
 from earmark.errors import EarmarkError
 from earmark.formats import compressed_audio
 from earmark.formats.file_set import FileSet
@@ -26,6 +24,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 NOISE = RESERVED_LABELS[0]
 PART_SECONDS = 60  # of background noise that is longer than a clip may be
+MAX_NOISE_SAMPLES = 3 * CLIP_SAMPLES  # of all parts, which are in memory together: half an hour at 48 kHz
 # Which folders hold a split: the names that Hugging Face's `datasets` knows.
 SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -116,27 +115,17 @@ def cut_noise(data: bytes, name: str) -> list[Clip]:
     """Read background noise: whole, or in parts of a minute where it is longer than a clip may be.
 
     Raises:
-        EarmarkError: it can't be read.
+        EarmarkError: it can't be read, or is too long even for that.
     """
-    if not _is_long(data):
-        return [read_clip(data, name)]
     parts: list[Clip] = []
-    seconds: list[Samples] = []
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            for second in sound.blocks(sound.samplerate, dtype="float32", always_2d=True):
-                seconds.append(second.mean(axis=1))
-                if len(seconds) == PART_SECONDS or sound.tell() == sound.frames:
-                    parts.append(as_clip(np.concatenate(seconds), sound.samplerate, name))
-                    seconds = []
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.") from error
-    return parts
-
-
-def _is_long(data: bytes) -> bool:
-    try:
-        info = soundfile.info(io.BytesIO(data))
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError):
-        return False  # which `read_clip` tells
-    return bool(info.frames > CLIP_SECONDS * info.samplerate)
+    have = 0
+    for part in read_parts(data, PART_SECONDS, name):
+        parts.append(part)
+        have += len(part.samples)
+        if have > MAX_NOISE_SAMPLES:
+            longest = MAX_NOISE_SAMPLES / part.sample_rate / 60
+            raise EarmarkError(f"{name} lasts longer than {longest:.0f} minutes: cut it into several recordings.")
+    if not parts:
+        return [read_clip(data, name)]  # which tells that it is empty
+    rate = parts[0].sample_rate
+    return parts if have > longest_clip(rate) else [Clip(np.concatenate([part.samples for part in parts]), rate)]

@@ -7,7 +7,7 @@ import shlex
 from pathlib import PurePath, PurePosixPath
 
 from earmark.errors import EarmarkError
-from earmark.formats.file_set import FileSet
+from earmark.formats.file_set import FileSet, Zip
 from earmark.formats.tfjs import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
@@ -24,12 +24,14 @@ def check_no_model(files: FileSet) -> None:
         EarmarkError: it holds a model.
     """
     paths = sorted(files.paths, key=lambda path: len(path.parts))
-    if any(_has_layers(files, path) for path in [path for path in paths if path.name == MODEL][:1]):
-        raise _is_model(files.name)
-    if any(path.suffix.lower() == ONNX for path in paths):
-        if PurePath(files.name).suffix.lower() == ".zip":
-            raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen FOLDER.")
-        raise _is_model(files.name)
+    layers = next((path for path in paths if path.name == MODEL), None)  # the highest, as what loads a zip takes it
+    if layers is not None and _has_layers(files, layers):
+        raise _is_model(files.name if isinstance(files, Zip) else f"{files.name}/{layers}")
+    if onnx := next((path for path in paths if path.suffix.lower() == ONNX), None):
+        if isinstance(files, Zip):
+            own = shlex.quote(str(onnx))
+            raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen {own}.")
+        raise _is_model(f"{files.name}/{onnx}")
     if any(path.suffix.lower() in FOREIGN for path in paths):
         raise _is_foreign(files.name)
 

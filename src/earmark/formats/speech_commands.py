@@ -9,6 +9,7 @@ recordings in `_background_noise_`, and `validation_list.txt` and `testing_list.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from itertools import chain, count
@@ -16,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from earmark.audio import Clip, Resampler, Samples
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 RATE = 16_000  # Hz
 LENGTH = RATE  # samples of a word
 LISTS: dict[str, Split] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
-MAX_LIST_BYTES = 64 << 20
+MAX_LIST_BYTES = 16 << 20  # of each list; those of the data set have some 300 kB
 MAX_RECORDINGS = 2**27 - 1  # of a word, as the data set's rule has it
 VALIDATION_PERCENT = TEST_PERCENT = 10.0
 README = """Recordings in the layout of Speech Commands (Warden 2018, arXiv:1804.03209): WAV at 16 kHz and 16 bits.
@@ -56,15 +56,21 @@ def find_speech_commands(files: FileSet) -> Findings:
     """The recordings of the layout, with their splits; noise is for training. Other files are passed over."""
     lists = [path for path in files.paths if path.name in LISTS]
     root = min((path.parent for path in lists), key=lambda folder: len(folder.parts))
+    # A file's name in the lists, which may hold much that isn't there.
+    words = {
+        f"{path.parent.name}/{path.name}": path
+        for path in files.paths
+        if is_recording(path) and path.parent.parent == root and path.parent != root
+    }
     listed: dict[PurePosixPath, Split] = {}
     for path in lists:
         if path.parent == root:
-            lines = files.read(path, MAX_LIST_BYTES).decode(errors="replace").splitlines()
-            listed |= dict.fromkeys((root / line.strip() for line in lines), LISTS[path.name])
+            for line in io.BytesIO(files.read(path, MAX_LIST_BYTES)):
+                if word := words.get(line.decode(errors="replace").strip()):
+                    listed[word] = LISTS[path.name]
     findings = Findings()
-    for path in files.paths:
-        if is_recording(path) and path.parent.parent == root and path.parent != root:
-            findings.add_file(files, path, folder_label(path.parent.name), listed.get(path, "train"))
+    for path in words.values():
+        findings.add_file(files, path, folder_label(path.parent.name), listed.get(path, "train"))
     return findings
 
 
@@ -104,7 +110,7 @@ def write_speech_commands(project: Project, target: Path, report: Report | None 
                 lists[which_set(path.split("/")[1])].append(path)
             file = folder / path
             file.parent.mkdir(exist_ok=True)
-            soundfile.write(file, _quantized(samples), RATE, format="WAV", subtype="PCM_16")
+            file.write_bytes(_wav(samples))
             written.count += 1
         for list_name, split in LISTS.items():
             (folder / list_name).write_text("".join(f"{line}\n" for line in sorted(lists[split])), "utf-8")
@@ -128,9 +134,12 @@ def _resampled(clip: Clip) -> Samples:
     return np.concatenate((resampler.process(clip.samples), resampler.finish())).clip(-1, 1)
 
 
-def _quantized(samples: Samples) -> npt.NDArray[np.int16]:
-    """To the nearest of 16 bits; libsndfile rounds floats down."""
-    return np.rint(samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+def _wav(samples: Samples) -> bytes:
+    """A WAV file of 16 bits, each sample the nearest; libsndfile rounds floats down."""
+    buffer = io.BytesIO()
+    quantized = np.rint(samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    soundfile.write(buffer, quantized, RATE, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def _one_second(samples: Samples, key_frame: int | None) -> Samples:

@@ -42,12 +42,12 @@ FRAMES = 43
 SAMPLES = "samples.json"
 PROJECT = "manifest.json"
 MAX_ENTRIES = 20_000
-MAX_SAMPLES = 10_000  # of a file; each takes 40 kB
+MAX_SAMPLES = 3_000  # of a file; each takes 40 kB of memory and some 5 ms
 MAX_SAMPLE_CHARACTERS = 2 << 20  # of JSON; a sample has some 190,000
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_RECORDING_BYTES = 64 << 20  # ten minutes of Opus have some 7 MiB
-MAX_RECORDINGS_BYTES = 512 << 20  # of all, which are in memory while their samples are
-MAX_TOTAL_BYTES = 2 << 30  # unpacked; 10,000 samples have 1.8 GiB
+MAX_RECORDINGS_BYTES = 128 << 20  # of all, which are in memory while their samples are
+MAX_TOTAL_BYTES = 1 << 30  # unpacked; 3,000 samples have 0.6 GiB
 CHUNK = 1 << 19  # bytes
 HIDDEN = re.compile(r"(^|/)(\.[^./]|__MACOSX)")
 
@@ -64,14 +64,22 @@ class Recording:
     name: str
     data: bytes
 
-    @cached_property
     def clip(self) -> Clip:
         """All of it, decoded when it is first asked for.
 
         Raises:
             EarmarkError: it can't be decoded; see `compressed_audio.decode`.
         """
-        return decode(self.data, self.name)
+        if isinstance(self._decoded, EarmarkError):
+            raise self._decoded
+        return self._decoded
+
+    @cached_property
+    def _decoded(self) -> Clip | EarmarkError:
+        try:
+            return decode(self.data, self.name)
+        except EarmarkError as error:  # kept, too: it may take long to find, and thousands of samples may ask
+            return error
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +108,7 @@ class Sample:
         """
         if self.recording is None:
             return None
-        whole = self.recording.clip
+        whole = self.recording.clip()
         samples = whole.samples[round(self.start * whole.sample_rate) : round(self.end * whole.sample_rate)]
         if len(samples) == 0:
             raise EarmarkError(f"{self.recording.name} ends before a sample of it begins: download the samples again.")
@@ -262,7 +270,7 @@ class _SmallReads:
 
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a zip, without those that macOS adds."""
-    return [entry for entry in archive.infolist() if not entry.is_dir() and not HIDDEN.search(entry.filename)]
+    return [e for e in archive.infolist() if e.filename and not e.is_dir() and not HIDDEN.search(e.filename)]
 
 
 def _label(file_name: str) -> str | None:

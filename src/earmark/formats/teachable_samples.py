@@ -31,7 +31,11 @@ def find_samples(file: IO[bytes], name: str) -> Findings:
     """
     findings = Findings(label=_label(label_of(name)))
     file.seek(0)
-    for number, sample in enumerate(read_samples(file, name), 1):
+    samples = list(enumerate(read_samples(file, name), 1))
+    # Those of one recording in a row: it is decoded once, and forgotten with the last of them.
+    first = {id(sample.recording): number for number, sample in reversed(samples) if sample.recording is not None}
+    samples.sort(key=lambda numbered: first.get(id(numbered[1].recording), numbered[0]))
+    for number, sample in samples:
         stem = f"{PurePath(name).stem}-{number:03}"
         told = f"{name}, sample {number}"
         findings.recordings.append(Found(told, _label(sample.label), stem, partial(_read, sample, told, findings)))

@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, needs_package
 from earmark.metadata import KEY, Metadata
 
 MODEL = "model.json"
@@ -39,7 +39,7 @@ CHUNK = 1 << 20  # bytes
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "u1", "uint8": "u1", "uint16": "<u2", "float16": "<f2"}
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
 # What zipfile, json and the file system raise; RuntimeError is zipfile's word for a password and json's for depth.
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 def is_tfjs(path: Path) -> bool:
@@ -67,9 +67,7 @@ def read_tfjs(path: Path) -> bytes:
     try:
         from earmark.formats.tfjs_layers import convert
     except ModuleNotFoundError as error:
-        raise EarmarkError(
-            "Reading TensorFlow.js models needs the package onnx: pip install 'earmark[train]'"
-        ) from error
+        raise needs_package("Reading a TensorFlow.js model", error, "convert") from error
     try:
         with _open_files(path) as files:
             model = _read_json(files, files.model)

@@ -32,7 +32,7 @@ from earmark.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
-NAME = "speech-commands (TensorFlow.js)"
+NAME = "speech-commands"
 
 
 def convert(

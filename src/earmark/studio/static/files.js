@@ -114,7 +114,7 @@ export function dropped(data) {
   const entries = [...data.items].map((item) => item.webkitGetAsEntry?.());
   const folders = entries.filter((entry) => entry?.isDirectory).map(({ name }) => name);
   for (const name of folders)
-    notifyError({ message: `${name} is a folder, which a browser can't pass on: make it a zip, and drop that.` });
+    notifyError({ message: `${name} is a folder: make it a zip, and drop that.` });
   return [...data.files].filter(({ name }) => !folders.includes(name));
 }
 

@@ -1,0 +1,315 @@
+"""Files that are made to fill the memory, to take hours or to break out: one sentence each, and bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from earmark import EarmarkError, Project
+from earmark.audio import CLIP_SAMPLES, longest_clip, read_clip
+from earmark.formats import audiofolder, file_set, found, teachable_machine
+from earmark.formats.audiofolder import read_table
+from earmark.formats.compressed_audio import decode
+from earmark.formats.teachable_samples import find_samples
+from earmark.importing import Imported, import_into
+from earmark.spectrogram_file import read_spectrogram
+from tests import sounds
+
+NOISE = "_background_noise_"
+MIB = 1 << 20
+
+
+def wav(samples: Any, rate: int = sounds.RATE, container: str = "WAV") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container)
+    return file.getvalue()
+
+
+SHORT = wav(sounds.whistle(0.2, 1))
+
+
+def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "words", create=True, mode="words")
+
+
+def imported(project: Project, data: bytes, name: str = "my.zip") -> Imported:
+    return import_into(project, io.BytesIO(data), name=name)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most bytes that Python and NumPy had allocated meanwhile."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# Zips
+
+
+def test_a_zip_of_too_many_files_is_told_before_python_lists_them(project: Project) -> None:
+    one = b"PK\1\2" + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    table = one * (file_set.MAX_ENTRIES + 1)
+    data = table + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 9, 9, len(table), 0, 0)
+
+    def read() -> None:
+        with pytest.raises(EarmarkError, match=r"my\.zip holds more than 200,000 files: split it"):
+            imported(project, data)
+
+    assert peak_of(read) < 4 * len(table)
+
+
+@pytest.mark.parametrize("name", ["Left/a.wav", "samples.json", "metadata.csv", "inner.zip"])
+def test_a_file_in_a_zip_that_begins_nowhere_is_damaged(project: Project, name: str) -> None:
+    data = zipped({name: SHORT}, zipfile.ZIP_STORED)
+    at, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    entry = bytearray(data[at:end])
+    extra = struct.pack("<HHQ", 1, 8, 1 << 63)  # zip64: where its header lies
+    entry[30:32], entry[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    table = bytes(entry) + extra
+    data = data[:at] + table + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(table), at, 0)
+    try:
+        ((_, reason),) = imported(project, data).skipped
+    except EarmarkError as error:
+        reason = str(error)
+    assert "damaged" in reason or "can't be read" in reason
+    assert project.labels == ()
+
+
+def test_what_is_unpacked_is_held_once() -> None:
+    data = zipped({"Left/a.wav": SHORT + bytes(64 * MIB)})
+    with file_set.Zip(io.BytesIO(data), "my.zip") as files:
+        assert peak_of(lambda: files.read(files.paths[0])) < 100 * MIB
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"file_name" + b"," * (30 * MIB),
+        b"file_name,label\n" + b"," * (30 * MIB),
+        b"file_name,label\n" + b'"a\n",' * (5 * MIB),
+        b'{"file_name": "a.wav", "x": [' + b"[]," * (8 * MIB) + b"[]]}",
+        b'{"file_name": "' + b"a" * (20 * MIB) + b'"}',
+        b"[" * (20 * MIB),
+    ],
+    ids=["columns", "a row", "lines of a row", "values", "a name", "depth"],
+)
+def test_a_row_that_would_fill_the_memory_is_told(content: bytes) -> None:
+    name = "metadata.csv" if content.startswith(b"file") else "metadata.jsonl"
+
+    def read() -> None:
+        with pytest.raises(EarmarkError, match=f"^{name} is not a table that can be read"):
+            list(read_table(content, name))
+
+    assert peak_of(read) < 100 * MIB
+
+
+def test_many_columns_are_read() -> None:
+    """A row may be long, if not without end."""
+    header = ",".join(["file_name", *(f"c{number}" for number in range(50_000)), "label"])
+    row = ",".join(["a.wav", *["1"] * 50_000, "up"])
+    assert list(read_table(f"{header}\n{row}\n".encode(), "metadata.csv")) == [("a.wav", "up")]
+
+
+@pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_TABLE_BYTES"])
+def test_all_tables_together_have_a_limit(project: Project, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(audiofolder, limit, {"MAX_ROWS": 5, "MAX_TABLE_BYTES": 50}[limit])
+    entries = {f"{number}/metadata.csv": b"file_name\na.wav\nb.wav\n" for number in range(3)}
+    with pytest.raises(EarmarkError, match=r"my\.zip has tables of more than .*: divide it"):
+        imported(project, zipped({**entries, "0/a.wav": SHORT}))
+
+
+def test_no_name_in_a_table_commands_the_terminal(project: Project) -> None:
+    row = b'{"file_name": "a\\n\\u001b[2J\\ud800.wav"}\n'
+    ((name, reason),) = imported(project, zipped({"metadata.jsonl": row, "x/metadata.jsonl": b""})).skipped
+    assert name == "a??[2J?.wav"
+    assert reason == "a??[2J?.wav is not there, though metadata.jsonl names it."
+
+
+def test_a_list_of_speech_commands_takes_no_memory(project: Project) -> None:
+    names = b"".join(b"a/%07d.wav\n" % number for number in range(200_000))
+    data = zipped({"testing_list.txt": names + b"up/a.wav\n", "up/a.wav": SHORT})
+    assert peak_of(lambda: imported(project, data)) < 32 * MIB
+    assert import_into(project, io.BytesIO(data), name="my.zip", split="test").known == 1
+
+
+# Sound
+
+
+def test_a_clip_of_a_high_rate_is_shorter() -> None:
+    """All that reads one takes several times its samples' memory; 28.8 million take 0.5 GB."""
+    assert CLIP_SAMPLES == 28_800_000
+    assert [longest_clip(rate) / rate for rate in (16_000, 48_000, 96_000, 192_000)] == [600, 600, 300, 150]
+    with pytest.raises(EarmarkError, match="lasts longer than 150 s: cut it"):
+        read_clip(wav(np.zeros(151 * 192_000, np.float32), 192_000, "FLAC"), "a.flac")
+
+
+def test_noise_without_end_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = wav(np.zeros(605 * 8_000, np.float32), 8_000, "FLAC")
+    data = zipped({f"{NOISE}/a.flac": noise})
+    monkeypatch.setattr(found, "MAX_NOISE_SAMPLES", 600 * 8_000)
+    ((_, reason),) = imported(project, data).skipped
+    assert reason == "a.flac lasts longer than 10 minutes: cut it into several recordings."
+    monkeypatch.undo()
+    assert imported(project, data).known == 9  # minutes of silence that are like the first one
+
+
+def ogg(rate: int, last: int) -> bytes:
+    """Vorbis that claims that rate, and that many samples."""
+    data, pages = wav(sounds.whistle(0.5, 1), container="OGG"), []
+    while data:
+        size = 27 + data[26] + sum(data[27 : 27 + data[26]])  # RFC 3533, section 6
+        pages.append(bytearray(data[:size]))
+        data = data[size:]
+    start = 27 + pages[0][26]
+    pages[0][start + 12 : start + 16] = struct.pack("<I", rate)
+    pages[-1][6:14] = struct.pack("<q", last)
+    for page in pages:
+        page[22:26] = bytes(4)
+        page[22:26] = struct.pack("<I", ogg_sum(page))
+    return b"".join(pages)
+
+
+def ogg_sum(page: bytearray) -> int:
+    total = 0
+    for byte in page:
+        total ^= byte << 24
+        for _ in range(8):
+            total = (total << 1) ^ (0x104C11DB7 if total & 0x80000000 else 0)
+    return total
+
+
+@pytest.mark.parametrize(("rate", "last"), [(2**31 - 1, 2**61), (655_350, 2**40), (44_100, 2**62), (1, 2**50)])
+@pytest.mark.parametrize("label", ["Left", NOISE])
+def test_a_header_s_claims_are_not_believed(project: Project, label: str, rate: int, last: int) -> None:
+    data = zipped({f"{label}/a.ogg": ogg(rate, last)})
+    assert peak_of(lambda: imported(project, data)) < 64 * MIB
+    for clip in project.clips():
+        assert clip.error is None
+        assert clip.seconds < 1
+
+
+def test_an_old_header_of_numpy_warns_nobody() -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 232L)}"
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(928)
+        assert read_spectrogram(data, "a.npy").shape == (1, 232)
+
+
+# Teachable Machine
+
+
+def samples_of(*recordings: str) -> bytes:
+    frames = [[-50.0] * 232] * 43
+    return json.dumps(
+        [
+            {"frequencyFrames": frames, "startTime": 0.1 * number, "endTime": 0.1 * number + 0.5, "blobFilePath": name}
+            for number, name in enumerate(recordings)
+        ]
+    ).encode()
+
+
+def test_a_recording_is_decoded_once_and_forgotten(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+
+    def count(data: bytes, name: str) -> Any:
+        decoded.append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(teachable_machine, "decode", count)
+    entries = {
+        "samples.json": samples_of("a", "b", "c", "a", "b", "c"),
+        "a": wav(sounds.whistle(2, 1)), "b": wav(sounds.whistle(2, 2)), "c": b"no sound",
+    }  # fmt: skip
+    findings = find_samples(io.BytesIO(zipped(entries)), "Clap.zip")
+    assert [recording.name for recording in findings.recordings] == [
+        f"Clap.zip, sample {number}" for number in (1, 4, 2, 5, 3, 6)
+    ]
+    done = imported(project, zipped(entries), "Clap.zip")
+    assert [clip.has_sound for clip in done.added] == [True] * 4 + [False]
+    assert decoded == ["a in Clap.zip", "b in Clap.zip", "c in Clap.zip"]
+
+
+def test_commas_and_blanks_without_end_are_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teachable_machine, "MAX_TOTAL_BYTES", 20 * MIB)
+    with pytest.raises(EarmarkError, match="more than 20 MiB"):
+        imported(project, zipped({"samples.json": b"[" + b", " * (12 * MIB)}), "Clap.zip")
+
+
+# Folders
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_loops_and_devices_in_a_folder_are_told(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "Left"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "loop").symlink_to("..")
+    (folder / "self.wav").symlink_to("self.wav")
+    (folder / "zero.wav").symlink_to("/dev/zero")
+    (folder / "a.wav").write_bytes(SHORT)
+    done = import_into(project, folder.parent)
+    assert [clip.path.name for clip in done.added] == ["a.flac"]
+    assert sorted(name for name, _ in done.skipped) == [
+        f"Left/{name}" for name in ("loop", "pipe.wav", "self.wav", "zero.wav")
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_model_that_is_a_pipe_or_too_large_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(10 << 30)  # sparse
+    program = (
+        "import earmark, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: earmark.load(name)\n"
+        "    except earmark.EarmarkError as error: print(error)"
+    )
+    names = ["pipe.onnx", "large.onnx", "/dev/zero"]
+    command = [sys.executable, "-c", program, *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines() == [
+        "pipe.onnx is no file: a pipe or a device can't be loaded.",
+        "large.onnx is larger than 256 MiB: Earmark runs small models only.",
+        "/dev/zero is no file: a pipe or a device can't be loaded.",
+    ]
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_file_without_a_name_in_a_zip_is_passed_over(project: Project, inner: bool) -> None:
+    entries = {"Clap/samples.json": samples_of("none")} if inner else {"Left/a.wav": SHORT}
+    data = zipped({**entries, "nobody": b"nothing"}).replace(
+        b"nobody", b"\0obody"
+    )  # to Python a name that ends at once
+    assert len(imported(project, data).added) == 1
