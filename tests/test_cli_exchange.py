@@ -76,7 +76,8 @@ def test_the_help_of_import_says_what_it_takes() -> None:
 def test_the_help_of_export_names_every_format() -> None:
     told = shown("export")
     assert "Usage: earmark export [OPTIONS] {MODEL|PROJECT} {OUTPUT}" in told
-    assert "<tfjs|teachable-machine|onnx|folders|speech-commands|audiofolder|examples>" in told.replace(" ", "")
+    assert "Models: tfjs, teachable-machine, onnx." in told
+    assert "Recordings: folders, speech-commands, audiofolder, examples." in told
     for option in ("--onnx-input", "--probability-threshold", "--json"):
         assert option in told
 
@@ -421,3 +422,31 @@ def test_recordings_come_from_a_project_alone(tmp_path: Path) -> None:
     ):
         assert says in complaint("export", thing, "out", "--to", "folders", cwd=tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--to", "tfjs", "--onnx-input", "window"), "--onnx-input says what an ONNX model takes: leave it out"),
+        (("--to", "folders", "--probability-threshold", "0.5"), "--probability-threshold is written into models"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(options: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    assert told in complaint("export", "words", str(tmp_path / "out"), *options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("to", ["folders", "speech-commands", "audiofolder", "examples"])
+def test_a_project_without_recordings_is_not_written(to: str, tmp_path: Path) -> None:
+    Project(tmp_path / "empty", create=True)
+    told = complaint("export", str(tmp_path / "empty"), str(tmp_path / "out"), "--to", to)
+    assert "has no recordings to write" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_import_of_nothing_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "notes.txt").write_text("no recordings")
+    for project in ("bare", "new/deeper/project"):
+        complaint("import", str(tmp_path / "notes.txt"), str(tmp_path / project))
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["bare", "notes.txt"]

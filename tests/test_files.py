@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,21 @@ def test_a_folder_that_went_away_is_told(tmp_path: Path) -> None:
         write_atomically(tmp_path / "missing" / "a.bin", b"new")
 
 
-@pytest.mark.parametrize("target", ["file/a.bin", "folder", "x" * 300])
+@pytest.mark.parametrize("target", ["folder", "x" * 300])
 def test_what_can_not_be_written_is_told_in_one_sentence_and_changes_nothing(tmp_path: Path, target: str) -> None:
     (tmp_path / "file").write_bytes(b"kept")
     (tmp_path / "folder").mkdir()
     with pytest.raises(EarmarkError, match=rf"{target}.* can't be written \(.+\): free some space or choose a folder"):
         write_atomically(tmp_path / target, b"data")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomically(path / "a.bin", b""), make_folder])
+def test_a_file_where_a_folder_should_be_is_told(write: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(EarmarkError, match=r"file.* there is a file where a folder should be: choose another place"):
+        write(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"kept"
 
 

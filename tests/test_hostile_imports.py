@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earmark import EarmarkError, Project
+from earmark import EarmarkError, Project, load
 from earmark.audio import CLIP_SAMPLES, longest_clip, read_clip
 from earmark.formats import audiofolder, file_set, found, teachable_machine
 from earmark.formats.audiofolder import read_table
@@ -84,21 +84,32 @@ def test_a_zip_of_too_many_files_is_told_before_python_lists_them(project: Proje
     assert peak_of(read) < 4 * len(table)
 
 
-@pytest.mark.parametrize("name", ["Left/a.wav", "samples.json", "metadata.csv", "inner.zip"])
-def test_a_file_in_a_zip_that_begins_nowhere_is_damaged(project: Project, name: str) -> None:
+def beginning_nowhere(name: str) -> bytes:
+    """A zip of one file whose header, it says, lies at 2**63."""
     data = zipped({name: SHORT}, zipfile.ZIP_STORED)
     at, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
     entry = bytearray(data[at:end])
     extra = struct.pack("<HHQ", 1, 8, 1 << 63)  # zip64: where its header lies
     entry[30:32], entry[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
     table = bytes(entry) + extra
-    data = data[:at] + table + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(table), at, 0)
+    return data[:at] + table + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(table), at, 0)
+
+
+@pytest.mark.parametrize("name", ["Left/a.wav", "samples.json", "metadata.csv", "inner.zip"])
+def test_a_file_in_a_zip_that_begins_nowhere_is_damaged(project: Project, name: str) -> None:
+    data = beginning_nowhere(name)
     try:
         ((_, reason),) = imported(project, data).skipped
     except EarmarkError as error:
         reason = str(error)
     assert "damaged" in reason or "can't be read" in reason
     assert project.labels == ()
+
+
+def test_a_model_in_a_zip_that_begins_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / "my.zip").write_bytes(beginning_nowhere("model.json"))
+    with pytest.raises(EarmarkError, match=r"my\.zip"):
+        load(tmp_path / "my.zip")
 
 
 def test_what_is_unpacked_is_held_once() -> None:

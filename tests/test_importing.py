@@ -275,7 +275,9 @@ def test_a_class_of_teachable_machine_comes_with_its_sound(project: Project, fix
 def test_a_sound_file_needs_a_label(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "snap.wav"
     file.write_bytes(wav(sounds.snaps(0.4, 1)))
-    with pytest.raises(EarmarkError, match=r"snap\.wav doesn't tell a label: give one, or put it into a folder"):
+    with pytest.raises(
+        EarmarkError, match=r"snap\.wav doesn't tell a label: give one \(--label\), or put it into a folder"
+    ):
         import_into(project, file)
     (clip,) = import_into(project, file, label=" Snap ").added
     assert (clip.label, clip.path.name, clip.seconds) == ("Snap", "snap.flac", 0.4)

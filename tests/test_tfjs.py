@@ -266,7 +266,7 @@ def test_what_earmark_says_of_a_model_counts(tmp_path: Path) -> None:
         ({"window_frames": "3"}, "no description that Earmark can read"),
         ({"name": 3}, "no description that Earmark can read"),
         ({"name": ""}, "has a name in its metadata.json that is none"),
-        ({"name": "\ud800"}, "has a name in its metadata.json that is none"),
+        ({"name": "\ud800"}, "has no description that Earmark can read"),
         ({"front_end": {"kind": "waveform"}}, "trained on another spectrogram"),
         ({"normalization": {"mean": math.nan, "deviation": 1}}, "no description that Earmark can read"),
         ({"extra": 1}, "no description that Earmark can read"),

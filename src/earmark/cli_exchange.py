@@ -63,7 +63,7 @@ def import_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import recordings: a sound file, folders of labels, a data set, or another program's samples.
+    """Import recordings: a sound file, folders of labels or a zip of them, a data set, or another program's samples.
 
     Data sets: Speech Commands, Hugging Face audiofolder.
     Samples: Teachable Machine's, of a class or a project; speech-commands' (TFJSSCDS).

@@ -245,7 +245,7 @@ def _read_metadata(files: _Files) -> tuple[tuple[str, ...], Metadata | None]:
     metadata = None
     if KEY in values:
         metadata = Metadata.from_json(json.dumps(values[KEY]), files.source)
-        if not metadata.name or not _is_text(metadata.name):
+        if not metadata.name:
             raise EarmarkError(f"{files.source} has a name in its {LABELS} that is none: export the model again.")
     return tuple(labels), metadata
 
