@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.audio import encode_wav
-from earmark.formats.teachable_machine import MAX_ENTRIES, is_samples, label_of, read_samples
+from earmark.formats.teachable_machine import MAX_ENTRIES, label_of, read_samples
 from earmark.spectrogram import compute_spectrogram
 from tests.conftest import SHARED
 
@@ -50,7 +51,6 @@ def zipped(files: dict[str, object], method: int = zipfile.ZIP_DEFLATED) -> byte
 
 
 def test_a_real_download_is_read(download: Path) -> None:
-    assert is_samples(download)
     samples = list(read_samples(download))
     with zipfile.ZipFile(download) as archive:
         told = json.loads(archive.read("samples.json"))
@@ -164,7 +164,6 @@ def test_classes_are_told_by_what_surrounds_their_samples(
 ) -> None:
     path = tmp_path / "project.tm"
     path.write_bytes(zipped(files))
-    assert is_samples(path)
     samples = list(read_samples(path))
     assert [(s.label, s.recording.data if s.recording else None) for s in samples] == expected
 
@@ -197,9 +196,8 @@ def test_what_is_no_download_is_told_from_one(tmp_path: Path) -> None:
     }
     for name, content in others.items():
         (tmp_path / name).write_bytes(content)
-        assert not is_samples(tmp_path / name)
-    assert not is_samples(tmp_path / "missing.zip")
-    assert not is_samples(tmp_path)
+        with pytest.raises(EarmarkError, match=rf"^{re.escape(name)} (holds no samples|can't be read)"):
+            next(read_samples(tmp_path / name))
     with pytest.raises(EarmarkError, match=r"missing\.zip does not exist"):
         next(read_samples(tmp_path / "missing.zip"))
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol, cast
+from typing import IO, Protocol
 
 from earmark.errors import EarmarkError
+from earmark.formats.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 
 MAX_FILES = 1_000_000  # in a folder
 MAX_ENTRIES = 200_000  # in a zip
 MAX_TABLE_BYTES = 64 << 20  # a zip's table of contents, which Python reads at once: some 100 bytes an entry
 MAX_FILE_BYTES = 256 << 20
 MAX_ZIP_BYTES = 4 << 30  # unpacked
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
 CHUNK = 1 << 20  # bytes
-# What zipfile and its decompressor raise; RuntimeError is its word for a zip with a password.
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 class FileSet(Protocol):
@@ -110,8 +106,9 @@ class Zip:
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.name, self.skipped = name, []
         try:
-            # A wrapper of what zipfile uses of a file, which typeshed takes for a whole one.
-            self._archive = zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file, name)))
+            self._archive = open_zip(file, MAX_TABLE_BYTES, MAX_ENTRIES)
+        except TooManyFilesError as error:
+            raise EarmarkError(f"{name} holds more than {MAX_ENTRIES:,} files: split it into zips of less.") from error
         except DAMAGED as error:
             raise EarmarkError(f"{name} is not a zip that can be read: choose one of label folders.") from error
         self._entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
@@ -142,34 +139,10 @@ class Zip:
             raise EarmarkError(f"{path.name} is damaged in the zip, or locked: get a whole copy of it.") from error
 
     def _check_size(self) -> None:
-        entries = self._archive.infolist()
-        if len(entries) > MAX_ENTRIES:
-            raise EarmarkError(f"{self.name} holds {len(entries):,} files: split it into zips of {MAX_ENTRIES:,}.")
-        if sum(entry.file_size for entry in entries) > MAX_ZIP_BYTES:
+        if sum(entry.file_size for entry in self._archive.infolist()) > MAX_ZIP_BYTES:
             raise EarmarkError(
                 f"{self.name} unpacks to more than {MAX_ZIP_BYTES >> 30} GiB: split it into zips of less."
             )
-
-
-class _SmallReads:
-    """A file that gives so much at once and no more: a zip's table of contents is read at once.
-
-    Python makes an object of some 700 bytes of each entry, which may take 47: so they are counted before.
-    """
-
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._file, self._name = file, name
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size if 0 <= size <= MAX_TABLE_BYTES else MAX_TABLE_BYTES + 1)
-        if len(data) > MAX_TABLE_BYTES:
-            raise zipfile.BadZipFile("its table of contents is too long")
-        if len(data) > CHUNK and data.count(b"PK\x01\x02") > MAX_ENTRIES:
-            raise EarmarkError(f"{self._name} holds more than {MAX_ENTRIES:,} files: split it into zips of less.")
-        return data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
 
 
 def is_hidden(path: PurePosixPath) -> bool:

@@ -35,13 +35,15 @@ import numpy as np
 from earmark.audio import CLIP_SECONDS, Clip
 from earmark.errors import EarmarkError
 from earmark.formats.compressed_audio import decode
-from earmark.formats.tfjs import DAMAGED, PACKINGS, shown
+from earmark.formats.tfjs import shown
+from earmark.formats.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 from earmark.spectrogram import BINS, Spectrogram
 
 FRAMES = 43
 SAMPLES = "samples.json"
 PROJECT = "manifest.json"
 MAX_ENTRIES = 20_000
+MAX_TABLE_BYTES = 4 << 20  # of a zip's contents
 MAX_SAMPLES = 3_000  # of a file; each takes 40 kB of memory and some 5 ms
 MAX_SAMPLE_CHARACTERS = 2 << 20  # of JSON; a sample has some 190,000
 MAX_MANIFEST_BYTES = 4 << 20
@@ -115,17 +117,6 @@ class Sample:
         return Clip(samples, whole.sample_rate)
 
 
-def is_samples(path: Path) -> bool:
-    """Whether a file looks like samples or a project of Teachable Machine, by the names in it."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(_SmallReads(file)) as archive:
-            files = [entry.filename for entry in _files(archive)]
-    except DAMAGED:
-        return False
-    zips = [name for name in files if name.lower().endswith(".zip")]
-    return any(name.endswith(SAMPLES) for name in files) or PROJECT in files or files == zips != []
-
-
 def label_of(file_name: str) -> str | None:
     """The class that the name of a class's download tells, if any: `Clap-samples (1).zip` → `Clap`."""
     stem = re.sub(r"\.zip$", "", PurePosixPath(file_name.replace("\\", "/")).name, flags=re.IGNORECASE)
@@ -152,6 +143,8 @@ def read_samples(file: Path | IO[bytes], name: str | None = None) -> Iterator[Sa
             yield from _Reader(name).read(file)
     except FileNotFoundError as error:
         raise EarmarkError(f"{name} does not exist: check the path.") from error
+    except TooManyFilesError as error:
+        raise EarmarkError(f"{name} holds more than {MAX_ENTRIES:,} files: choose a download of samples.") from error
     except DAMAGED as error:
         raise EarmarkError(f"{name} can't be read: download the samples from Teachable Machine again.") from error
 
@@ -165,24 +158,21 @@ class _Reader:
 
     def read(self, file: IO[bytes]) -> Iterator[Sample]:
         """The samples of a zip and of the zips in it."""
-        with zipfile.ZipFile(_SmallReads(file)) as archive:
+        with open_zip(file, MAX_TABLE_BYTES, MAX_ENTRIES) as archive:
             yield from self._read_classes(archive, None)
             for entry in _files(archive):
                 if entry.filename.lower().endswith(".zip"):
                     with tempfile.TemporaryFile() as unpacked:
                         for chunk in self._unpack(archive, entry, MAX_TOTAL_BYTES):
                             unpacked.write(chunk)
-                        with zipfile.ZipFile(_SmallReads(unpacked)) as inner:
+                        with open_zip(unpacked, MAX_TABLE_BYTES, MAX_ENTRIES) as inner:
                             yield from self._read_classes(inner, label_of(entry.filename))
             if self._samples == 0:
                 raise self._no_samples(archive)
 
     def _read_classes(self, archive: zipfile.ZipFile, label: str | None) -> Iterator[Sample]:
         """All samples of a zip; the label is that of samples that nothing in the zip names."""
-        entries = _files(archive)
-        if len(entries) > MAX_ENTRIES:
-            raise EarmarkError(f"{self._name} holds more than {MAX_ENTRIES:,} files: choose a download of samples.")
-        for entry in entries:
+        for entry in _files(archive):
             if entry.filename.endswith(SAMPLES):
                 yield from self._read_class(archive, entry, _label(entry.filename) or label)
 
@@ -251,21 +241,6 @@ class _Reader:
                 return EarmarkError(f"{message}: choose an audio project.")
         message = f"{self._name} holds no samples of Teachable Machine"
         return EarmarkError(f"{message}: download those of a class, a zip with {SAMPLES}.")
-
-
-class _SmallReads:
-    """A file that gives 4 MiB at most at once. A zip's table of contents is read at once, so it can't be larger."""
-
-    limit = 4 << 20
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size if 0 <= size <= self.limit else self.limit + 1)
-        if len(data) > self.limit:
-            raise zipfile.BadZipFile("its table of contents is too long")
-        return data
 
 
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -8,14 +8,11 @@ anything of that size is read.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
+from earmark.formats.zips import DAMAGED, PACKINGS, open_zip
 from earmark.metadata import KEY, Metadata
 
 MODEL = "model.json"
@@ -33,13 +31,11 @@ LABELS = "metadata.json"
 MAX_JSON_BYTES = 4 << 20  # a model.json has some 10 kB
 MAX_WEIGHTS = 16 << 20  # values; speech-commands has 1.5 million
 MAX_SHARDS = 1_000
+MAX_FILES = 20_000  # in a zip
 MAX_LABELS = 10_000
 CHUNK = 1 << 20  # bytes
 # What the manifest calls a type → how NumPy reads it.
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "u1", "uint8": "u1", "uint16": "<u2", "float16": "<f2"}
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
-# What zipfile, json and the file system raise; RuntimeError is zipfile's word for a password and json's for depth.
-DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
 
 
 def is_tfjs(path: Path) -> bool:
@@ -180,17 +176,6 @@ class _Zip:
             raise FileNotFoundError(name) from error
 
 
-class _SmallReads(io.FileIO):
-    """A file that gives a MiB at most at once. A zip's table of contents is read at once, so it can't be larger."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        limited = size if size is not None and 0 <= size <= CHUNK else CHUNK + 1
-        data = super().read(limited) or b""
-        if len(data) > CHUNK:
-            raise zipfile.BadZipFile("its table of contents is too long")
-        return data
-
-
 @contextmanager
 def _open_files(path: Path) -> Iterator[_Files]:
     """The files of the model at that path.
@@ -206,7 +191,7 @@ def _open_files(path: Path) -> Iterator[_Files]:
     elif path.suffix.lower() == ".json":
         yield _Folder(path.parent, path.name, str(path))
     else:
-        with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
+        with path.open("rb") as file, open_zip(file, CHUNK, MAX_FILES) as archive:
             yield _Zip(archive, _model_folder(archive, str(path)), str(path))
 
 
