@@ -23,7 +23,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_start
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 Encoding = Literal["s16le", "f32le"]
@@ -70,18 +70,18 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
     _check_rate(sample_rate, name)
     array = np.asarray(samples)
     if array.ndim not in (1, 2):
-        raise EarmarkError(f"{_start(name)} has {array.ndim} dimensions: pass [samples] or [samples, channels].")
+        raise EarmarkError(f"{as_start(name)} has {array.ndim} dimensions: pass [samples] or [samples, channels].")
     if array.size == 0:
-        raise EarmarkError(f"{_start(name)} is empty: record or choose one with sound in it.")
+        raise EarmarkError(f"{as_start(name)} is empty: record or choose one with sound in it.")
     if np.issubdtype(array.dtype, np.signedinteger):
         array = array / np.float64(-np.iinfo(array.dtype).min)
     elif not np.issubdtype(array.dtype, np.floating):
-        raise EarmarkError(f"{_start(name)} has the type {array.dtype}: pass floats in [-1, 1] or signed integers.")
+        raise EarmarkError(f"{as_start(name)} has the type {array.dtype}: pass floats in [-1, 1] or signed integers.")
     mono = _mono(array.reshape(len(array), -1), name)
     if len(mono) > longest_clip(sample_rate):
         raise _too_long(name, sample_rate)
     if max(mono.max(), -mono.min()) > 2:
-        raise EarmarkError(f"{_start(name)} goes beyond [-1, 1]: divide the samples by full scale.")
+        raise EarmarkError(f"{as_start(name)} goes beyond [-1, 1]: divide the samples by full scale.")
     return Clip(np.clip(mono, -1, 1), int(sample_rate))
 
 
@@ -510,34 +510,29 @@ def _mono(samples: npt.NDArray[Any], name: str) -> Samples:
     with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
         mono = np.ascontiguousarray(mono, np.float32)
     if not np.isfinite(mono).all():
-        raise EarmarkError(f"{_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")
+        raise EarmarkError(f"{as_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")
     return mono
 
 
 def _check_rate(sample_rate: float, name: str) -> None:
     if not is_rate(sample_rate):
         raise EarmarkError(
-            f"{_start(name)} has a sample rate of {sample_rate} Hz: "
+            f"{as_start(name)} has a sample rate of {sample_rate} Hz: "
             f"use {RATES.start:,} to {RATES.stop - 1:,} Hz, above 65,535 Hz a multiple of 10."
         )
 
 
 def _too_long(name: str, sample_rate: int) -> EarmarkError:
     longest = longest_clip(sample_rate) / sample_rate
-    return EarmarkError(f"{_start(name)} lasts longer than {longest:.0f} s: cut it, or listen to it as a stream.")
+    return EarmarkError(f"{as_start(name)} lasts longer than {longest:.0f} s: cut it, or listen to it as a stream.")
 
 
 def _closed(name: str) -> EarmarkError:
-    return EarmarkError(f"{_start(name)} is closed: open it again.")
+    return EarmarkError(f"{as_start(name)} is closed: open it again.")
 
 
 def _damaged(name: str) -> EarmarkError:
     return EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.")
-
-
-def _start(name: str) -> str:
-    """The name as a sentence's first word; a file's name keeps its letters."""
-    return name[0].upper() + name[1:] if name.startswith("the ") else name
 
 
 def _sounddevice() -> Any:

@@ -8,3 +8,8 @@ class EarmarkError(Exception):
 def needs_package(what: str, error: ModuleNotFoundError, extra: str) -> EarmarkError:
     """What to tell where a package is missing; an extra of Earmark's brings it."""
     return EarmarkError(f"{what} needs the package {error.name}: install it with `pip install 'earmark[{extra}]'`.")
+
+
+def as_start(name: str) -> str:
+    """A name as the first word of a sentence: "the clip" is written large there, and a path stays as it is."""
+    return name[0].upper() + name[1:] if name.startswith("the ") else name

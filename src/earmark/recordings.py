@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from earmark.audio import AUDIO_SUFFIXES, ArraySource, Clip, clip_length, encode_flac, read_clip
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_start
 from earmark.front_end import SPECTROGRAM, Frames, FrontEnd, clip_frames
 from earmark.spectrogram import FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
 from earmark.spectrogram_file import (
@@ -111,7 +111,7 @@ def sound_of(recording: Recording) -> Clip:
     """
     if isinstance(recording, Clip):
         return recording
-    raise EarmarkError(f"{_start(recording.name)} has no sound, only its spectrogram: choose one with sound.")
+    raise EarmarkError(f"{as_start(recording.name)} has no sound, only its spectrogram: choose one with sound.")
 
 
 def frames_of(recording: Recording, window_frames: int, front_end: FrontEnd) -> Iterator[Frames]:
@@ -128,7 +128,7 @@ def frames_of(recording: Recording, window_frames: int, front_end: FrontEnd) -> 
         return
     if front_end is not SPECTROGRAM:
         raise EarmarkError(
-            f"{_start(recording.name)} has no sound, only its spectrogram, and the model hears the sound itself: "
+            f"{as_start(recording.name)} has no sound, only its spectrogram, and the model hears the sound itself: "
             "choose a model on the base words."
         )
     missing = max(0, window_frames - len(recording.frames))
@@ -147,7 +147,3 @@ def part_of(recording: Recording, start: float, end: float) -> Recording:
 def _span(start: float, end: float, seconds: float, rate: float) -> slice:
     first, last = (round(min(max(0.0, at), seconds) * rate) for at in (start, end))
     return slice(first, max(first, last))
-
-
-def _start(name: str) -> str:
-    return name[0].upper() + name[1:] if name.startswith("the ") else name

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio import CLIP_SECONDS
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_start
 from earmark.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
 
 SUFFIX = ".npy"
@@ -45,7 +45,7 @@ def as_spectrogram(frames: npt.ArrayLike, name: str = "the spectrogram") -> Spec
         with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
             array = np.asarray(frames, np.float32)
     except (ValueError, TypeError) as error:
-        raise EarmarkError(f"{_start(name)} is no array of numbers: pass levels in dB, [frames, {BINS}].") from error
+        raise EarmarkError(f"{as_start(name)} is no array of numbers: pass levels in dB, [frames, {BINS}].") from error
     if array.ndim != 2 or array.shape[1] != BINS or not 1 <= len(array) <= MAX_FRAMES:
         raise _unfit_shape(array.shape, name)
     return _floored(array, name)
@@ -128,19 +128,15 @@ def _open(path: Path, name: str) -> BinaryIO:
 
 def _floored(frames: npt.NDArray[np.float32], name: str) -> Spectrogram:
     if not (frames <= LOUDEST_DB).all():  # which NaN is not, either
-        raise EarmarkError(f"{_start(name)} holds levels that are NaN or above {LOUDEST_DB:.0f}: give levels in dB.")
+        raise EarmarkError(f"{as_start(name)} holds levels that are NaN or above {LOUDEST_DB:.0f}: give levels in dB.")
     return np.maximum(frames, np.float32(FLOOR_DB))
 
 
 def _unfit_shape(shape: tuple[int, ...], name: str) -> EarmarkError:
     return EarmarkError(
-        f"{_start(name)} has the shape {shape}: give 1 to {MAX_FRAMES:,} frames ({CLIP_SECONDS} s) of {BINS} levels."
+        f"{as_start(name)} has the shape {shape}: give 1 to {MAX_FRAMES:,} frames ({CLIP_SECONDS} s) of {BINS} levels."
     )
 
 
 def _wrong_size(name: str) -> EarmarkError:
     return EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.")
-
-
-def _start(name: str) -> str:
-    return name[0].upper() + name[1:] if name.startswith("the ") else name
