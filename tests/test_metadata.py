@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.front_end import SPECTROGRAM, WAVEFORM, FrontEnd
-from earmark.metadata import FixedNormalization, Metadata, Normalization, WindowNormalization
+from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, Normalization, WindowNormalization
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 
@@ -38,7 +38,9 @@ FIRST = {  # format 1, as Earmark 0.1 wrote it before it knew another normalizat
 levels = st.floats(-999_999, 999_999)
 positive = st.floats(2e-6, 999_999)
 normalizations = st.one_of(
-    st.builds(FixedNormalization, levels, positive), st.builds(WindowNormalization, st.none() | positive)
+    st.builds(FixedNormalization, levels, positive),
+    st.builds(WindowNormalization, st.none() | positive),
+    st.builds(FlooredNormalization, positive),
 )
 
 # The description
@@ -68,6 +70,7 @@ def test_what_is_written_is_read_again(
         (FixedNormalization(-100, 10), {"mean": -100, "deviation": 10}),
         (WindowNormalization(80), {"dynamic_range": 80}),
         (WindowNormalization(), {"dynamic_range": None}),
+        (FlooredNormalization(0.8), {"floor": 0.8}),
     ],
     ids=str,
 )
@@ -227,6 +230,32 @@ def test_a_windows_normalization_by_hand() -> None:
     by_hand = [[-3 / 5**0.5, -1 / 5**0.5], [1 / 5**0.5, 3 / 5**0.5]]
     assert normalized.dtype == np.float32
     np.testing.assert_allclose(normalized, [by_hand, by_hand], rtol=1e-6)
+
+
+def test_values_below_the_floor_are_raised_by_hand() -> None:
+    """Levels −10, 0 and 10 thrice: mean 0; −10 is 1.22 deviations below, so that it becomes 0.5 of them below."""
+    window = np.array([[-10, 0, 10] * 3], np.float32)[np.newaxis]
+    deviation = np.sqrt(200 / 3)
+    raised = np.array([-0.5 * deviation, 0, 10])
+    wanted = (raised - raised.mean()) / raised.std()
+    np.testing.assert_allclose(FlooredNormalization(0.5)(window)[0, 0, :3], wanted, atol=1e-6)
+    np.testing.assert_allclose(FlooredNormalization(1.3)(window), WindowNormalization()(window), atol=1e-6)
+
+
+def test_digital_silence_lies_80_db_below_the_highest_level() -> None:
+    """Of whole frames; a valley in the spectrum of a sound may be as deep."""
+    window = np.array([[[-30, -50], [-70, -160], [-160, -160]]], np.float32)
+    raised = np.array([[[-30, -50], [-70, -160], [-110, -110]]], np.float32)
+    np.testing.assert_allclose(FlooredNormalization(5)(window), WindowNormalization()(raised), atol=1e-6)
+    assert not FlooredNormalization(0.8)(np.full((1, 3, 4), -160, np.float32)).any()
+
+
+@given(st.integers(0, 1_000), st.floats(0.3, 2))
+def test_a_window_may_be_normalized_before(seed: int, floor: float) -> None:
+    """As it is in a browser."""
+    levels = np.random.default_rng(seed).uniform(-140, -20, (2, 43, 232)).astype(np.float32)
+    normalize = FlooredNormalization(floor)
+    np.testing.assert_allclose(normalize(WindowNormalization()(levels)), normalize(levels), atol=1e-4)
 
 
 def test_levels_below_the_dynamic_range_are_raised_by_hand() -> None:

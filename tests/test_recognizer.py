@@ -28,7 +28,7 @@ import earmark
 from earmark import EarmarkError, Recognizer, Source
 from earmark.audio import Samples
 from earmark.front_end import SPECTROGRAM, WAVEFORM
-from earmark.metadata import FixedNormalization, WindowNormalization
+from earmark.metadata import FixedNormalization, FlooredNormalization, WindowNormalization
 from earmark.recognizer import Params
 from earmark.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
@@ -1023,7 +1023,7 @@ def test_the_words_are_loaded_by_default(pretrained: Recognizer) -> None:
         *("right", "seven", "six", "stop", "three", "two", "up", "yes", "zero"),
     )
     assert pretrained.input_shape == (43, 232)
-    assert isinstance(pretrained.metadata.normalization, WindowNormalization)
+    assert pretrained.metadata.normalization == FlooredNormalization(0.8)
     samples = sounds.murmur(1, 3)
     expected = pretrained.recognize(samples, sounds.RATE).scores
     np.testing.assert_array_equal(earmark.load().recognize(samples, sounds.RATE).scores, expected)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from earmark.corpus import CLIP_SAMPLES
+from earmark.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
 from earmark.spectrogram import BINS, FFT_SIZE, FLOOR_DB, HOP, SAMPLE_RATE
 
 FRAMES = 43
 WINDOW_SAMPLES = (FRAMES + 1) * HOP  # a frame sees two hops
-DYNAMIC_RANGE = 80.0  # dB, as the trained model's metadata has it
+FLOOR = 0.8  # deviations, as the trained model's metadata has it; see `metadata.FlooredNormalization`
 ROOM_FFT = 65_536  # more than a window and a room's echo
 
 
@@ -54,8 +55,9 @@ class Augmentation:
         sound = torch.where(dice.sometimes(0.05), sound.clamp(-limit, limit), sound)
         levels = self.spectrogram(sound)
         levels = _with_response(_with_vocal_tract(levels, dice), dice)
-        dynamic_range = torch.where(dice.chance(0.7), DYNAMIC_RANGE, dice.between(60, 140)).unsqueeze(2)
-        return _masked(normalize(levels, dynamic_range), dice)
+        # A microphone's own noise fills the valleys; how far below the loudest it lies differs.
+        dynamic_range = torch.where(dice.chance(0.7), math.inf, dice.between(60, 140)).unsqueeze(2)
+        return _masked(normalize(_raised(levels, dynamic_range)), dice)
 
     def spectrogram(self, sound: Tensor) -> Tensor:
         """The front end's levels in dB, in single precision: shape [n, samples] → [n, frames, 232]."""
@@ -123,11 +125,20 @@ class Augmentation:
         return _scaled(noise)
 
 
-def normalize(levels: Tensor, dynamic_range: Tensor | float = DYNAMIC_RANGE) -> Tensor:
-    """`metadata.WindowNormalization` for tensors: shape [n, frames, bins], mean 0 and deviation 1 each."""
-    levels = torch.maximum(levels, levels.amax((1, 2), keepdim=True) - dynamic_range)
+def normalize(levels: Tensor) -> Tensor:
+    """`metadata.FlooredNormalization` for tensors: shape [n, frames, bins], mean 0 and deviation 1 each."""
+    is_silent = levels.amax(2, keepdim=True) <= SILENT_DB
+    heard = torch.where(is_silent, _raised(levels, SILENCE_RANGE), levels)
+    return _standardized(_standardized(heard).clamp(min=-FLOOR))
+
+
+def _raised(levels: Tensor, dynamic_range: Tensor | float) -> Tensor:
+    return torch.maximum(levels, levels.amax((1, 2), keepdim=True) - dynamic_range)
+
+
+def _standardized(levels: Tensor) -> Tensor:
     centred = levels - levels.mean((1, 2), keepdim=True)
-    return centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + 1e-7)
+    return centred / (centred.square().mean((1, 2), keepdim=True).sqrt() + EPSILON)
 
 
 def _with_vocal_tract(levels: Tensor, dice: _Dice) -> Tensor:

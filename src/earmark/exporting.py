@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.files import check_free, make_folder, new_folder, write_atomically
-from earmark.metadata import KEY, FixedNormalization, Metadata
+from earmark.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
 from earmark.recognizer import THRESHOLD, Recognizer
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _browser_notes(metadata: Metadata) -> list[str]:
             f"In a browser, give it (levels in dB - {normalization.mean:g}) / {normalization.deviation:g} by "
             "model.predict: speech-commands' own listen() normalizes each window otherwise."
         ]
-    if normalization.dynamic_range is not None:
+    if isinstance(normalization, WindowNormalization) and normalization.dynamic_range is not None:
         return [
             f"Earmark raises levels to {normalization.dynamic_range:g} dB below a window's highest; speech-commands "
             "doesn't, so scores differ a little there."

@@ -11,12 +11,14 @@ import numpy as np
 
 from earmark.errors import EarmarkError
 from earmark.front_end import SPECTROGRAM, FrontEnd, read_front_end
-from earmark.spectrogram import Spectrogram
+from earmark.spectrogram import FLOOR_DB, Spectrogram
 
 FORMAT = 2  # 1 knew no other normalization than the fixed one
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
 MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
 EPSILON = 1e-7  # TensorFlow.js' own, added to a deviation so that one of 0 can be divided by
+SILENT_DB = FLOOR_DB + 1  # up to where the highest level of a frame is that of digital silence
+SILENCE_RANGE = 80.0  # dB below the window's highest level, where such a frame is taken to be
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 
@@ -49,14 +51,44 @@ class WindowNormalization:
         if self.dynamic_range is not None:
             highest = windows.max(axis=(1, 2), keepdims=True)
             windows = np.maximum(windows, highest - np.float32(self.dynamic_range))
-        mean = windows.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
-        centred = windows - mean.astype(np.float32)
-        deviation = np.sqrt(np.mean(centred * centred, axis=(1, 2), keepdims=True))
-        normalized: Spectrogram = centred / (deviation + np.float32(EPSILON))
-        return normalized
+        return _standardized(windows)
 
 
-Normalization: TypeAlias = FixedNormalization | WindowNormalization
+@dataclass(frozen=True)
+class FlooredNormalization:
+    """Each window goes in with mean 0 and deviation 1, and what is lowest in it counts no more than `floor`.
+
+    After a first normalization, values lower than −floor are raised to there, and the window is normalized again: the
+    depth of the valleys between harmonics, or above a low sample rate's half, would set mean and deviation otherwise.
+    That can be done to windows that are normalized already, as speech-commands gives them to a network in a browser,
+    so that it gets the same ones there. Frames of digital silence, for which a browser has no number but −∞, are first
+    raised to 80 dB below the window's highest level.
+
+    Attributes:
+        floor: more than 0, in deviations.
+    """
+
+    floor: float
+
+    def __call__(self, windows: Spectrogram) -> Spectrogram:
+        """Normalize windows of shape [windows, frames, bins]; one that is the same everywhere becomes 0."""
+        loudest = windows.max(axis=2, keepdims=True)  # of each frame
+        is_silent = loudest <= np.float32(SILENT_DB)
+        if is_silent.any():
+            lowest = loudest.max(axis=1, keepdims=True) - np.float32(SILENCE_RANGE)
+            windows = np.where(is_silent, np.maximum(windows, lowest), windows)
+        return _standardized(np.maximum(_standardized(windows), np.float32(-self.floor)))
+
+
+def _standardized(windows: Spectrogram) -> Spectrogram:
+    mean = windows.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+    centred = windows - mean.astype(np.float32)
+    deviation = np.sqrt(np.mean(centred * centred, axis=(1, 2), keepdims=True))
+    standardized: Spectrogram = centred / (deviation + np.float32(EPSILON))
+    return standardized
+
+
+Normalization: TypeAlias = FixedNormalization | WindowNormalization | FlooredNormalization
 
 
 @dataclass(frozen=True)
@@ -139,6 +171,8 @@ def _read_normalization(values: dict[str, Any]) -> Normalization:
     if values.keys() == {"dynamic_range"}:
         dynamic_range = values["dynamic_range"]
         return WindowNormalization(None if dynamic_range is None else _number(dynamic_range, above=0))
+    if values.keys() == {"floor"}:
+        return FlooredNormalization(_number(values["floor"], above=0))
     mean, deviation = values["mean"], values["deviation"]
     if len(values) != 2:
         raise ValueError(values)

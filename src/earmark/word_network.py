@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from earmark.augmentation import DYNAMIC_RANGE, FRAMES
+from earmark.augmentation import FLOOR, FRAMES
 from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
-from earmark.metadata import Metadata, WindowNormalization
+from earmark.metadata import FlooredNormalization, Metadata
 from earmark.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS
 
@@ -93,7 +93,7 @@ class WordNetwork(nn.Module):
 
 def word_model_file(network: WordNetwork, name: str, labels: tuple[str, ...]) -> bytes:
     """The trained network as an ONNX file that describes itself."""
-    normalization = WindowNormalization(DYNAMIC_RANGE)
+    normalization = FlooredNormalization(FLOOR)
     metadata = Metadata(name, labels, FRAMES, normalization, longest_sound_ms=LONGEST_WORD_MS)
     return word_model(network.weights(), metadata)
 

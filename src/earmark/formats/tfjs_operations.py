@@ -18,6 +18,22 @@ ACTIVATIONS = {
 TAKE_ACTIVATIONS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
+def raise_to_floor(layers: LayerList, floor: float) -> Value:
+    """The window that the network takes, of one that is normalized: `metadata.FlooredNormalization`.
+
+    That adds the floor, cuts what is below 0 then, and normalizes all values of the window.
+    """
+    window = layers.values["window"]
+    frames, bins = window.shape
+    made, flat = Value("", (1, frames, bins), IMAGE), Value("", (frames * bins,), (0,))
+    point = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "valid", "use_bias": True, "depth_multiplier": 1}
+    weights = {"depthwise_kernel": np.ones((1, 1, 1, 1)), "bias": np.array([floor])}
+    value = layers.add("DepthwiseConv2D", [window], made, weights, activation="relu", **point)
+    value = layers.add("Flatten", [value], flat)
+    value = _normalize(layers, value, np.ones(frames * bins), np.zeros(frames * bins), NO_EPSILON)
+    return layers.add("Reshape", [value], window, target_shape=[frames, bins, 1])
+
+
 def _reshape(layers: LayerList, node: Node) -> Value:
     value = layers.given(node)
     shape = _resolved(layers.constant(node, 1).tolist(), value.shape)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 from onnx import load_model_from_string, numpy_helper
 
 from earmark.errors import EarmarkError
 from earmark.formats.onnx import leading_to
 from earmark.formats.tfjs_layer_list import Json, LayerList, Node
-from earmark.formats.tfjs_operations import OPERATIONS
+from earmark.formats.tfjs_operations import OPERATIONS, raise_to_floor
 from earmark.front_end import SPECTROGRAM
-from earmark.metadata import Metadata
+from earmark.metadata import FlooredNormalization, Metadata, WindowNormalization
 
 
 def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Json, bytes]:
@@ -35,6 +36,8 @@ def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Jso
             "words (earmark train PROJECT --base words), or export it to onnx."
         )
     layers = LayerList(metadata)
+    if isinstance(metadata.normalization, FlooredNormalization):
+        layers.values["window"] = raise_to_floor(layers, metadata.normalization.floor)
     loaded = load_model_from_string(model)
     layers.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
     nodes = leading_to("scores", loaded)
@@ -52,6 +55,8 @@ def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Jso
 
 def metadata_file(metadata: Metadata, model_name: str, time: str) -> bytes:
     """metadata.json, as speech-commands reads it, with what Earmark knows besides."""
+    if isinstance(metadata.normalization, FlooredNormalization):  # a part of the layers now
+        metadata = replace(metadata, normalization=WindowNormalization())
     values = {
         "tfjsSpeechCommandsVersion": "0.4.0",
         "modelName": model_name,

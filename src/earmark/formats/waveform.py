@@ -14,7 +14,15 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, load_model
 
 from earmark.formats.onnx import OPSET
 from earmark.front_end import SPECTROGRAM
-from earmark.metadata import EPSILON, FixedNormalization, Metadata, Normalization
+from earmark.metadata import (
+    EPSILON,
+    SILENCE_RANGE,
+    SILENT_DB,
+    FixedNormalization,
+    FlooredNormalization,
+    Metadata,
+    Normalization,
+)
 from earmark.spectrogram import BINS, FLOOR_DB, HOP
 from earmark.spectrogram import WINDOW as ANALYSIS_WINDOW
 
@@ -110,9 +118,19 @@ class _FrontEnd:
         if isinstance(normalization, FixedNormalization):
             centred = self.add("Sub", window, self.keep(normalization.mean))
             return self.add("Div", centred, self.keep(normalization.deviation))
+        if isinstance(normalization, FlooredNormalization):
+            is_silent = self.add("LessOrEqual", self.add("ReduceMax", window, axes=[2]), self.keep(SILENT_DB))
+            window = self.add("Where", is_silent, self._raised(window, SILENCE_RANGE), window)
+            return self._standardized(self.add("Max", self._standardized(window), self.keep(-normalization.floor)))
         if normalization.dynamic_range is not None:
-            highest = self.add("ReduceMax", window, axes=[1, 2])
-            window = self.add("Max", window, self.add("Sub", highest, self.keep(normalization.dynamic_range)))
+            window = self._raised(window, normalization.dynamic_range)
+        return self._standardized(window)
+
+    def _raised(self, window: str, dynamic_range: float) -> str:
+        highest = self.add("ReduceMax", window, axes=[1, 2])
+        return self.add("Max", window, self.add("Sub", highest, self.keep(dynamic_range)))
+
+    def _standardized(self, window: str) -> str:
         mean = self.add("ReduceMean", self.add("Cast", window, to=TensorProto.DOUBLE), axes=[1, 2])
         centred = self.add("Sub", window, self.add("Cast", mean, to=TensorProto.FLOAT))
         deviation = self.add("Sqrt", self.add("ReduceMean", self.add("Mul", centred, centred), axes=[1, 2]))
