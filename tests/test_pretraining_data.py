@@ -292,7 +292,7 @@ def test_data_without_anything_to_reject_is_refused(tmp_path: Path, speakers: tu
 def test_a_folder_that_cant_be_written_is_told(tmp_path: Path) -> None:
     chirps.save_data(tmp_path, takes=1)
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(EarmarkError, match=r"cache can't be written \(.+\): .+\.$"):
+    with pytest.raises(EarmarkError, match=r"cache can't be written.*: .+\.$"):
         untaught(tmp_path)
 
 
