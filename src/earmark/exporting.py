@@ -55,10 +55,9 @@ def export_model(
     if to not in MODEL_FORMATS:
         raise EarmarkError(f"There is no model format {to!r}: choose {', '.join(MODEL_FORMATS)}.")
     check_free(target)
-    make_folder(target.parent)
     try:
         if to == ONNX:
-            write_atomically(target, onnx_file(recognizer.content, metadata, onnx_input))
+            _write_file(target, onnx_file(recognizer.content, metadata, onnx_input))
             return []
         _write_files(target, tfjs_files(recognizer.content, metadata, to))
     except ModuleNotFoundError as error:
@@ -167,13 +166,18 @@ def _with_threshold(metadata: Metadata, threshold: float | None) -> Metadata:
     return replace(metadata, probability_threshold=threshold)
 
 
+def _write_file(target: Path, content: bytes) -> None:
+    make_folder(target.parent)
+    write_atomically(target, content)
+
+
 def _write_files(target: Path, files: dict[str, bytes]) -> None:
     if target.suffix.lower() == ".zip":
         packed = BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
                 archive.writestr(name, content)
-        write_atomically(target, packed.getvalue())
+        _write_file(target, packed.getvalue())
         return
     with new_folder(target) as folder:
         for name, content in files.items():
