@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -319,7 +320,10 @@ def test_listening_for_words_finds_each_around_its_time(bands_model: Path, bands
 
 def test_listening_tells_what_it_hears_while_the_stream_goes_on(trained: Project) -> None:
     command = [COMMAND, "listen", str(trained.path), "--input", "-", "--sample-rate", "48000", "--json"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listener:
+    # A shell lets what it starts in the background ignore Ctrl+C, and so would the command.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, preexec_fn=heed, **pipes) as listener:
         assert listener.stdin is not None
         assert listener.stdout is not None
         assert listener.stderr is not None
