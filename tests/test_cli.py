@@ -322,8 +322,8 @@ def test_listening_tells_what_it_hears_while_the_stream_goes_on(trained: Project
     command = [COMMAND, "listen", str(trained.path), "--input", "-", "--sample-rate", "48000", "--json"]
     # A shell lets what it starts in the background ignore Ctrl+C, and so would the command.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, preexec_fn=heed, **pipes) as listener:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, preexec_fn=heed, stdin=pipe, stdout=pipe, stderr=pipe) as listener:
         assert listener.stdin is not None
         assert listener.stdout is not None
         assert listener.stderr is not None
