@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -110,7 +110,6 @@ def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> b
     if onnx_input not in ONNX_INPUTS:
         raise EarmarkError(f"An ONNX model takes no {onnx_input!r}: choose {' or '.join(ONNX_INPUTS)}.")
     frames, values = metadata.window_frames, metadata.front_end.values
-    normalization: dict[str, object] = json.loads(metadata.to_json())["normalization"]
     if onnx_input == WAVEFORM:
         model = with_front_end(model, metadata)
         given = f"waveform: float32 [n, {waveform_samples(metadata)}], in [-1, 1]"
@@ -125,7 +124,7 @@ def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> b
         "sample_rate": str(metadata.front_end.sample_rate),
         "window_seconds": str(round(metadata.front_end.seconds_of(frames), 6)),
         "front_end": json.dumps({"name": metadata.front_end.name, **metadata.front_end.as_dict()}),
-        "normalization": json.dumps(normalization),
+        "normalization": json.dumps(asdict(metadata.normalization)),
         "probability_threshold": str(metadata.probability_threshold),
     }
     helper.set_model_props(loaded, entries)

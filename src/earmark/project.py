@@ -198,8 +198,8 @@ class Project(Collecting):
         from earmark.importing import import_into
 
         with self.lock:
-            read_examples(serialized, "The set of examples")  # refused before anything is cleared
             if clear_existing:
+                read_examples(serialized, "the set of examples")  # refused before anything is cleared
                 self.clear_examples()
             return import_into(self, BytesIO(serialized), name="the set of examples")
 

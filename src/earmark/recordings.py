@@ -117,8 +117,8 @@ def sound_of(recording: Recording) -> Clip:
 def frames_of(recording: Recording, window_frames: int, front_end: FrontEnd) -> Iterator[Frames]:
     """A recording's frames of any kind, at least a window's.
 
-    What is shorter is filled on both sides: sound with silence, levels with their own lowest one. To a base with a
-    `dynamic_range` that is the same; another one would be misled by levels as low as those of digital silence.
+    What is shorter is filled on both sides: sound with silence, levels with their own lowest one, since a network
+    without a floor or a dynamic range would be misled by levels as low as those of digital silence.
 
     Raises:
         EarmarkError: the frames are to be of the sound, and only the spectrogram is left.

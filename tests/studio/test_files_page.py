@@ -25,13 +25,6 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 MODEL = b'{"modelTopology": {"class_name": "Sequential"}, "weightsManifest": []}'
 
 
-@pytest.fixture(scope="module")
-def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("room") / "room.wav"
-    soundfile.write(file, sounds.murmur(4.0, 1), sounds.RATE)
-    return file
-
-
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Studio]:
     project = earmark.Project(tmp_path / "sounds", create=True, labels=("Left", "Right", "Noise"))

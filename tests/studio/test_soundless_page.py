@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 import earmark
-from tests import chirps, sounds
+from tests import chirps
 from tests.studio.opening import open_page
 from tests.studio.running import Studio, studio
 
@@ -23,13 +22,6 @@ DRAWN = """canvas => {
   const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
   return [canvas.width, canvas.height, new Set(pixels).size];
 }"""
-
-
-@pytest.fixture(scope="module")
-def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("room") / "room.wav"
-    soundfile.write(file, sounds.murmur(4.0, 1), sounds.RATE)
-    return file
 
 
 @pytest.fixture
