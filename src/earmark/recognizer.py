@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from earmark.audio import ArraySource, FileSource, Source, as_clip, open_source, record_clip
 from earmark.card import MODEL_FILE, save_model
+from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.formats.tfjs import is_tfjs, read_tfjs
 from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window
@@ -251,11 +252,12 @@ class Recognizer(Network):
             longest_sound_ms=longest_sound_ms,
             invoke_callback_on_noise_and_unknown=invoke_callback_on_noise_and_unknown,
         )
-        listener = Listener(
-            self, overlap_factor, include_spectrogram=include_spectrogram, include_embedding=include_embedding
-        )
+        detector = Detector(
+            self, decisions, overlap_factor, include_spectrogram=include_spectrogram,
+            include_embedding=include_embedding,
+        )  # fmt: skip
         opened = open_source(source, sample_rate=sample_rate, device=device)
-        listening = Listening(_decide(decisions, _hear(listener, opened)), opened, callback)
+        listening = Listening(_detect(detector, opened), opened, callback)
         self._listenings.add(listening)
         return listening
 
@@ -443,9 +445,13 @@ class Listener:
         hop = recognizer.hop_frames(overlap_factor)
         self._windows = Windows(recognizer.metadata.window_frames, hop, first_frame, self.front_end)
 
+    def cut(self, frames: Frames) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
+        """The next frames, for who scores the windows elsewhere; see `Windows.process`."""
+        return self._windows.process(frames)
+
     def process(self, frames: Frames) -> list[ScoredWindow]:
         """The next frames, shape [frames, values]; returns the windows that they complete, scored."""
-        windows, times = self._windows.process(frames)
+        windows, times = self.cut(frames)
         if not times:
             return []
         spectrogram, embedding = self._include_spectrogram, self._include_embedding
@@ -464,10 +470,9 @@ def _hear(listener: Listener, source: Source) -> Iterator[ScoredWindow]:
         yield from listener.process(front_end.finish())
 
 
-def _decide(decisions: Decisions, windows: Iterator[ScoredWindow]) -> Iterator[Detection]:
-    for window in windows:
-        yield from decisions.process([window])
-    yield from decisions.finish()
+def _detect(detector: Detector, source: Source) -> Iterator[Detection]:
+    with source:
+        yield from detect(detector, source, source.sample_rate)
 
 
 def load(path: str | Path = WORDS) -> Recognizer:

@@ -199,6 +199,35 @@ class Decisions:
         """The detection under way, as far as it has come, for who can't wait for its end; None while there is none."""
         return None if self._open is None or self._open.is_dropped else self._open.detection
 
+    @property
+    def smoothing_windows(self) -> int:
+        """How many windows are averaged."""
+        return self._recent.maxlen or 1
+
+    @property
+    def min_agreeing_windows(self) -> int:
+        """How many successive windows must agree before a detection begins."""
+        return self._min_agreeing
+
+    @property
+    def needed(self) -> int:
+        """How many of the next windows must all be such as `may_begin` tells of, before a detection can begin.
+
+        0 where the next window matters whatever it is, since a detection is under way or windows are averaged.
+        """
+        if self._open is not None or self.smoothing_windows > 1:
+            return 0
+        return self._min_agreeing - (0 if self._coming is None else self._coming.windows)
+
+    def may_begin(self, scores: npt.NDArray[np.float32]) -> bool:
+        """Whether a detection may begin with a window of these scores, shape [labels], where none are averaged."""
+        best = int(scores.argmax())
+        return self._reaches(self._labels[best], float(scores[best]))
+
+    def skip(self) -> None:
+        """Leave out windows with which no detection may begin, while `needed` isn't 0."""
+        self._coming = None
+
     def process(self, windows: Iterable[ScoredWindow]) -> list[Detection]:
         """The next windows; returns the detections that ended with them."""
         ended = []
@@ -219,14 +248,14 @@ class Decisions:
 
     def _decide_next(self) -> list[Detection]:
         window, label, score = self._average_next()
-        threshold = self._label_thresholds.get(label, self._threshold)
         sound = self._open
         is_too_long = sound is not None and self._is_too_long(sound, window)
-        if sound is not None and label == sound.label and score >= GOES_ON * threshold and not is_too_long:
+        is_weak = score < GOES_ON * self._threshold_of(label)
+        if sound is not None and label == sound.label and not is_weak and not is_too_long:
             sound.add(window, score)
             self._coming = None
             return []
-        coming = self._gather(window, label, score) if score >= threshold and label not in self._silent else None
+        coming = self._gather(window, label, score) if self._reaches(label, score) else None
         begins = coming is not None and coming.windows >= self._min_agreeing
         is_over = is_too_long or (sound is not None and sound.lasts(window) >= ONE_SOUND * (window.end - window.start))
         ended = self._close() if begins or is_over else []
@@ -235,6 +264,12 @@ class Decisions:
             coming = None
         self._coming = coming
         return ended
+
+    def _threshold_of(self, label: str) -> float:
+        return self._label_thresholds.get(label, self._threshold)
+
+    def _reaches(self, label: str, score: float) -> bool:
+        return score >= self._threshold_of(label) and label not in self._silent
 
     def _is_too_long(self, sound: _Sound, window: ScoredWindow) -> bool:
         """Whether it would be with this window; noise never is."""

@@ -1,0 +1,140 @@
+"""Detections in a stream, from as few scores as they take.
+
+A detection begins where `min_agreeing_windows` successive windows agree. So one window among them that can't be part of
+a beginning settles it for all, as one letter that doesn't fit settles it for a word in a text (Boyer and Moore 1977,
+"A fast string searching algorithm"): while nothing is heard, the network scores every fifth window of a stream of
+words. What is detected, and when, is exactly what scoring every window gives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from earmark.front_end import Frames, Windows
+from earmark.network import BATCH
+from earmark.streaming import Decisions, Detection, ScoredWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from earmark.audio import Samples
+    from earmark.recognizer import Recognizer
+
+AHEAD = 4  # windows scored at once while a sound goes on: few of them are for nothing when it ends
+
+
+@dataclass
+class _Pending:
+    """A window that wasn't decided on yet, shape [frames, values], and its scores if they were needed."""
+
+    window: Frames
+    start: float
+    end: float
+    scored: ScoredWindow | None = None
+
+
+class Detector:
+    """Frames in as they come, detections out as each sound ends.
+
+    Args:
+        recognizer: whose network scores the windows.
+        decisions: what makes detections of the scores; `Recognizer.decisions` gives one.
+        overlap_factor: see `Recognizer.stream`.
+        include_spectrogram, include_embedding: whether detections come with them.
+
+    Raises:
+        EarmarkError: the overlap is out of its range, or the model has no embedding.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        decisions: Decisions,
+        overlap_factor: float | None = None,
+        *,
+        include_spectrogram: bool = False,
+        include_embedding: bool = False,
+    ) -> None:
+        if include_embedding:
+            recognizer.check_embedding()
+        self.front_end = recognizer.front_end
+        self._recognizer, self._decisions = recognizer, decisions
+        self._include_spectrogram, self._include_embedding = include_spectrogram, include_embedding
+        hop = recognizer.hop_frames(overlap_factor)
+        self._windows = Windows(recognizer.metadata.window_frames, hop, front_end=self.front_end)
+        # What every window's score is needed for anyhow is scored as it comes.
+        self._ahead = AHEAD if decisions.smoothing_windows == 1 else BATCH
+        self._pending: deque[_Pending] = deque()
+
+    def process(self, frames: Frames) -> list[Detection]:
+        """The next frames, shape [frames, values]; returns the detections that ended with them."""
+        windows, times = self._windows.process(frames)
+        self._pending.extend(_Pending(window, *seconds) for window, seconds in zip(windows, times, strict=True))
+        ended = []
+        while self._pending:
+            needed = self._decisions.needed
+            if needed == 0:
+                self._score(range(min(self._ahead, len(self._pending))))
+            elif (refuted := self._refute(needed)) is None:
+                break
+            elif refuted:
+                for _ in range(refuted):
+                    self._pending.popleft()
+                self._decisions.skip()
+                continue
+            scored = self._pending.popleft().scored
+            assert scored is not None
+            ended += self._decisions.process([scored])
+        return ended
+
+    def finish(self) -> list[Detection]:
+        """The detections that the stream's end ends. The windows still held are too few for another to begin."""
+        self._pending.clear()
+        return self._decisions.finish()
+
+    def _refute(self, needed: int) -> int | None:
+        """How many of the next windows can't be part of a beginning.
+
+        0 where all of the next `needed` can, and have their scores; None while the last of these isn't there yet.
+        """
+        last = needed - 1
+        known = min(needed, len(self._pending))
+        if not (refuted := self._refuted(known)) and known == needed:
+            # If this one is no part of a beginning, then the next to ask is the last of as many after it, and so on.
+            self._score(range(last, len(self._pending), self._decisions.min_agreeing_windows))
+            if not (refuted := self._refuted(known)):
+                self._score(range(last))
+                refuted = self._refuted(known)
+        return refuted if refuted or known == needed else None
+
+    def _refuted(self, known: int) -> int:
+        """How many windows end with the last that has scores, among so many, and can't be part of a beginning."""
+        for at in reversed(range(known)):
+            scored = self._pending[at].scored
+            if scored is not None and not self._decisions.may_begin(scored.scores):
+                return at + 1
+        return 0
+
+    def _score(self, which: Iterable[int]) -> None:
+        """Score those of the pending windows that aren't yet, in one go."""
+        new = [window for window in map(self._pending.__getitem__, which) if window.scored is None]
+        if not new:
+            return
+        results = self._recognizer.recognize_windows(
+            np.stack([window.window for window in new]), self._include_spectrogram, self._include_embedding
+        )
+        for window, result in zip(new, results, strict=True):
+            window.scored = ScoredWindow(result.scores, window.start, window.end, result.spectrogram, result.embedding)
+
+
+def detect(detector: Detector, chunks: Iterable[Samples], sample_rate: int) -> Iterator[Detection]:
+    """The detections of a stream, from its chunks of sound, float32 of shape [samples], to its end."""
+    front_end = detector.front_end.stream(sample_rate)
+    for chunk in chunks:
+        yield from detector.process(front_end.process(chunk))
+    yield from detector.process(front_end.finish())
+    yield from detector.finish()
