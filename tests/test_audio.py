@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from earmark import Clip, EarmarkError, open_source, read_clip
 from earmark.audio import (
     AUDIO_SUFFIXES,
+    CHUNK_SAMPLES,
+    FileSource,
     PcmSource,
     Resampler,
     Samples,
@@ -99,6 +101,7 @@ def test_other_formats_than_wav_sound_the_same(tmp_path: Path, container: str) -
     file = tmp_path / f"tone.{container.lower()}"
     file.write_bytes(encoded(tone(1_000, 48_000), 48_000, container))
     clip = read_clip(file)
+    np.testing.assert_array_equal(read_clip(file.read_bytes()).samples, clip.samples)
     assert clip.sample_rate == 48_000
     assert clip.seconds == pytest.approx(1, abs=0.05)  # MP3 pads to whole frames of 24 ms
     assert loudest_hertz(clip.samples, 48_000) == pytest.approx(1_000, abs=2)
@@ -292,6 +295,49 @@ def test_a_file_source_gives_all_samples_in_order(tmp_path: Path) -> None:
     assert len(chunks) > 1, "a long file never lies in memory whole"
     np.testing.assert_array_equal(np.concatenate(chunks), (values[::2] + values[1::2].astype(float)) / 2 / 32_768)
     np.testing.assert_array_equal(np.concatenate(again), np.concatenate(chunks))
+
+
+@pytest.mark.parametrize("channels", [*range(1, 11), 16])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_channels_are_averaged_as_numpy_does_it(subtype: str, channels: int) -> None:
+    samples = np.random.default_rng(channels).uniform(-1, 1, (3_000, channels)).astype(np.float32)
+    data = encoded(samples, 44_100, "WAV", subtype)
+    expected = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].mean(axis=1)
+    np.testing.assert_array_equal(read_clip(data).samples, expected)
+
+
+@pytest.mark.parametrize(
+    "container", [name for name in sorted(soundfile.available_formats()) if soundfile.check_format(name, "PCM_16")]
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_16_bits_are_what_libsndfile_makes_of_them(container: str, channels: int) -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, (2_000, channels))
+    buffer = io.BytesIO()
+    try:
+        soundfile.write(buffer, values, 44_100, format=container, subtype="PCM_16")
+        expected, _ = soundfile.read(io.BytesIO(buffer.getvalue()), dtype="float32", always_2d=True)
+    except (ValueError, TypeError, soundfile.LibsndfileError):
+        pytest.skip(f"libsndfile keeps no {channels} channels of 16 bits in {container}, or not with their rate")
+    np.testing.assert_array_equal(read_clip(buffer.getvalue()).samples, expected.mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "seconds", "frames"),
+    [
+        (8_000, 1, 16, 128_000),
+        (8_000, 1, 0.1, 800),
+        (8_000, 2, 16, 64_000),  # as many numbers
+        (192_000, 1, 16, CHUNK_SAMPLES),
+        (192_000, 8, 16, CHUNK_SAMPLES // 8),
+    ],
+)
+def test_chunks_are_as_long_as_asked_for_unless_they_would_fill_the_memory(
+    rate: int, channels: int, seconds: float, frames: int
+) -> None:
+    length = 2 * frames + 7
+    with FileSource(io.BytesIO(wav(bytes(2 * length * channels), rate, channels)), seconds, name="long.wav") as source:
+        assert (source.name, source.seconds) == ("long.wav", length / rate)
+        assert [len(chunk) for chunk in source] == [frames, frames, 7]
 
 
 class Dribble(io.RawIOBase):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.audio import Clip, encode_flac
-from earmark.formats.compressed_audio import decode
+from earmark.formats.compressed_audio import CompressedSource, decode
 from tests import sounds
 from tests.browser import chromium
 from tests.conftest import SHARED
@@ -175,14 +175,78 @@ def test_what_cannot_be_decoded_gets_one_sentence(make: Callable[[], bytes], sai
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", sorted(HOSTILE.keys() - {"11 minutes"}))
+def test_what_cannot_be_streamed_gets_one_sentence(kind: str) -> None:
+    make, said = HOSTILE[kind]
+    file = io.BytesIO(make())
+    said = said.replace("not a sound file", "neither WebM, Matroska, MP4 nor AAC")
+    with pytest.raises(EarmarkError, match=said) as caught, CompressedSource(file, "mine.webm") as source:
+        list(source)
+    assert "mine.webm" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert file.closed
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "rate"),
+    [("libopus", "webm", 48_000), ("aac", "mp4", 44_100), ("aac", "adts", 44_100), ("flac", "matroska", 16_000)],
+)
+def test_a_stream_gives_what_decoding_it_whole_gives(codec: str, container: str, rate: int) -> None:
+    data = encoded(whistle(rate, 2.5), rate, codec, container)
+    expected = decode(data, "mine")
+    with CompressedSource(io.BytesIO(data), "mine", 0.5) as source:
+        assert source.sample_rate == expected.sample_rate == rate
+        chunks = list(source)
+        again = list(source)
+    assert len(chunks) in (5, 6)
+    np.testing.assert_array_equal(np.concatenate(chunks), expected.samples)
+    np.testing.assert_array_equal(np.concatenate(again), expected.samples)
+
+
+def test_a_recording_of_any_length_is_streamed_in_constant_memory() -> None:
+    peaks = []
+    for seconds in (60, 660):
+        data = quiet(seconds, 48_000, "stereo", 2)
+        tracemalloc.start()
+        with CompressedSource(io.BytesIO(data), "mine.mkv", 16) as source:
+            assert sum(map(len, source)) == seconds * 48_000
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 32 << 20
+
+
+def test_a_recording_that_changes_midway_is_told() -> None:
+    """An AAC stream tells rate and channels in each packet's header, so that streams may follow one another."""
+    slow, fast = (encoded(whistle(rate), rate, "aac", "adts") for rate in (22_050, 44_100))
+    said = r"^mine\.aac changes its sample rate midway: save it as WAV or FLAC\.$"
+    with pytest.raises(EarmarkError, match=said), CompressedSource(io.BytesIO(slow + fast), "mine.aac") as source:
+        list(source)
+    with pytest.raises(EarmarkError, match=said):
+        decode(slow + fast, "mine.aac")
+
+
+def test_streaming_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    file = io.BytesIO(WEBM)
+    with pytest.raises(
+        EarmarkError, match=r"^Reading mine\.webm needs the package av: install it with .*earmark\[webm\]"
+    ):
+        CompressedSource(file, "mine.webm")
+    assert file.closed
+
+
 @given(st.data())
 def test_damage_of_any_kind_is_an_error_or_harmless(data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from([WEBM, M4A])))
     for _ in range(data.draw(st.integers(1, 5))):
         last = data.draw(st.sampled_from([399, len(damaged) - 1]))  # containers begin with what matters most
         damaged[data.draw(st.integers(4, last))] = data.draw(st.integers(0, 255))
+    cut = bytes(damaged[: data.draw(st.integers(8, len(damaged)) | st.just(len(damaged)))])
     with suppress(EarmarkError):
-        decode(bytes(damaged[: data.draw(st.integers(8, len(damaged)) | st.just(len(damaged)))]), "mine.webm")
+        decode(cut, "mine.webm")
+    with suppress(EarmarkError), CompressedSource(io.BytesIO(cut), "mine.webm") as source:
+        for chunk in source:
+            assert np.abs(chunk).max() <= 1
 
 
 def test_without_pyav_the_program_ffmpeg_decodes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from earmark.listening import Listening
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer import Recognizer, Result, load
+    from earmark.scan import ScanReport, scan_files
     from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Project": "project",
     "Recognizer": "recognizer",
     "Result": "recognizer",
+    "ScanReport": "scan",
     "Source": "audio",
     "StreamingSpectrogram": "spectrogram",
     "TransferRecognizer": "project",
@@ -42,6 +44,7 @@ _HOMES = {
     "load": "recognizer",
     "open_source": "audio",
     "read_clip": "audio",
+    "scan_files": "scan",
 }
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "Project",
     "Recognizer",
     "Result",
+    "ScanReport",
     "Source",
     "StreamingSpectrogram",
     "TransferRecognizer",
@@ -62,6 +66,7 @@ __all__ = [
     "load",
     "open_source",
     "read_clip",
+    "scan_files",
 ]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from earmark.errors import EarmarkError
+
 
 class ProjectMode(str, Enum):
     """What a project teaches."""
@@ -20,4 +22,39 @@ ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The projec
 MODEL_HELP = "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model."
 MODE_HELP = "sounds: short ones; words: and longer sounds."
 Mode = Annotated[ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: sounds")]
+ProbabilityThreshold = Annotated[
+    float | None, typer.Option(help="How sure to be, 0 to 1.", show_default="the model's own, or 0.75")
+]
+LabelThreshold = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL=THRESHOLD", help="One label's own. Repeat it for more.")
+]
+OverlapFactor = Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")]
+SuppressionTime = Annotated[float, typer.Option(help="Silence after a detection.")]
+SmoothingWindows = Annotated[
+    int | None, typer.Option(help="Windows averaged, an odd number.", show_default="3 for sounds, 1 for words")
+]
+MinAgreeingWindows = Annotated[
+    int | None,
+    typer.Option(help="Windows in a row before a detection begins.", show_default="1 for sounds, 5 for words"),
+]
+LongestSound = Annotated[
+    float | None, typer.Option(help="What goes on longer is said again.", show_default="words: 1000")
+]
+Noise = Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as lines of JSON.")]
+
+
+def label_thresholds(given: list[str] | None) -> dict[str, float]:
+    """What --label-threshold says.
+
+    Raises:
+        EarmarkError: it can't be understood.
+    """
+    thresholds = {}
+    for text in given or []:
+        label, _, threshold = text.rpartition("=")
+        try:
+            thresholds[label] = float(threshold)
+        except ValueError as error:
+            raise EarmarkError(f"--label-threshold {text!r} is not understood: write it like yes=0.9.") from error
+    return thresholds

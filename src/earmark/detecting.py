@@ -21,7 +21,6 @@ from earmark.streaming import Decisions, Detection, ScoredWindow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from earmark.audio import Samples
     from earmark.recognizer import Recognizer
 
 AHEAD = 4  # windows scored at once while a sound goes on: few of them are for nothing when it ends
@@ -78,7 +77,8 @@ class Detector:
         while self._pending:
             needed = self._decisions.needed
             if needed == 0:
-                self._score(range(min(self._ahead, len(self._pending))))
+                if self._pending[0].scored is None:
+                    self._score(range(min(self._ahead, len(self._pending))))
             elif (refuted := self._refute(needed)) is None:
                 break
             elif refuted:
@@ -105,7 +105,9 @@ class Detector:
         known = min(needed, len(self._pending))
         if not (refuted := self._refuted(known)) and known == needed:
             # If this one is no part of a beginning, then the next to ask is the last of as many after it, and so on.
-            self._score(range(last, len(self._pending), self._decisions.min_agreeing_windows))
+            # Where one that may be was asked before, those after it were, too.
+            is_new = all(self._pending[at].scored is None for at in range(known))
+            self._score(range(last, len(self._pending) if is_new else needed, self._decisions.min_agreeing_windows))
             if not (refuted := self._refuted(known)):
                 self._score(range(last))
                 refuted = self._refuted(known)
@@ -131,10 +133,8 @@ class Detector:
             window.scored = ScoredWindow(result.scores, window.start, window.end, result.spectrogram, result.embedding)
 
 
-def detect(detector: Detector, chunks: Iterable[Samples], sample_rate: int) -> Iterator[Detection]:
-    """The detections of a stream, from its chunks of sound, float32 of shape [samples], to its end."""
-    front_end = detector.front_end.stream(sample_rate)
-    for chunk in chunks:
-        yield from detector.process(front_end.process(chunk))
-    yield from detector.process(front_end.finish())
+def detect(detector: Detector, blocks: Iterable[Frames]) -> Iterator[Detection]:
+    """The detections of a stream to its end, from its frames in blocks, each of shape [frames, values]."""
+    for frames in blocks:
+        yield from detector.process(frames)
     yield from detector.finish()

@@ -115,6 +115,14 @@ def read_front_end(values: object) -> FrontEnd | None:
     return next((front_end for front_end in known if front_end.as_dict() == values), None)
 
 
+def stream_frames(front_end: FrontEnd, chunks: Iterable[Samples], sample_rate: int) -> Iterator[Frames]:
+    """The frames of a stream to its end, a block for each chunk of sound, float32 of shape [samples]."""
+    stream = front_end.stream(sample_rate)
+    for chunk in chunks:
+        yield stream.process(chunk)
+    yield stream.finish()
+
+
 def sliding_windows(frames: Frames, window_frames: int, hop: int = 1) -> npt.NDArray[np.float32]:
     """Windows every `hop` frames: a view of shape [windows, window_frames, values] of frames [frames, values].
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from earmark.audio import Samples, Source
+
+if TYPE_CHECKING:
+    from earmark.scan import ScanState
 
 Report: TypeAlias = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
 
@@ -64,7 +77,35 @@ class TaskProgress:
         self._progress.update(self._tasks[task], completed=done, total=count)
 
 
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+class ScanProgress:
+    """How many recordings of a scan are done, and hours of sound a second.
+
+    Args:
+        console: where the bar is drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        hours = TextColumn("{task.fields[hours]:.1f} h, {task.fields[speed]:.2f} h/s")
+        self._progress = _bar(console, MofNCompleteColumn(), hours)
+        self._task = self._progress.add_task("Scanning", total=None, hours=0.0, speed=0.0)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> ScanProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, scanned: ScanState) -> None:
+        """Show it."""
+        hours = scanned.seconds / 3600
+        speed = hours / max(time.monotonic() - self._began, 1e-3)
+        self._progress.update(self._task, completed=scanned.done, total=scanned.recordings, hours=hours, speed=speed)
+
+
+def _bar(console: Console, *more: ProgressColumn) -> Progress:
+    bar = BarColumn(bar_width=15 if more else 40)  # so that all of it fits in 80 columns
+    columns = (TextColumn("{task.description}"), bar, TaskProgressColumn(), *more, TimeRemainingColumn())
     # Where nobody watches, in a log or a pipe, not even the empty line that a vanished bar leaves.
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

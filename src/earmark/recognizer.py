@@ -19,7 +19,7 @@ from earmark.card import MODEL_FILE, save_model
 from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.formats.tfjs import is_tfjs, read_tfjs
-from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window
+from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window, stream_frames
 from earmark.listening import Callback, Listening
 from earmark.network import Network
 from earmark.recordings import frames_of, read_recording
@@ -464,15 +464,13 @@ class Listener:
 
 def _hear(listener: Listener, source: Source) -> Iterator[ScoredWindow]:
     with source:
-        front_end = listener.front_end.stream(source.sample_rate)
-        for chunk in source:
-            yield from listener.process(front_end.process(chunk))
-        yield from listener.process(front_end.finish())
+        for frames in stream_frames(listener.front_end, source, source.sample_rate):
+            yield from listener.process(frames)
 
 
 def _detect(detector: Detector, source: Source) -> Iterator[Detection]:
     with source:
-        yield from detect(detector, source, source.sample_rate)
+        yield from detect(detector, stream_frames(detector.front_end, source, source.sample_rate))
 
 
 def load(path: str | Path = WORDS) -> Recognizer:

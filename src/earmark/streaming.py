@@ -200,6 +200,19 @@ class Decisions:
         return None if self._open is None or self._open.is_dropped else self._open.detection
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The options that are in force, each by its name."""
+        return {
+            "probability_threshold": self._threshold,
+            "label_thresholds": self._label_thresholds,
+            "suppression_time_ms": 1000 * self._suppression,
+            "smoothing_windows": self.smoothing_windows,
+            "min_agreeing_windows": self._min_agreeing,
+            "longest_sound_ms": None if self._longest == math.inf else 1000 * self._longest,
+            "invoke_callback_on_noise_and_unknown": not self._silent,
+        }
+
+    @property
     def smoothing_windows(self) -> int:
         """How many windows are averaged."""
         return self._recent.maxlen or 1
@@ -280,7 +293,12 @@ class Decisions:
         window = self._recent[self._decided]
         neighbours = islice(self._recent, max(0, self._decided - self._reach), self._decided + self._reach + 1)
         self._decided += 1
-        scores = np.mean([neighbour.scores for neighbour in neighbours], axis=0)
+        # np.mean gives the same values in some times the time, which counts where windows come at each frame.
+        scores, *others = (neighbour.scores for neighbour in neighbours)
+        for other in others:
+            scores = scores + other
+        if others:
+            scores = scores / np.float32(1 + len(others))
         best = int(scores.argmax())
         return window, self._labels[best], float(scores[best])
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from earmark.audio import Source
-    from earmark.progress import TaskProgress
+    from earmark.progress import ScanProgress, TaskProgress
 
 
 def put(values: dict[str, Any], as_json: bool, text: str) -> None:
@@ -45,6 +45,13 @@ def task_progress() -> TaskProgress:
     from earmark.progress import TaskProgress
 
     return TaskProgress(terminal())
+
+
+def scan_progress() -> ScanProgress:
+    """A bar that is told how far a scan is."""
+    from earmark.progress import ScanProgress
+
+    return ScanProgress(terminal())
 
 
 def with_progress(source: Source) -> Source:

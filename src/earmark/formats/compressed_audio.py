@@ -1,7 +1,8 @@
 """Recordings as browsers and phones keep them, which libsndfile doesn't open: WebM, Matroska, MP4 (M4A), AAC.
 
-PyAV decodes them (pip install 'earmark[webm]'), or else the program ffmpeg where it is installed. Both run FFmpeg's
-own decoders, and are told which container it is: left to guess, FFmpeg also knows playlists, which may name any file.
+PyAV decodes them (pip install 'earmark[webm]'), or else, short ones, the program ffmpeg where it is installed. Both run
+FFmpeg's own decoders, and are told which container it is: left to guess, FFmpeg also knows playlists, which may name
+any file.
 """
 
 from __future__ import annotations
@@ -10,14 +11,28 @@ import io
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from earmark.audio import CLIP_SECONDS, Clip, Samples, as_clip, longest_clip, read_clip
+from earmark.audio import (
+    CHUNK_SAMPLES,
+    CHUNK_SECONDS,
+    CLIP_SECONDS,
+    Clip,
+    GuardedFile,
+    RecordedSource,
+    Samples,
+    as_clip,
+    longest_clip,
+    read_clip,
+)
 from earmark.errors import EarmarkError, needs_package
 
 SUFFIXES = frozenset({".webm", ".mkv", ".mka", ".mp4", ".m4a", ".mov", ".3gp", ".aac"})
+HEAD_BYTES = 8  # of a file, which tell the container
 MAX_CHANNELS = 8
 MAX_WAV_BYTES = 1 << 30  # what ffmpeg may unpack: 10 minutes of 8 channels at 48 kHz are 0.9 GiB
 FFMPEG_SECONDS = 120  # it decodes 10 minutes in some 2
@@ -37,7 +52,7 @@ def decode(data: bytes, name: str) -> Clip:
         EarmarkError: it can't be decoded, holds no sound, is too long or has too many channels; or there is neither
             PyAV nor ffmpeg.
     """
-    container = _container(data)
+    container = container_of(data)
     if container is None:
         return read_clip(data, name)
     try:
@@ -49,8 +64,61 @@ def decode(data: bytes, name: str) -> Clip:
     return _decode_by_library(data, container, name)
 
 
-def _container(data: bytes) -> str | None:
-    """What FFmpeg calls the container, by its first bytes."""
+class CompressedSource(RecordedSource):
+    """A recording of any length in one of those containers, decoded in chunks by PyAV.
+
+    It takes constant memory, but for an MP4's own table of packets, some 10 MB an hour. WebM and Matroska, which
+    recorders write as they go, may end anywhere.
+
+    Args:
+        file: open for reading bytes; it must be able to seek, and is closed with the source.
+        name: what errors call it.
+        chunk_seconds: how much comes at a time.
+
+    Raises:
+        EarmarkError: it can't be decoded, holds no sound, has too many channels, or there is no PyAV; while it is
+            read: damaged, not finite, of more than one rate, or out of reach.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, chunk_seconds: float = CHUNK_SECONDS) -> None:
+        super().__init__()
+        self.name, self._chunk_seconds = name, chunk_seconds
+        self._file = GuardedFile(file, name)
+        try:
+            container = container_of(self._file.read(HEAD_BYTES))
+            self._file.check()
+            if container is None:
+                raise EarmarkError(f"{name} is neither WebM, Matroska, MP4 nor AAC: open it as a sound file.")
+            self._container = container
+            # The header may tell half the rate of AAC's, which its samples alone tell (SBR, ISO/IEC 14496-3).
+            _, self.sample_rate = next(_decoded(self._file, container, name))
+            as_clip(np.zeros(1), self.sample_rate, name)  # tells of a rate that is out of range
+        except ModuleNotFoundError as error:
+            self.close()
+            raise needs_package(f"Reading {name}", error, "webm") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> Iterator[Samples]:
+        size = min(int(self._chunk_seconds * self.sample_rate), CHUNK_SAMPLES)
+        parts: list[Samples] = []
+        have = 0
+        for part, _ in _decoded(self._file, self._container, self.name):
+            parts.append(part)
+            have += len(part)
+            if have >= size:
+                yield as_clip(np.concatenate(parts), self.sample_rate, self.name).samples
+                parts, have = [], 0
+        if have:
+            yield as_clip(np.concatenate(parts), self.sample_rate, self.name).samples
+
+    def _release(self) -> None:
+        self._file.close()
+
+
+def container_of(data: bytes) -> str | None:
+    """What FFmpeg calls the container, by the file's first `HEAD_BYTES`; None where it is none of these."""
     if data.startswith(b"\x1a\x45\xdf\xa3"):  # EBML (RFC 8794)
         return "matroska"
     if data[4:8] == b"ftyp":  # ISO/IEC 14496-12
@@ -61,31 +129,44 @@ def _container(data: bytes) -> str | None:
 
 
 def _decode_by_library(data: bytes, container: str, name: str) -> Clip:
-    import av
-
-    parts: list[Samples] = [np.zeros(0, np.float32)]
+    parts: list[Samples] = []
     rate = have = 0
-    try:
-        with av.open(io.BytesIO(data), "r", container, metadata_errors="replace") as file:
-            if not file.streams.audio:
-                raise _no_sound(name)
-            to_float = av.AudioResampler(format="fltp")  # which changes the numbers' type alone
-            for packed in file.decode(file.streams.audio[0]):
-                if packed.layout.nb_channels > MAX_CHANNELS:
-                    raise EarmarkError(f"{name} has more than {MAX_CHANNELS} channels: save it as mono or stereo.")
-                for frame in to_float.resample(packed):
-                    rate = frame.sample_rate
-                    parts.append(frame.to_ndarray().mean(axis=0, dtype=np.float32))
-                    have += frame.samples
-                if have > longest_clip(max(rate, 1)):
-                    break  # as_clip says so
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise _damaged(name) from error
-    if have == 0:
-        raise _no_sound(name)
+    for part, rate in _decoded(GuardedFile(io.BytesIO(data), name), container, name):
+        parts.append(part)
+        have += len(part)
+        if have > longest_clip(max(rate, 1)):
+            break  # as_clip says so
     samples = np.concatenate(parts)
     parts.clear()  # so that the memory holds it twice at most
     return as_clip(samples, rate, name)
+
+
+def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Samples, int]]:
+    """The recording from its start in mono, a frame of its codec at a time, each with its rate; at least one."""
+    import av
+
+    rate = have = 0
+    file.seek(0)
+    try:
+        with av.open(file, "r", container, metadata_errors="replace") as opened:
+            if not opened.streams.audio:
+                raise _no_sound(name)
+            to_float = av.AudioResampler(format="fltp")  # which changes the numbers' type alone
+            for packed in opened.decode(opened.streams.audio[0]):
+                if packed.layout.nb_channels > MAX_CHANNELS:
+                    raise EarmarkError(f"{name} has more than {MAX_CHANNELS} channels: save it as mono or stereo.")
+                if rate and packed.sample_rate != rate:
+                    raise EarmarkError(f"{name} changes its sample rate midway: save it as WAV or FLAC.")
+                rate = packed.sample_rate
+                for frame in to_float.resample(packed):
+                    have += frame.samples
+                    yield frame.to_ndarray().mean(axis=0, dtype=np.float32), rate
+    except (av.FFmpegError, ValueError, OSError, RuntimeError) as error:  # the last from older PyAV
+        file.check()
+        raise _damaged(name) from error
+    file.check()
+    if have == 0:
+        raise _no_sound(name)
 
 
 def _decode_by_program(program: str, data: bytes, container: str, name: str) -> Clip:

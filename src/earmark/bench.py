@@ -1,0 +1,327 @@
+"""What this machine does: the time of a frame, a window, a second of sound, a training and a start.
+
+Work is measured by the processor time that this process takes for it, so that what other programs take meanwhile
+doesn't count; starts are measured by the clock on the wall, each in a process of its own. Every number is the median of
+several runs, with its quartiles. The sound is made here, always the same: see `make_sound`.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from earmark import __version__
+from earmark.audio import Clip, Resampler, Samples, Source
+from earmark.front_end import sliding_windows
+from earmark.network import BATCH
+from earmark.progress import Report
+from earmark.recognizer import Recognizer, load
+from earmark.scan import CHUNK_SECONDS, usable_cores
+from earmark.spectrogram import BINS
+
+SOUND_SECONDS = 2 * CHUNK_SECONDS
+LIVE_CHUNK_SECONDS = 0.1  # what a live stream gives at a time
+MICROPHONE_RATE = 48_000  # Hz, the usual one
+FEWEST_RUNS = 3
+USUAL_RUNS = 20
+EXAMPLES, LABELS, EPOCHS = 450, 3, 10  # of the codelab's training
+
+Found = TypeVar("Found")
+
+# What a new process does: prints the seconds of the import, and those until the model is there.
+START = """import sys, time
+begun = time.perf_counter()
+import earmark
+imported = time.perf_counter()
+earmark.load(sys.argv[1])
+print(imported - begun, time.perf_counter() - begun)"""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What several runs took.
+
+    Attributes:
+        median: of the runs.
+        lower_quartile, upper_quartile: between them lies the middle half of the runs.
+        runs: how many there were.
+    """
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured on. `usable_cores` are those that this process may use."""
+
+    processor: str
+    usable_cores: int
+    system: str
+    python: str
+    numpy: str
+    onnxruntime: str
+    earmark: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What this machine does with one model. Times end in their unit: us are millionths, ms thousandths of a second.
+
+    Attributes:
+        machine: see `Machine`.
+        model: the model's name.
+        labels: how many it has.
+        frame_seconds, window_seconds, hop_seconds: of its frames and windows, the last from one window to the next.
+        sound_seconds: how long the sound is that the numbers of a second were measured on.
+        frame_us: the front end, a frame.
+        window_us: the network on one window, normalization included.
+        batched_window_us: the same, a window of `batch_windows`.
+        second_every_window_us: front end and network, a second of sound, every window scored.
+        second_scanned_us: front end, network and decisions, a second of sound as a scan takes it: only windows that
+            can matter are scored. Reading the file is not in it.
+        second_live_us: the same, in chunks of 0.1 s as a live stream gives them.
+        second_resampled_us: bringing a second of a 48 kHz recording to the front end's rate; it comes on top.
+        import_ms, load_ms: `import earmark`, and that with `earmark.load`, in a new process.
+        load_again_ms: `earmark.load` where it was called before.
+        training_seconds: the codelab's network on 450 examples for 10 epochs; None where PyTorch is missing.
+    """
+
+    machine: Machine
+    model: str
+    labels: int
+    frame_seconds: float
+    window_seconds: float
+    hop_seconds: float
+    sound_seconds: float
+    batch_windows: int
+    frame_us: Spread
+    window_us: Spread
+    batched_window_us: Spread
+    second_every_window_us: Spread
+    second_scanned_us: Spread
+    second_live_us: Spread
+    second_resampled_us: Spread
+    import_ms: Spread
+    load_ms: Spread
+    load_again_ms: Spread
+    training_seconds: Spread | None
+
+    @property
+    def windows_per_second(self) -> float:
+        """Windows in a second of sound."""
+        return 1 / self.hop_seconds
+
+    @property
+    def realtime_factor_every_window(self) -> float:
+        """Seconds of sound for each second of one core, every window scored."""
+        return 1e6 / self.second_every_window_us.median
+
+    @property
+    def realtime_factor_scanned(self) -> float:
+        """The same, as a scan takes it."""
+        return 1e6 / self.second_scanned_us.median
+
+    @property
+    def live_streams_per_core(self) -> float:
+        """Streams that one core keeps up with. It is arithmetic from the cost of one stream, without a server."""
+        return 1e6 / self.second_live_us.median
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for JSON."""
+        derived = (
+            "windows_per_second", "realtime_factor_every_window", "realtime_factor_scanned", "live_streams_per_core",
+        )  # fmt: skip
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+
+
+def measure(model: str = "words", seconds: float = 20.0, report: Report | None = None) -> Bench:
+    """Measure what this machine does with a model.
+
+    Args:
+        model: what `load` takes.
+        seconds: how long to measure, about; each thing is run three times at least.
+        report: called with what is being measured, how much is done, and of how much.
+
+    Raises:
+        EarmarkError: there is no such model.
+    """
+    recognizer = load(model)
+    front_end = recognizer.front_end
+    window_seconds = front_end.seconds_of(recognizer.metadata.window_frames)
+    clip = make_sound(max(SOUND_SECONDS, 3 * window_seconds), front_end.sample_rate)
+    measurements: dict[str, Callable[[float], Any]] = {
+        **_works(recognizer, clip),
+        "load_again_ms": lambda share: spread_of(lambda: load(model), share, 1e3),
+        "starts": lambda share: _repeat(lambda: start_once(model), share),
+        "training_seconds": training_time,  # the last, as it loads PyTorch
+    }
+    found = {}
+    for done, (name, run) in enumerate(measurements.items()):
+        if report is not None:
+            report("Measuring", done, len(measurements))
+        found[name] = run(seconds / len(measurements))
+    imports, loads = zip(*found.pop("starts"), strict=True)
+    return Bench(
+        machine=this_machine(),
+        model=recognizer.metadata.name,
+        labels=len(recognizer.labels),
+        frame_seconds=front_end.frame_seconds,
+        window_seconds=window_seconds,
+        hop_seconds=recognizer.hop_frames() * front_end.frame_seconds,
+        sound_seconds=clip.seconds,
+        batch_windows=BATCH,
+        import_ms=_spread(imports, 1e3),
+        load_ms=_spread(loads, 1e3),
+        **found,
+    )
+
+
+def make_sound(seconds: float, sample_rate: int) -> Clip:
+    """A sound like slow speech, the same at each call: every 1.5 s a word of 0.6 s in a quiet room's noise.
+
+    A word is a buzz whose pitch falls, its overtones strongest at two formants that differ from word to word, in two
+    syllables. No real word is among them; what is heard, if anything, doesn't matter here.
+    """
+    random = np.random.default_rng(0)
+    sound = 0.001 * random.standard_normal(round(seconds * sample_rate))
+    moments = np.arange(round(0.6 * sample_rate)) / sample_rate
+    for start in range(sample_rate // 2, len(sound) - len(moments), round(1.5 * sample_rate)):
+        phase = 2 * np.pi * (random.uniform(100, 220) * moments - 30 * moments**2)
+        formants = random.uniform((300, 900), (800, 2_400))
+        overtones = np.arange(1, 31)
+        strengths = sum(np.exp(-(((150 * overtones - formant) / 200) ** 2)) for formant in formants)
+        buzz = sum(strength * np.sin(overtone * phase) for overtone, strength in zip(overtones, strengths, strict=True))
+        sound[start : start + len(moments)] += 0.1 * buzz * np.abs(np.sin(2 * np.pi * moments / 1.2 * 2))
+    return Clip(sound.clip(-1, 1).astype(np.float32), sample_rate)
+
+
+def spread_of(work: Callable[[], object], seconds: float, factor: float = 1.0) -> Spread:
+    """How much processor time a piece of work takes, in seconds × factor.
+
+    Args:
+        work: called once without being measured, then again and again.
+        seconds: how long to go on.
+        factor: from seconds to the unit that is wanted, and from this work to a piece of it.
+    """
+    work()
+
+    def run() -> float:
+        count, took, begun = 0, 0.0, time.process_time()
+        while count == 0 or took <= seconds / USUAL_RUNS:  # that clock goes by steps: not before it has moved
+            work()
+            count += 1
+            took = time.process_time() - begun
+        return took / count
+
+    return _spread(_repeat(run, seconds), factor)
+
+
+def start_once(model: str) -> tuple[float, float]:
+    """Seconds that a new process takes to import earmark, and until it has loaded the model too."""
+    done = subprocess.run([sys.executable, "-c", START, model], check=True, capture_output=True, text=True)
+    imported, loaded = map(float, done.stdout.split()[-2:])
+    return imported, loaded
+
+
+def training_time(seconds: float) -> Spread | None:
+    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without PyTorch."""
+    try:
+        from earmark.examples import SOUND_FRAMES, Examples
+        from earmark.training import train_sounds
+    except ModuleNotFoundError:
+        return None
+    random = np.random.default_rng(0)
+    frames = random.uniform(-120, -40, (EXAMPLES + SOUND_FRAMES - 1, BINS)).astype(np.float32)
+    examples = Examples(frames, np.arange(EXAMPLES), np.arange(EXAMPLES) % LABELS, SOUND_FRAMES)
+    return spread_of(lambda: train_sounds(examples, LABELS, epochs=EPOCHS), seconds)
+
+
+def this_machine() -> Machine:
+    """The processor, the cores, and the versions that count."""
+    import onnxruntime
+
+    return Machine(
+        processor=_processor(),
+        usable_cores=usable_cores(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        numpy=np.__version__,
+        onnxruntime=onnxruntime.__version__,
+        earmark=__version__,
+    )
+
+
+class _Chunks(Source):
+    """A clip in chunks of so many seconds."""
+
+    def __init__(self, clip: Clip, chunk_seconds: float) -> None:
+        self.sample_rate, self.name, self.seconds = clip.sample_rate, "the clip", clip.seconds
+        self._samples, self._size = clip.samples, round(chunk_seconds * clip.sample_rate)
+
+    def __iter__(self) -> Iterator[Samples]:
+        for start in range(0, len(self._samples), self._size):
+            yield self._samples[start : start + self._size]
+
+
+def _works(recognizer: Recognizer, clip: Clip) -> dict[str, Callable[[float], Spread]]:
+    """What is measured in microseconds: each is called with how long to measure."""
+    front_end, window_frames = recognizer.front_end, recognizer.metadata.window_frames
+    second = clip.samples[: clip.sample_rate]
+    frames = front_end.stream(clip.sample_rate).process(clip.samples)
+    cut = sliding_windows(frames, window_frames)
+    windows = cut[np.arange(BATCH) % len(cut)]
+    stream = front_end.stream(clip.sample_rate)
+    microphone = make_sound(1.0, MICROPHONE_RATE).samples
+    resampler = Resampler(MICROPHONE_RATE, clip.sample_rate)
+    works: dict[str, tuple[Callable[[], object], float]] = {  # and how much of what is wanted each does
+        "frame_us": (lambda: stream.process(second), 1 / front_end.frame_seconds),
+        "window_us": (lambda: recognizer.score_windows(windows[:1]), 1),
+        "batched_window_us": (lambda: recognizer.score_windows(windows), BATCH),
+        "second_every_window_us": (lambda: list(recognizer.stream(_Chunks(clip, CHUNK_SECONDS))), clip.seconds),
+        "second_scanned_us": (lambda: list(recognizer.listen(_Chunks(clip, CHUNK_SECONDS))), clip.seconds),
+        "second_live_us": (lambda: list(recognizer.listen(_Chunks(clip, LIVE_CHUNK_SECONDS))), clip.seconds),
+        "second_resampled_us": (lambda: resampler.process(microphone), 1),
+    }
+    return {name: partial(spread_of, work, factor=1e6 / amount) for name, (work, amount) in works.items()}
+
+
+def _repeat(run: Callable[[], Found], seconds: float) -> list[Found]:
+    """What a run gives, again and again for so long."""
+    found: list[Found] = []
+    until = time.perf_counter() + seconds
+    while len(found) < FEWEST_RUNS or time.perf_counter() < until:
+        found.append(run())
+    return found
+
+
+def _spread(values: Sequence[float], factor: float) -> Spread:
+    lower, median, upper = (factor * at for at in statistics.quantiles(values, n=4, method="inclusive"))
+    return Spread(median, lower, upper, len(values))
+
+
+def _processor() -> str:
+    """What the processor is called, as far as the system tells."""
+    try:
+        if sys.platform == "darwin":
+            command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, name = line.partition(":")
+            if key.strip() in ("model name", "Model"):  # the latter is a Raspberry Pi's
+                return name.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return platform.processor() or platform.machine() or "unknown"

@@ -1,0 +1,222 @@
+"""What a scan found, as files for other programs: CSV, JSON lines, Parquet, Audacity label tracks, RTTM.
+
+Times are in seconds and rounded to a microsecond, scores to six digits, the same in every format. Text is UTF-8; what
+UTF-8 can't hold, the odd bytes of a file's name, is written as Python does, `\\udcff`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from earmark.errors import EarmarkError, needs_package
+from earmark.files import new_file, new_folder
+from earmark.labels import file_stem
+from earmark.streaming import Detection
+
+ROW_GROUP = 1 << 16  # detections that a Parquet file holds together, and the memory meanwhile
+TRACK = ".txt"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What was found in one recording.
+
+    Attributes:
+        name: as `find_sound_files` gives it.
+        seconds: how long it is.
+        detections: in order of time.
+    """
+
+    name: str
+    seconds: float
+    detections: Sequence[Detection]
+
+
+class Row(NamedTuple):
+    """A detection, as every format writes it; the fields are the columns."""
+
+    path: str
+    label: str
+    score: float
+    start: float
+    end: float
+
+
+_Results: TypeAlias = Iterable[Scanned]
+
+
+def format_of(target: Path, wanted: str | None) -> str:
+    """The format to write, as the user wants it or as the target's suffix tells.
+
+    Raises:
+        EarmarkError: there is no such format, the suffix tells none, or a package is missing.
+    """
+    choices = ", ".join(FORMATS)
+    if wanted is not None:
+        if wanted not in FORMATS:
+            raise EarmarkError(f"The format {wanted!r} is not known: choose from {choices}.")
+    elif target.suffix.lower() in SUFFIXES:
+        wanted = SUFFIXES[target.suffix.lower()]
+    else:
+        raise EarmarkError(
+            f"{target} doesn't tell the format: end its name in {', '.join(SUFFIXES)}, or choose from {choices}."
+        )
+    if wanted == "parquet" and find_spec("pyarrow") is None:  # rather told now than after a long scan
+        raise needs_package(f"Writing {target}", ModuleNotFoundError(name="pyarrow"), "parquet")
+    return wanted
+
+
+def write_detections(target: Path, format: str, results: _Results) -> None:
+    """Write what a scan found, all of it or nothing, in constant memory.
+
+    Args:
+        target: what to write; nothing may be there yet. Of "audacity" it is a folder unless there is one result.
+        format: one of `FORMATS`.
+        results: asked for one after the other as they are written.
+
+    Raises:
+        EarmarkError: the target is taken or can't be written, there is no such format, or a package is missing.
+    """
+    format_of(target, format)
+    FORMATS[format](target, results)
+
+
+def _rows(results: _Results) -> Iterator[Row]:
+    for result in results:
+        path = _utf8(result.name)
+        for found in result.detections:
+            score, start, end = (round(float(number), 6) for number in (found.score, found.start, found.end))
+            yield Row(path, _utf8(found.label), score, start, end)
+
+
+def _utf8(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _write_csv(target: Path, results: _Results) -> None:
+    """RFC 4180, with a header.
+
+    Labels and paths are written as they are. A spreadsheet takes those that begin with = + - @ for formulas, so import
+    them there as text: a sign in front of them would make other paths and labels of them.
+    """
+    with new_file(target) as file:
+        writer = csv.writer(codecs.getwriter("utf-8")(file))
+        writer.writerow(Row._fields)
+        for row in _rows(results):
+            writer.writerow([row.path, row.label, *(f"{number:.6f}" for number in row[2:])])
+
+
+def _write_jsonl(target: Path, results: _Results) -> None:
+    with new_file(target) as file:
+        for row in _rows(results):
+            file.write(json.dumps(row._asdict(), ensure_ascii=False).encode() + b"\n")
+
+
+def _write_parquet(target: Path, results: _Results) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    number = pyarrow.float64()
+    types = Row(text, text, pyarrow.float32(), number, number)
+    schema = pyarrow.schema(list(types._asdict().items()))
+    rows = _rows(results)
+    with new_file(target) as file, parquet.ParquetWriter(file, schema) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            columns = [
+                pyarrow.array(column, kind) for column, kind in zip(zip(*group, strict=True), types, strict=True)
+            ]
+            writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=ROW_GROUP)
+
+
+def _write_audacity(target: Path, results: _Results) -> None:
+    """Label tracks: a line a detection, with tabs between start, end and label.
+
+    Of several recordings each has its own track, in folders like theirs; the track's name is the recording's and
+    ".txt".
+    """
+    results = iter(results)
+    first = list(islice(results, 2))
+    if len(first) < 2:
+        with new_file(target) as file:
+            _write_track(file, first)
+        return
+    with new_folder(target) as folder:
+        for result in chain(first, results):
+            path = _track_path(folder, result.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                _write_track(file, [result])
+
+
+def _write_track(file: IO[bytes], results: _Results) -> None:
+    for row in _rows(results):
+        label = " ".join(re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", row.label))  # what would end a field or a line
+        file.write(f"{row.start:.6f}\t{row.end:.6f}\t{label}\n".encode())
+
+
+def _track_path(folder: Path, name: str) -> Path:
+    """A new path within the folder, like the recording's own.
+
+    Names are made safe, so that none climbs out. Folders don't end in ".txt", since a track may.
+    """
+    *above, last = [_utf8(part) for part in re.split(r"[/\\]", name.replace("://", "/")) if part not in ("", ".")] or [""]
+    parts = [re.sub(r"(?i)\.txt$", "%2Etxt", file_stem(part)) for part in above]
+    path = folder.joinpath(*parts, file_stem(last) + TRACK)
+    if path.exists():  # where names are long, or differ in what is unsafe alone, or in capitals on some disks
+        digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]
+        path = path.with_name(f"{path.stem}-{digest}{TRACK}")
+    return path
+
+
+def _write_rttm(target: Path, results: _Results) -> None:
+    """Rich Transcription Time Marked (NIST, RT-09 evaluation plan, appendix A): a SPEAKER line a detection.
+
+    Spaces part the fields, and <NA> is a field without a value. So path and label are written like parts of a web
+    address: spaces, control characters, % < and > as % and two digits for each byte; `urllib.parse.unquote` reads them.
+    """
+    with new_file(target) as file:
+        for row in _rows(results):
+            path, label = _rttm_field(row.path), _rttm_field(row.label)
+            duration = round(row.end - row.start, 6)
+            line = f"SPEAKER {path} 1 {row.start:.6f} {duration:.6f} <NA> <NA> {label} {row.score:.6f} <NA>\n"
+            file.write(line.encode())
+
+
+@lru_cache(maxsize=1024)  # labels and paths come again and again
+def _rttm_field(text: str) -> str:
+    return "".join(quote(letter) if _is_special(letter) else letter for letter in text) or "<NA>"
+
+
+def _is_special(letter: str) -> bool:
+    return letter in "%<>" or letter.isspace() or unicodedata.category(letter).startswith(("C", "Z"))
+
+
+FORMATS: dict[str, Callable[[Path, _Results], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+    "audacity": _write_audacity,
+    "rttm": _write_rttm,
+}
+SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "audacity",
+    ".rttm": "rttm",
+}

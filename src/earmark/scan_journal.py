@@ -1,0 +1,142 @@
+"""What a scan has done so far: lines of JSON in a file beside the output, one a recording.
+
+A scan that was interrupted, even by a power cut, goes on from the last whole line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from earmark.errors import EarmarkError
+from earmark.files import make_folder
+from earmark.formats.detections import Scanned
+from earmark.streaming import Detection
+
+SUFFIX = ".unfinished.jsonl"
+SYNC_SECONDS = 1.0  # so much work at most is lost with the power
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A recording that couldn't be heard, and why, in one sentence."""
+
+    name: str
+    error: str
+
+
+Outcome: TypeAlias = Scanned | Failed
+
+
+class Journal:
+    """A scan's journal: use it in a `with` block.
+
+    Args:
+        output: what the scan will write; the journal's name is that and ".unfinished.jsonl".
+        identity: what tells this scan from another; values that JSON can hold.
+
+    Raises:
+        EarmarkError: there is another scan's journal, or it can't be read or written.
+    """
+
+    def __init__(self, output: Path, identity: dict[str, Any]) -> None:
+        self._path = output.with_name(output.name + SUFFIX)
+        self._lines: dict[str, int] = {}  # where each recording's last line begins
+        self._failed: dict[str, str] = {}
+        self._synced = time.monotonic()
+        make_folder(output.parent)
+        header = _line({"scan": identity})
+        try:
+            self._file = self._path.open("a+b")
+            self._file.seek(0)
+            start = self._file.readline()
+            if start and start != header:
+                self._file.close()
+                raise EarmarkError(
+                    f"{self._path} is of a scan with another model, other options or another version of Earmark: "
+                    "delete it, or choose another --output."
+                )
+            if start:
+                self._read()
+            else:
+                self._write(header)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @property
+    def done(self) -> Sequence[str]:
+        """The recordings that were heard."""
+        return list(self._lines)
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep what was found in a recording, or why it couldn't be heard.
+
+        Raises:
+            EarmarkError: the disk is full, or gone.
+        """
+        if isinstance(outcome, Failed):
+            self._failed[outcome.name] = outcome.error
+            return
+        found = [(found.label, found.score, found.start, found.end) for found in outcome.detections]
+        try:
+            at = self._file.seek(0, os.SEEK_END)
+            self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found}))
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._lines[outcome.name] = at
+
+    def scanned(self, names: Sequence[str]) -> Iterator[Scanned]:
+        """The results of those of the recordings that were heard, in that order."""
+        for name in names:
+            if name in self._lines:
+                self._file.seek(self._lines[name])
+                values = json.loads(self._file.readline())
+                yield Scanned(name, values["seconds"], [Detection(*found) for found in values["detections"]])
+
+    def failed(self, names: Sequence[str]) -> list[Failed]:
+        """Those of the recordings that this run couldn't hear, in that order."""
+        return [Failed(name, self._failed[name]) for name in names if name in self._failed]
+
+    def remove(self) -> None:
+        """The scan is done."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+        if not self._lines:
+            self._path.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        """Find the lines; what follows the last whole one was being written when the scan ended."""
+        at = self._file.tell()
+        for line in self._file:
+            try:
+                self._lines[json.loads(line)["name"]] = at
+            except (ValueError, KeyError, TypeError):
+                break
+            at += len(line)
+        self._file.truncate(at)
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line)
+        self._file.flush()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def _unwritable(self, error: OSError) -> EarmarkError:
+        return EarmarkError(f"{self._path} can't be written ({error.strerror}): free some space, then scan again.")
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"

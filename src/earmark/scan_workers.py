@@ -1,0 +1,139 @@
+"""A scan by several processes of this machine.
+
+Each has a pipe of its own: if one dies, by a decoder's crash or for want of memory, it is known which recording it was
+hearing, and the others go on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+
+from earmark.errors import EarmarkError
+from earmark.scan import OnHeard, Scanner, Task
+from earmark.scan_journal import Failed, Outcome
+
+READY = "ready"
+TELL_SECONDS = 0.5  # how often a process tells how far it is
+CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy ONNX Runtime's locks, but not its threads
+
+
+class _Worker:
+    """A process that hears one recording at a time."""
+
+    def __init__(self, task: Task) -> None:
+        self.connection, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=_work, args=(task, theirs), name="earmark-scan", daemon=True)
+        self._process.start()
+        theirs.close()  # so that the pipe ends with the process
+        self.name: str | None = None  # the recording that it hears
+        self.is_alive = True
+
+    def give(self, name: str) -> None:
+        self.name = name
+        self.connection.send(name)
+
+    def receive(self) -> str | tuple[float, float] | Outcome:
+        """READY, how far it is, or what came of the recording; if it has died, that was the recording's fault.
+
+        Raises:
+            EarmarkError: it died before it had a recording.
+        """
+        try:
+            message: str | tuple[float, float] | Outcome = self.connection.recv()
+            return message
+        except (EOFError, OSError) as error:
+            self.stop()
+            if self.name is None:
+                raise EarmarkError("A process of the scan ended as it started: scan with --workers 1.") from error
+            return Failed(self.name, f"{self.name} made the process that read it crash: repair it, or leave it out.")
+
+    def stop(self) -> None:
+        self.is_alive = False
+        self.connection.close()
+        self._process.kill()
+        self._process.join()
+
+
+class ProcessScanner:
+    """A `Scanner` in a process of its own, which is started again when a recording made it crash."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._worker: _Worker | None = None
+
+    def scan(self, name: str) -> Outcome:
+        """Hear a recording to its end."""
+        if self._worker is None:
+            self._worker = _Worker(self._task)
+            self._worker.receive()  # that it is ready
+        worker = self._worker
+        worker.give(name)
+        while isinstance(message := worker.receive(), (tuple, str)):
+            pass
+        if not worker.is_alive:
+            self._worker = None
+        return message
+
+
+def scan_by_processes(task: Task, names: Sequence[str], workers: int, heard: OnHeard) -> Iterator[Outcome]:
+    """Hear recordings by so many processes; the outcomes come as they are done.
+
+    Args:
+        task: what they do.
+        names: the recordings.
+        workers: how many processes.
+        heard: called as they go on.
+
+    Raises:
+        EarmarkError: the processes can't be started.
+    """
+    left = deque(names)
+    crew = {worker.connection: worker for worker in (_Worker(task) for _ in range(workers))}
+    try:
+        while crew:
+            for connection in wait(list(crew)):
+                assert isinstance(connection, Connection)
+                worker = crew[connection]
+                message = worker.receive()
+                if isinstance(message, tuple):
+                    assert worker.name is not None
+                    heard(worker.name, *message)
+                    continue
+                if not isinstance(message, str):
+                    yield message
+                if left and worker.is_alive:
+                    worker.give(left.popleft())
+                    continue
+                del crew[connection]
+                if worker.is_alive:
+                    worker.stop()
+                elif left:
+                    another = _Worker(task)
+                    crew[another.connection] = another
+    finally:
+        for worker in crew.values():
+            worker.stop()
+
+
+def _work(task: Task, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the first process' to handle
+    scanner = Scanner(task)
+    connection.send(READY)
+    told = time.monotonic()
+
+    def tell(_: str, seconds: float, share: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > TELL_SECONDS:
+            connection.send((seconds, share))
+            told = time.monotonic()
+
+    try:
+        while True:
+            connection.send(scanner.scan(connection.recv(), tell))
+    except (EOFError, ConnectionError):  # the first process is gone
+        return
