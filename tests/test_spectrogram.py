@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earmark import spectrogram
 from earmark.spectrogram import FLOOR_DB, StreamingSpectrogram, compute_spectrogram
 from tests import sounds
 
@@ -77,3 +81,36 @@ def test_a_frame_does_not_depend_on_those_computed_with_it(count: int) -> None:
     whole = compute_spectrogram(sound)
     at = (len(whole) - 1) * 1_024
     assert np.array_equal(compute_spectrogram(sound[at - 1_024 : at + 1_024])[1], whole[-1])
+
+
+def test_numpy_s_own_loop_gives_the_bits_of_its_rfft() -> None:
+    rows = np.random.default_rng(0).standard_normal((5, 2_048))
+    out = np.empty((5, 1_025), np.complex128)
+    spectrogram._rfft(rows, 1.0, out)
+    assert np.array_equal(out, np.fft.rfft(rows))
+
+
+def test_without_numpy_s_own_loop_the_bits_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = sounds.snaps(1, 4)
+    expected = compute_spectrogram(sound, 48_000)
+    monkeypatch.setitem(sys.modules, "numpy.fft._pocketfft_umath", None)  # as if another numpy had none
+    fallback = spectrogram._find_rfft()
+    assert not isinstance(fallback, np.ufunc)
+    monkeypatch.setattr(spectrogram, "_rfft", fallback)
+    assert np.array_equal(compute_spectrogram(sound, 48_000), expected)
+
+
+def test_streams_in_several_threads_do_not_disturb_one_another() -> None:
+    takes = [sounds.whistle(5, seed) for seed in range(4)]
+    expected = [compute_spectrogram(take, 48_000) for take in takes]
+    ready = threading.Barrier(len(takes))
+
+    def stream(take: np.ndarray) -> np.ndarray:
+        front_end = StreamingSpectrogram(48_000)
+        ready.wait()
+        parts = [front_end.process(take[at : at + 4_800]) for at in range(0, len(take), 4_800)]
+        return np.concatenate([*parts, front_end.finish()])
+
+    for _ in range(5):
+        with ThreadPoolExecutor(len(takes)) as threads:
+            assert all(map(np.array_equal, threads.map(stream, takes), expected))

@@ -1,13 +1,14 @@
-// The codelab's training as its own library does it: TensorFlow.js, pure JavaScript back end.
-// Usage: node codelab.mjs EXAMPLES COUNT LABELS EPOCHS, where EXAMPLES holds COUNT windows of 3 × 232 normalized floats
-// and then COUNT labels as floats. Prints one line of JSON for each epoch, then the seconds that `fit` took.
+// The codelab's training as its own library does it: TensorFlow.js.
+// Usage: node codelab.mjs BACKEND EXAMPLES COUNT LABELS EPOCHS, where BACKEND is cpu or wasm, and EXAMPLES holds COUNT
+// windows of 3 × 232 normalized floats and then COUNT labels as floats. Prints one line of JSON for each epoch, then the
+// seconds that `fit` took.
 import { readFileSync } from "node:fs";
-import * as tf from "@tensorflow/tfjs";
+import { startBackend, tf } from "./backend.mjs";
 
-const [file, count, labels, epochs] = [process.argv[2], ...process.argv.slice(3).map(Number)];
+const [file, count, labels, epochs] = [process.argv[3], ...process.argv.slice(4).map(Number)];
 const bytes = readFileSync(file);
 const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-await tf.setBackend("cpu");
+await startBackend(process.argv[2]);
 
 const xs = tf.tensor4d(floats.slice(0, count * 3 * 232), [count, 3, 232, 1]);
 const ys = tf.oneHot(tf.tensor1d(Int32Array.from(floats.slice(count * 3 * 232)), "int32"), labels);

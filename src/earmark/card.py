@@ -6,7 +6,6 @@ import hashlib
 import json
 from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,8 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 def _versions() -> dict[str, str]:
     """Of the packages that are installed: saving needs neither onnx nor torch."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and loading a model needs it not
+
     found = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

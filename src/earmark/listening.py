@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -124,6 +123,8 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
         return detection
 
     async def __anext__(self) -> Detection:
+        import asyncio  # who iterates so has it; who doesn't needn't wait for it
+
         self._claim_loop()
         future: Future[Detection | None] = Future()
         # Not one of the event loop's own threads: those are few, and the program's end waits for them.
