@@ -20,12 +20,12 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from earmark.audio import FileSource
 from earmark.bases import open_base
 from earmark.corpus import Recording, find_recordings
 from earmark.front_end import clip_frames, loudest_window
 from earmark.heads import HeadExamples, HeadOptions, train_head
 from earmark.network import Network
+from earmark.sources import FileSource
 
 COUNTS = (1, 3, 5, 10, 30)
 DRAWS = 10

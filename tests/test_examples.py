@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earmark import Clip
-from earmark.audio import ArraySource
 from earmark.examples import cut_examples, cut_windows, example_count, find_key_frames, windows_around
 from earmark.front_end import SPECTROGRAM, WAVEFORM, Frames, FrontEnd, clip_frames
+from earmark.sources import ArraySource
 from earmark.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
 

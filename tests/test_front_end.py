@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError
-from earmark.audio import ArraySource
 from earmark.front_end import (
     SPECTROGRAM,
     WAVEFORM,
@@ -25,6 +24,7 @@ from earmark.front_end import (
     sliding_windows,
     window_loudness,
 )
+from earmark.sources import ArraySource
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 

@@ -21,7 +21,7 @@ def programs() -> list[str]:
 
 
 def test_the_words_of_the_readme_run(tmp_path: Path) -> None:
-    program, _, _ = programs()
+    program, _, _, _ = programs()
     for name, take in (("yes", sounds.murmur(1.5, 1)), ("talk", sounds.murmur(4, 2))):
         soundfile.write(tmp_path / f"{name}.wav", take, sounds.RATE)
     program += "print(result.label, len(result.scores))\n"
@@ -33,7 +33,7 @@ def test_the_words_of_the_readme_run(tmp_path: Path) -> None:
 
 
 def test_the_teaching_of_words_of_the_readme_runs(tmp_path: Path) -> None:
-    _, program, _ = programs()
+    _, program, _, _ = programs()
     for word, glide in (("sesame", "rise"), ("abracadabra", "bounce")):
         for number, speaker in enumerate(("ann", "bob", "cid", "dee", "eve")):
             chirps.save(tmp_path / f"{word}-{number}.wav", chirps.word(glide, speaker))
@@ -50,7 +50,7 @@ def test_the_teaching_of_words_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    _, _, program = programs()
+    _, _, program, _ = programs()
     for name, take in (
         ("left", sounds.whistle(2, 1)),
         ("right", sounds.snaps(2, 1)),
@@ -68,9 +68,32 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines[10:-1]] == ["Noise", "Right", "Noise"]
 
 
+def test_the_scan_of_the_readme_runs(tmp_path: Path) -> None:
+    *_, program = programs()
+    (tmp_path / "recordings").mkdir()
+    soundfile.write(tmp_path / "recordings" / "night.flac", sounds.murmur(4, 2), sounds.RATE)
+    (tmp_path / "program.py").write_text(program)
+    run = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"0 {4 / 3600} []\n"
+    assert (tmp_path / "found.csv").read_text() == "path,label,score,start,end\n"
+
+
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"^earmark (\w+)", README.read_text("utf-8"), re.MULTILINE))
-    assert named == {"record", "train", "evaluate", "listen", "recognize", "studio", "import", "export"}
+    assert named == {
+        "record",
+        "train",
+        "evaluate",
+        "listen",
+        "recognize",
+        "studio",
+        "import",
+        "export",
+        "scan",
+        "serve",
+        "bench",
+    }
     shown = subprocess.run([sys.executable, "-m", "earmark", "--help"], capture_output=True, text=True, check=True)
     for command in named:
         assert f" {command} " in shown.stdout

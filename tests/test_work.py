@@ -17,8 +17,9 @@ import pytest
 
 import earmark
 from earmark import spectrogram
-from earmark.audio import Samples, Source
+from earmark.audio import Samples
 from earmark.network import BATCH
+from earmark.sources import Source
 from earmark.spectrogram import BINS, BLOCK_FRAMES, FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
 from tests import sounds
 

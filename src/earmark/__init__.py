@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from earmark.audio import Clip, Source, open_source, read_clip
+    from earmark.audio import Clip, read_clip
     from earmark.errors import EarmarkError
     from earmark.exporting import export_model
     from earmark.importing import import_into
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer import Recognizer, Result, load
     from earmark.scan import ScanReport, scan_files
+    from earmark.sources import Source, open_source
     from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
 
@@ -35,14 +36,14 @@ _HOMES = {
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "ScanReport": "scan",
-    "Source": "audio",
+    "Source": "sources",
     "StreamingSpectrogram": "spectrogram",
     "TransferRecognizer": "project",
     "compute_spectrogram": "spectrogram",
     "export_model": "exporting",
     "import_into": "importing",
     "load": "recognizer",
-    "open_source": "audio",
+    "open_source": "sources",
     "read_clip": "audio",
     "scan_files": "scan",
 }

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earmark.audio import FileSource
 from earmark.errors import EarmarkError
 from earmark.recognizer import Recognizer
 from earmark.shares import Rate
+from earmark.sources import FileSource
 from earmark.streaming import SILENT_LABELS, Detection
 
 # Below a half, the best label is more likely wrong than right.

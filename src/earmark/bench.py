@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from earmark import __version__
-from earmark.audio import Clip, Resampler, Samples, Source
+from earmark.audio import Clip, Resampler, Samples
 from earmark.front_end import sliding_windows
 from earmark.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer import Recognizer, load
 from earmark.scan import CHUNK_SECONDS, usable_cores
+from earmark.sources import Source
 from earmark.spectrogram import BINS
 
 SOUND_SECONDS = 2 * CHUNK_SECONDS

@@ -12,14 +12,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark import __version__
+from earmark.cli_bench import bench
 from earmark.cli_exchange import export, import_
-from earmark.cli_options import MODEL_HELP, Json, Mode, ProjectPath
+from earmark.cli_options import (
+    MODEL_HELP,
+    Json,
+    LabelThreshold,
+    LongestSound,
+    MinAgreeingWindows,
+    Mode,
+    Noise,
+    OverlapFactor,
+    ProbabilityThreshold,
+    ProjectPath,
+    SmoothingWindows,
+    SuppressionTime,
+    label_thresholds,
+)
+from earmark.cli_scan import scan
+from earmark.cli_serve import serve
 from earmark.errors import EarmarkError, needs_package
 from earmark.terminal import complain, put, task_progress, terminal, with_progress
 
 if TYPE_CHECKING:
-    from earmark.audio import Source
     from earmark.pretraining import PretrainingEpoch
+    from earmark.sources import Source
     from earmark.training import Epoch
 
 DEFAULT_PROJECT = Path("my-sounds")
@@ -90,10 +107,10 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
-    from earmark.audio import record_clip
     from earmark.clips import check_length
     from earmark.labels import check_label
     from earmark.project import Project
+    from earmark.sources import record_clip
 
     source = _open(input, device, sample_rate, channels, encoding)
     with source, terminal().status(f"Recording {seconds:g} s from {source.name}…"):
@@ -214,25 +231,14 @@ def evaluate(
 def listen(
     model: ModelPath = "words",
     input: Input = "microphone",
-    probability_threshold: Annotated[
-        float | None, typer.Option(help="How sure to be, 0 to 1.", show_default="the model's own, or 0.75")
-    ] = None,
-    overlap_factor: Annotated[float | None, typer.Option(help="How much windows share, 0 to below 1.")] = None,
-    suppression_time_ms: Annotated[float, typer.Option(help="Silence after a detection.")] = 0,
-    label_threshold: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL=THRESHOLD", help="One label's own. Repeat it for more.")
-    ] = None,
-    smoothing_windows: Annotated[
-        int | None, typer.Option(help="Windows averaged, an odd number.", show_default="3 for sounds, 1 for words")
-    ] = None,
-    min_agreeing_windows: Annotated[
-        int | None,
-        typer.Option(help="Windows in a row before a detection begins.", show_default="1 for sounds, 5 for words"),
-    ] = None,
-    longest_sound_ms: Annotated[
-        float | None, typer.Option(help="What goes on longer is said again.", show_default="words: 1000")
-    ] = None,
-    noise: Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")] = False,
+    probability_threshold: ProbabilityThreshold = None,
+    overlap_factor: OverlapFactor = None,
+    suppression_time_ms: SuppressionTime = 0,
+    label_threshold: LabelThreshold = None,
+    smoothing_windows: SmoothingWindows = None,
+    min_agreeing_windows: MinAgreeingWindows = None,
+    longest_sound_ms: LongestSound = None,
+    noise: Noise = False,
     device: Device = None,
     sample_rate: SampleRate = 44_100,
     channels: Channels = 1,
@@ -253,7 +259,7 @@ def listen(
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
-        label_thresholds=_label_thresholds(label_threshold or []),
+        label_thresholds=label_thresholds(label_threshold),
         smoothing_windows=smoothing_windows,
         min_agreeing_windows=min_agreeing_windows,
         longest_sound_ms=longest_sound_ms,
@@ -289,8 +295,11 @@ def recognize(
         raise typer.Exit(1)
 
 
+app.command()(scan)
 app.command("import")(import_)
 app.command("export")(export)
+app.command()(serve)
+app.command()(bench)
 
 
 @app.command()
@@ -361,20 +370,8 @@ def _as_model(folder: Path) -> str:
     return "./words" if str(folder) == "words" else str(folder)
 
 
-def _label_thresholds(given: list[str]) -> dict[str, float]:
-    """What --label-threshold says."""
-    thresholds = {}
-    for text in given:
-        label, _, threshold = text.rpartition("=")
-        try:
-            thresholds[label] = float(threshold)
-        except ValueError as error:
-            raise EarmarkError(f"--label-threshold {text!r} is not understood: write it like yes=0.9.") from error
-    return thresholds
-
-
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:
-    from earmark.audio import open_source
+    from earmark.sources import open_source
 
     number = int(device) if device is not None and device.isdecimal() else device
     return open_source(input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=number)

@@ -13,3 +13,9 @@ def needs_package(what: str, error: ModuleNotFoundError, extra: str) -> EarmarkE
 def as_start(name: str) -> str:
     """A name as the first word of a sentence: "the clip" is written large there, and a path stays as it is."""
     return name[0].upper() + name[1:] if name.startswith("the ") else name
+
+
+def as_reason(error: BaseException) -> str:
+    """What another package's exception says, in one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200].rstrip(".") or type(error).__name__

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Literal
 
-from earmark.audio import Source
 from earmark.errors import EarmarkError
+from earmark.sources import Source
 from earmark.streaming import Detection
 
 Callback = Callable[[Detection], object]

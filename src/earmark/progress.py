@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from earmark.audio import Samples, Source
+from earmark.audio import Samples
+from earmark.sources import Source
 
 if TYPE_CHECKING:
     from earmark.scan import ScanState

@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from earmark.audio import as_reason
-from earmark.errors import EarmarkError, needs_package
+from earmark.errors import EarmarkError, as_reason, needs_package
 from earmark.scan import Task
 from earmark.scan_journal import Outcome
 from earmark.scan_workers import ProcessScanner

@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from earmark.audio import Source
     from earmark.progress import ScanProgress, TaskProgress
+    from earmark.sources import Source
 
 
 def put(values: dict[str, Any], as_json: bool, text: str) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import earmark
+from earmark.serving.batching import Scorer
+from earmark.serving.metrics import Metrics
 from earmark.spectrogram import StreamingSpectrogram
 from earmark.streaming import ScoredWindow
-from earmark.studio.hearing import Hearing
+from earmark.studio.hearing import PageHearing
 from tests import sounds, tones
 from tests.studio import spoken
 from tests.studio.running import Page, Studio, studio
@@ -254,12 +256,20 @@ def test_a_model_of_the_waveform_hears_it_beside_the_pages_spectrogram(chunk: in
         if is_ended:
             ended.append(detection)
 
-    hearing = Hearing("project", recognizer, 0.75, tell, sample_rate=rate, first_frame=99, seconds=before)
     shown = StreamingSpectrogram(rate)
     windows: list[ScoredWindow] = []
-    for part in np.split(sound, range(chunk, len(sound), chunk)):
-        windows += hearing.process(shown.process(part), part)
-    hearing.finish()
+
+    async def hear() -> None:
+        scorer = Scorer(Metrics())
+        hearing = PageHearing(
+            "project", scorer, recognizer, 0.75, tell, sample_rate=rate, first_frame=99, seconds=before
+        )
+        for part in np.split(sound, range(chunk, len(sound), chunk)):
+            windows.extend(await hearing.process(shown.process(part), part))
+        hearing.finish()
+        scorer.stop()
+
+    asyncio.run(hear())
     expected = list(recognizer.stream(sound, sample_rate=rate))
     assert len(expected) - 2 <= len(windows) <= len(expected)  # the resampler holds the last frames back
     for window, other in zip(windows, expected, strict=False):

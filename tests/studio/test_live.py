@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -301,3 +302,27 @@ def test_two_pages_learn_of_each_others_recordings(running: Studio, page: Page) 
     other.wait("changed")
     assert json.dumps(running.project()).count("ggggggg1") == 1
     other.close()
+
+
+def metric(running: Studio, name: str) -> float:
+    found = re.findall(rf"^{re.escape(name)} (.*)$", running.request("GET", "/metrics").text, re.MULTILINE)
+    return float(found[0]) if found else 0.0
+
+
+def test_what_pages_do_is_counted(running: Studio) -> None:
+    names = ("earmark_streams_total", "earmark_chunks_total", "earmark_audio_seconds_total")
+    before = [metric(running, name) for name in names]
+    connected, dropped = metric(running, "earmark_streams_open"), 'earmark_streams_dropped_total{reason="protocol"}'
+    refused = metric(running, dropped)
+    page = Page(running)
+    page.play(sounds.room(2.0, 3))
+    page.hear(80)
+    assert metric(running, "earmark_streams_open") == connected + 1
+    page.connection.send("not JSON")
+    with pytest.raises(ConnectionClosed):
+        page.wait("never")
+    page.close()
+    grown = [metric(running, name) - was for name, was in zip(names, before, strict=True)]
+    assert grown == [1, 94, pytest.approx(2.0)]  # 96,000 samples are 93.75 chunks
+    assert metric(running, dropped) == refused + 1
+    assert metric(running, 'earmark_http_requests_total{route="/metrics",status="200"}') > 5

@@ -17,19 +17,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from earmark.audio import (
-    CHUNK_SAMPLES,
-    CHUNK_SECONDS,
-    CLIP_SECONDS,
-    Clip,
-    GuardedFile,
-    RecordedSource,
-    Samples,
-    as_clip,
-    longest_clip,
-    read_clip,
-)
+from earmark.audio import CLIP_SECONDS, Clip, Samples, as_clip, longest_clip, read_clip
 from earmark.errors import EarmarkError, needs_package
+from earmark.sound_reading import CHUNK_SAMPLES, CHUNK_SECONDS, GuardedFile
+from earmark.sources import RecordedSource
 
 SUFFIXES = frozenset({".webm", ".mkv", ".mka", ".mp4", ".m4a", ".mov", ".3gp", ".aac"})
 HEAD_BYTES = 8  # of a file, which tell the container

@@ -173,7 +173,9 @@ def _track_path(folder: Path, name: str) -> Path:
 
     Names are made safe, so that none climbs out. Folders don't end in ".txt", since a track may.
     """
-    *above, last = [_utf8(part) for part in re.split(r"[/\\]", name.replace("://", "/")) if part not in ("", ".")] or [""]
+    *above, last = [_utf8(part) for part in re.split(r"[/\\]", name.replace("://", "/")) if part not in ("", ".")] or [
+        ""
+    ]
     parts = [re.sub(r"(?i)\.txt$", "%2Etxt", file_stem(part)) for part in above]
     path = folder.joinpath(*parts, file_stem(last) + TRACK)
     if path.exists():  # where names are long, or differ in what is unsafe alone, or in capitals on some disks

@@ -23,8 +23,9 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Samples, is_rate
+from earmark.audio import Samples
 from earmark.errors import EarmarkError
+from earmark.sound_reading import is_rate
 from earmark.spectrogram import Spectrogram
 
 MAGIC = b"TFJSSCDS"

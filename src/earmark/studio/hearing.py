@@ -1,27 +1,25 @@
-"""A recognizer at work for one page: scores of every window and, where a threshold is given, detections as they go."""
+"""What one page listens for: its recognizer at work on the frames that the page sees, or on frames of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from earmark.audio import Samples
 from earmark.front_end import SPECTROGRAM, StreamingFrames
-from earmark.recognizer import Listener, Recognizer
+from earmark.recognizer import Recognizer
+from earmark.serving.batching import Scorer
+from earmark.serving.hearing import Hearing, Tell
 from earmark.spectrogram import Spectrogram
-from earmark.streaming import Decisions, Detection, ScoredWindow
-
-Tell = Callable[[Detection, bool, bool], None]
+from earmark.streaming import ScoredWindow
 
 
-class Hearing:
+class PageHearing:
     """What one page hears by one model, from the moment it began to listen.
 
     Args:
         model: what the protocol calls it.
-        recognizer: whose network scores the windows.
+        scorer: what scores the windows.
+        recognizer: whose network does.
         probability_threshold: see `Decisions`; None for scores without detections.
-        tell: called when a detection begins, grows or ends, with how far it has come, whether it is a new one, and
-            whether it has ended.
+        tell: see `Teller`.
         sample_rate: of the sound, in Hz.
         first_frame: how many frames of the spectrogram, and
         seconds: how much sound the stream had before this.
@@ -33,6 +31,7 @@ class Hearing:
     def __init__(
         self,
         model: str,
+        scorer: Scorer,
         recognizer: Recognizer,
         probability_threshold: float | None,
         tell: Tell,
@@ -48,12 +47,8 @@ class Hearing:
         if front_end is not SPECTROGRAM:
             self._own_frames = front_end.stream(sample_rate)
             start = seconds / front_end.frame_seconds
-        self._listener = Listener(recognizer, first_frame=start)
-        self._decisions: Decisions | None = None
-        if probability_threshold is not None:
-            self._decisions = recognizer.decisions(probability_threshold)
-        self._tell = tell
-        self._told: Detection | None = None  # the open detection, as it was told last
+        self._decisions = None if probability_threshold is None else recognizer.decisions(probability_threshold)
+        self._hearing = Hearing(scorer, recognizer, self._decisions, tell, first_frame=start)
 
     @property
     def probability_threshold(self) -> float | None:
@@ -65,31 +60,16 @@ class Hearing:
         if self._decisions is not None:
             self._decisions.probability_threshold = value
 
-    def process(self, frames: Spectrogram, samples: Samples) -> list[ScoredWindow]:
+    async def process(self, frames: Spectrogram, samples: Samples) -> list[ScoredWindow]:
         """The next sound, as samples and as the frames that they completed, shape [frames, bins].
 
         Returns:
-            The windows that it completes, scored.
+            The windows that it completes, scored; none if the listening ended meanwhile.
         """
         if self._own_frames is not None:
             frames = self._own_frames.process(samples)
-        windows = self._listener.process(frames)
-        if self._decisions is not None and windows:
-            self._tell_ended(self._decisions.process(windows))
-            self._tell_open(self._decisions.open)
-        return windows
+        return await self._hearing.process(frames)
 
     def finish(self) -> None:
         """Tell of the detections that the end of the listening ends."""
-        if self._decisions is not None:
-            self._tell_ended(self._decisions.finish())
-
-    def _tell_ended(self, detections: Iterable[Detection]) -> None:
-        for detection in detections:
-            self._tell(detection, self._told is None, True)
-            self._told = None
-
-    def _tell_open(self, detection: Detection | None) -> None:
-        if detection is not None and detection != self._told:
-            self._tell(detection, self._told is None, False)
-            self._told = detection
+        self._hearing.finish()

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm, is_rate
+from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import WORDS, Recognizer
+from earmark.serving.answers import close
 from earmark.settings import WORDS as WORDS_MODE
+from earmark.sound_reading import is_rate
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import Detection, ScoredWindow
-from earmark.studio.hearing import Hearing
+from earmark.studio.hearing import PageHearing
 from earmark.studio.state import RECORDING_SECONDS, Studio
 
 HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
@@ -30,7 +33,6 @@ WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream, and when t
 ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
 PROJECT = "project"  # the model of the project itself, as the protocol calls it; any other goes by its own name
 PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
-MAX_CHUNK_BYTES = 1 << 20  # a second of floats at 192 kHz, and some
 HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
 HELD_RECORDINGS = 100
 UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page that far behind is let go
@@ -87,7 +89,7 @@ class LiveSession:
         self._seconds = 0.0  # seconds of sound, since the live stream began anew
         self._behind = asyncio.Event()
         self._began = 0.0  # when its first sample was captured, in ms since 1970
-        self._hearing: Hearing | None = None
+        self._hearing: PageHearing | None = None
         self._detections = 0  # told since the page connected
         self._recordings: dict[str, Recording] = {}
         self._saving: set[asyncio.Task[None]] = set()
@@ -96,12 +98,15 @@ class LiveSession:
         """Serve the page until it goes, or breaks the protocol, or falls too far behind."""
         await self._websocket.accept()
         self._studio.sessions.add(self)
+        self._studio.metrics.open.inc()
+        self._studio.metrics.streams.inc()
         work = {asyncio.create_task(part) for part in (self._receive_all(), self._send_all(), self._behind.wait())}
         try:
             ended, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             await self._close(ended)
         finally:
             self._studio.sessions.discard(self)
+            self._studio.metrics.open.dec()
             for task in work:
                 task.cancel()
             if self._saving:  # a recording that is complete gets saved, whether or not its page still waits
@@ -127,11 +132,13 @@ class LiveSession:
         """Say why, unless it was the page that went."""
         for error in (task.exception() for task in ended):
             if isinstance(error, ProtocolError):
-                await self._websocket.close(1008, str(error))
+                self._studio.metrics.dropped.labels("protocol").inc()
+                await close(self._websocket, 1008, str(error))
             elif error is not None and not isinstance(error, WebSocketDisconnect):
                 raise error
         if self._behind.is_set():
-            await self._websocket.close(1013, "The page is too far behind the sound.")
+            self._studio.metrics.dropped.labels("slow").inc()
+            await close(self._websocket, 1013, "The page is too far behind the sound.")
 
     async def _receive_all(self) -> None:
         while True:
@@ -139,7 +146,7 @@ class LiveSession:
             if message["type"] == "websocket.disconnect":
                 return
             if message.get("bytes") is not None:
-                self._on_chunk(message["bytes"])
+                await self._on_chunk(message["bytes"])
             else:
                 await self._on_command(message.get("text") or "")
 
@@ -208,8 +215,8 @@ class LiveSession:
         raise EarmarkError(f"There is no model {model!r} to listen with: choose {PROJECT!r} or {WORDS!r}.")
 
     def _hear(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
-        self._hearing = Hearing(
-            model, recognizer, threshold, self._tell_detection,
+        self._hearing = PageHearing(
+            model, self._studio.scorer, recognizer, threshold, self._tell_detection,
             sample_rate=self._rate, first_frame=self._frames, seconds=self._seconds,
         )  # fmt: skip
 
@@ -259,7 +266,8 @@ class LiveSession:
 
     # Sound
 
-    def _on_chunk(self, data: bytes) -> None:
+    async def _on_chunk(self, data: bytes) -> None:
+        came = time.monotonic()
         number, samples, captured = self._decode(data)
         for identity, recording in list(self._recordings.items()):
             if recording.wants(number):
@@ -273,11 +281,21 @@ class LiveSession:
         frames = self._front_end.process(samples)
         self._seconds += len(samples) / self._rate
         self._began = captured - 1000 * self._seconds
-        windows = self._hearing.process(frames, samples) if self._hearing is not None else []
+        # Counted before the scores are in: meanwhile another model may take over, and hear what comes after these.
+        first = self._shown
+        self._frames += len(frames)
+        self._shown += len(frames)
+        windows = await self._hearing.process(frames, samples) if self._hearing is not None else []
         if len(frames) or windows:
-            self.send(self._heard(frames, samples, windows))
-            self._frames += len(frames)
-            self._shown += len(frames)
+            self.send(self._heard(first, frames, samples, windows))
+        self._count(samples, windows, came)
+
+    def _count(self, samples: Samples, windows: list[ScoredWindow], came: float) -> None:
+        metrics = self._studio.metrics
+        metrics.chunks.inc()
+        metrics.audio.inc(len(samples) / self._rate)
+        if windows:
+            metrics.latency.observe(time.monotonic() - came)
 
     def _decode(self, data: bytes) -> tuple[int, Samples, float]:
         if self._front_end is None:
@@ -308,11 +326,11 @@ class LiveSession:
         """When this moment of the live stream was captured, in ms since 1970."""
         return self._began + 1000 * seconds
 
-    def _heard(self, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow]) -> bytes:
+    def _heard(self, first: int, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow]) -> bytes:
         """What the page shows of a chunk. One message for all of it: at 43 a second, each one costs."""
         peak = 20 * math.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
         labels = len(windows[0].scores) if windows else 0
-        parts = [HEARD_HEADER.pack(self._shown & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
+        parts = [HEARD_HEADER.pack(first & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
         for window in windows:
             parts.append(WINDOW_HEADER.pack(window.end, self._captured(window.end)))
             parts.append(window.scores.astype("<f4").tobytes())

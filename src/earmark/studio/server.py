@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from earmark import __version__
@@ -26,11 +24,14 @@ from earmark.formats.label_folders import write_zip
 from earmark.importing import Imported, import_into
 from earmark.project import Project
 from earmark.recordings import Recording, read_recording, sound_of, spectrogram_of
+from earmark.serving.answers import tell_errors, upload
+from earmark.serving.guard import Guard
+from earmark.serving.metrics import CountRequests
 from earmark.spectrogram import Spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
-from earmark.studio.guard import REPORT_POLICY, Guard
 from earmark.studio.live import LiveSession, picture
+from earmark.studio.policy import PAGE_HEADERS, REPORT_POLICY, VISITORS
 from earmark.studio.state import UPLOAD_BYTES, Studio
 
 PICTURE_COLUMNS = 200
@@ -82,15 +83,12 @@ def create_app(project: Project) -> FastAPI:
         await studio.stop()
 
     app = FastAPI(title="Earmark studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard)
-    app.add_exception_handler(EarmarkError, _tell)
-    app.add_exception_handler(RequestValidationError, _tell)
-    app.add_exception_handler(HTTPException, _tell)
-    app.add_exception_handler(Exception, _tell)
+    app.add_middleware(Guard, visitors=VISITORS, headers=PAGE_HEADERS)
+    app.add_middleware(CountRequests, metrics=studio.metrics)
+    tell_errors(app)
     _add_label_routes(app, studio)
     _add_clip_routes(app, studio)
     _add_exchange_routes(app, studio)
-
     _add_job_routes(app, studio)
 
     @app.get("/api/project")
@@ -104,6 +102,10 @@ def create_app(project: Project) -> FastAPI:
     @app.post("/api/undo")
     async def undo(step: int | None = None) -> dict[str, Any]:
         return await studio.undo(step)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return studio.metrics.response()
 
     @app.websocket("/api/live")
     async def live(websocket: WebSocket) -> None:
@@ -144,7 +146,8 @@ def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/api/clips")
     async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
-        with await _upload(request, CLIP_BYTES) as file:
+        with tempfile.TemporaryFile() as file:
+            await upload(request, file, CLIP_BYTES)
             return await studio.change("Add recording", lambda: changes.add_clip(project, label, file.read(), name))
 
     @app.patch("/api/clips")
@@ -188,7 +191,8 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
             done.append(import_into(project, file, name=name, label=label))
             return changes.forget_import(project, done[0]) if done[0].added else None
 
-        with await _upload(request, UPLOAD_BYTES) as file:
+        with tempfile.TemporaryFile() as file:
+            await upload(request, file, UPLOAD_BYTES)
             described = await studio.change("Load recordings", change)
         (imported,) = done
         skipped = [{"name": name, "error": error} for name, error in imported.skipped]
@@ -257,32 +261,3 @@ def _parts(file: IO[bytes]) -> Iterator[bytes]:
     with file:
         while part := file.read(1 << 16):
             yield part
-
-
-async def _upload(request: Request, limit: int) -> IO[bytes]:
-    """The request's body, on disk rather than in memory."""
-    with ExitStack() as until_whole:
-        file = until_whole.enter_context(tempfile.TemporaryFile())
-        try:
-            async for part in request.stream():
-                file.write(part)
-                if file.tell() > limit:
-                    raise HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
-        except ClientDisconnect as error:
-            raise HTTPException(400, "The upload broke off: send the file again.") from error
-        file.seek(0)
-        until_whole.pop_all()  # the caller closes it
-    return file
-
-
-async def _tell(_: Request, error: Exception) -> JSONResponse:
-    """Every error as one sentence."""
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"error": f"The request can't be understood: {where}: {first['msg']}."}, 422)
-    if isinstance(error, HTTPException):
-        return JSONResponse({"error": str(error.detail)}, error.status_code)
-    if isinstance(error, EarmarkError):
-        return JSONResponse({"error": str(error)}, 400)
-    return JSONResponse({"error": "The server met an error of its own: its terminal tells more."}, 500)

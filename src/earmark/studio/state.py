@@ -19,6 +19,8 @@ from earmark.label_list import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
 from earmark.recognizer import WORDS, Recognizer, load
+from earmark.serving.batching import Scorer
+from earmark.serving.metrics import Metrics
 from earmark.settings import SOUNDS, Label
 from earmark.streaming import SHORT_WINDOW
 from earmark.studio.changes import Undo
@@ -49,6 +51,8 @@ class Studio:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self.metrics = Metrics()
+        self.scorer = Scorer(self.metrics)
         self.trainer = Trainer(project.path, self._on_report)
         self.recognizer: Recognizer | None = None
         self._model = ""  # its name
@@ -74,8 +78,9 @@ class Studio:
         await self._load_model()
 
     async def stop(self) -> None:
-        """End the trainer."""
+        """End the trainer, and the thread that scores."""
         await self.trainer.stop()
+        self.scorer.stop()
 
     async def words(self) -> Recognizer:
         """The pretrained words: loaded for the first page that wants them, and shared with every other.
@@ -85,7 +90,8 @@ class Studio:
         """
         async with self._words_lock:
             if self._words is None:
-                self._words = await asyncio.to_thread(load, WORDS)
+                with self.metrics.loading(WORDS):
+                    self._words = await asyncio.to_thread(load, WORDS)
         return self._words
 
     async def change(self, description: str, operation: Callable[[], Undo | None]) -> dict[str, Any]:
@@ -288,7 +294,8 @@ class Studio:
         self.broadcast({"type": job, **report})
 
     async def _load_model(self) -> None:
-        self._model, self.recognizer = await asyncio.to_thread(self._find_model)
+        with self.metrics.loading("project"):
+            self._model, self.recognizer = await asyncio.to_thread(self._find_model)
         for session in list(self.sessions):
             session.use(self.recognizer)
         self.broadcast({"type": "changed"})

@@ -1,0 +1,80 @@
+"""How the servers answer: every error as one sentence, and uploads into files."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import IO, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from earmark.errors import EarmarkError
+
+UPLOAD_SECONDS = 30  # that an upload may stand still
+REASON_BYTES = 123  # of a closing frame: RFC 6455, 5.5
+CLOSING_SECONDS = 10  # that a client who is behind has to read why it is let go
+
+
+def tell_errors(app: FastAPI) -> None:
+    """Have the app tell every error as `{"error": "One sentence."}`."""
+    for kind in (EarmarkError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _tell)
+
+
+async def _tell(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RequestValidationError):
+        return JSONResponse({"error": what_is_wrong("The request", error.errors())}, 422)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+    if isinstance(error, EarmarkError):
+        return JSONResponse({"error": str(error)}, 400)
+    return JSONResponse({"error": "The server met an error of its own: its terminal tells more."}, 500)
+
+
+def what_is_wrong(what: str, errors: Any) -> str:
+    """The first of pydantic's errors as a sentence."""
+    where = ".".join(str(part) for part in errors[0]["loc"])
+    return f"{what} can't be understood: {where + ': ' if where else ''}{errors[0]['msg']}."
+
+
+async def upload(request: Request, file: IO[bytes], limit: int) -> None:
+    """Write the request's body into a file.
+
+    Raises:
+        HTTPException: it is larger than so many bytes, stands still or breaks off.
+    """
+    parts = request.stream()
+    try:
+        while part := await asyncio.wait_for(anext(parts, b""), UPLOAD_SECONDS):
+            file.write(part)
+            if file.tell() > limit:
+                raise HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The upload broke off: send the file again.") from error
+    except asyncio.TimeoutError as error:
+        raise HTTPException(408, f"The upload stood still for {UPLOAD_SECONDS} s: send the file again.") from error
+    file.seek(0)
+
+
+async def close(websocket: WebSocket, code: int, reason: str, *, message: bool = False) -> None:
+    """Close a connection; the client may be gone, or not be reading.
+
+    Args:
+        reason: as much of it as fits comes with the closing frame.
+        message: whether to send all of it before, as an error.
+    """
+    cut = reason.encode()[:REASON_BYTES].decode(errors="ignore")
+
+    async def say() -> None:
+        if message:
+            await websocket.send_json({"type": "error", "error": reason})
+        await websocket.close(code, cut)
+
+    # By RuntimeError Starlette tells that the connection was closed before.
+    with suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError):
+        await asyncio.wait_for(say(), CLOSING_SECONDS)

@@ -1,0 +1,281 @@
+"""The recognition API: HTTP for files, a WebSocket for live sound. docs/serve.md shows how to use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response, WebSocket
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from earmark import __version__
+from earmark.audio import CLIP_SECONDS
+from earmark.detecting import Detector
+from earmark.errors import EarmarkError
+from earmark.front_end import stream_frames
+from earmark.recognizer import Recognizer, Result
+from earmark.serving.answers import tell_errors, upload
+from earmark.serving.batching import Scorer
+from earmark.serving.guard import Guard, Visitors
+from earmark.serving.metrics import CountRequests, Metrics
+from earmark.serving.options import DetectOptions, Start
+from earmark.serving.stream import Streams
+from earmark.sound_files import open_sound_file
+from earmark.sources import Source, record_clip
+from earmark.streaming import Detection
+
+UPLOAD_BYTES = 2 << 30
+MOST_UPLOADS = 8  # at a time
+SLOW_SECONDS, IDLE_SECONDS = 10.0, 60.0  # a client that reads, or sends, nothing for so long is let go
+STREAM_HELP = """
+Besides these routes there is the WebSocket `/api/stream` for live sound. The client says what it will send, as the
+schema `Start` has it:
+
+    {"type": "start", "sample_rate": 16000, "encoding": "s16le", "channels": 1, "scores": true, "detections": true}
+
+then sends raw PCM in binary messages of up to a second, and `{"type": "end"}` after the last. The server answers
+`{"type": "ready", "labels": […], "window_seconds": …, "hop_seconds": …}`, then for each message that completes windows
+`{"type": "scores", "windows": [{"start": …, "end": …, "scores": […]}]}`, for detections
+`{"type": "detection", "detection": 1, "state": "begun" | "grown" | "ended", "label": …, "score": …, "start": …,
+"end": …}`, and after the end `{"type": "ended", "seconds": …}`. It closes with code 1000 then, and otherwise after
+`{"type": "error", "error": "One sentence."}`: 1008 for what can't be understood, 1013 for a client that doesn't read
+and for more streams than the server takes, 1001 for one that sends nothing and when the server stops.
+"""
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do."""
+
+    error: str = Field(description="One sentence.")
+
+
+class Params(BaseModel):
+    """How the recognizer hears."""
+
+    sample_rate: int = Field(description="In Hz, to which all sound is brought.")
+    fft_size: int | None = Field(description="Samples of a frame's Fourier transform; null where there is none.")
+    frame_ms: float
+    window_ms: float = Field(description="What one prediction sees.")
+
+
+class ModelDescription(BaseModel):
+    """The recognizer that answers."""
+
+    name: str
+    labels: list[str] = Field(description="In the order of all scores.")
+    params: Params
+    hop_seconds: float = Field(description="From one window of a stream to the next, unless it asks for another.")
+    probability_threshold: float | None = Field(description="The model's own, if it has one.")
+    version: str = Field(description="Of Earmark.")
+
+
+class Recognition(BaseModel):
+    """What a clip was recognized as."""
+
+    label: str
+    score: float
+    scores: dict[str, float] = Field(description="Every label's.")
+
+
+class DetectionFound(BaseModel):
+    """A sound that was heard."""
+
+    label: str
+    score: float
+    start: float = Field(description="In seconds of the file.")
+    end: float
+
+
+class Detections(BaseModel):
+    """All that was heard in a file."""
+
+    detections: list[DetectionFound]
+
+
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: str
+    streams: int = Field(description="Live streams that are connected.")
+
+
+def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    told = {
+        400: "The sound or an option can't be used.",
+        403: "Another site's page is asking.",
+        408: "The upload stood still.",
+        413: "The file is too large.",
+        422: "The request can't be understood.",
+        503: "The server is busy.",
+    }
+    return {code: {"model": Problem, "description": told[code]} for code in codes}
+
+
+_FILE = {
+    "requestBody": {
+        "required": True,
+        "description": "A sound file: WAV, FLAC, OGG, MP3 or whatever else Earmark reads.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class Uploads:
+    """The files that are being recognized: few at a time, each on disk."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @asynccontextmanager
+    async def received(self, request: Request) -> AsyncIterator[Path]:
+        """The request's body as a file, for as long as the block lasts.
+
+        Raises:
+            HTTPException: there are too many at a time, or it doesn't come as it should.
+            EarmarkError: it can't be used; what is told calls it "the file".
+        """
+        if self._count >= MOST_UPLOADS:
+            raise HTTPException(503, f"{MOST_UPLOADS} files are being recognized already: try again later.")
+        self._count += 1
+        try:
+            with TemporaryDirectory(prefix="earmark-") as folder:
+                path = Path(folder) / "sound"
+                with path.open("wb") as file:
+                    await upload(request, file, UPLOAD_BYTES)
+                try:
+                    yield path
+                except EarmarkError as error:
+                    raise EarmarkError(str(error).replace(str(path), "The file")) from error
+        finally:
+            self._count -= 1
+
+
+def create_app(
+    recognizer: Recognizer,
+    *,
+    max_streams: int,
+    visitors: Visitors,
+    slow_seconds: float = SLOW_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
+    metrics: Metrics | None = None,
+) -> FastAPI:
+    """The API of one recognizer as an ASGI app, whose `state.streams` are its live streams.
+
+    Args:
+        recognizer: what answers.
+        max_streams: how many live streams it takes at a time.
+        visitors: who may ask.
+        slow_seconds, idle_seconds: see `Streams`.
+        metrics: where it counts.
+    """
+    metrics = metrics or Metrics()
+    scorer = Scorer(metrics)
+    streams = Streams(
+        recognizer, scorer, metrics, most=max_streams, slow_seconds=slow_seconds, idle_seconds=idle_seconds
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(streams.watch())
+        yield
+        watching.cancel()
+        scorer.stop()
+
+    app = FastAPI(
+        title="Earmark", version=__version__, summary=f"Recognizes sounds by the model {recognizer.metadata.name}.",
+        description=STREAM_HELP, lifespan=lifespan, docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.state.streams = streams
+    if visitors.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(visitors.origins), allow_methods=["GET", "POST"])
+    app.add_middleware(Guard, visitors=visitors)
+    app.add_middleware(CountRequests, metrics=metrics)
+    tell_errors(app)
+    _add_file_routes(app, recognizer, scorer)
+    _add_information_routes(app, recognizer, streams)
+
+    @app.websocket("/api/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await streams.serve(websocket)
+
+    def described() -> dict[str, Any]:
+        """OpenAPI knows no WebSockets: the message that starts a stream comes as a schema besides."""
+        if app.openapi_schema is None:
+            plain = FastAPI.openapi(app)
+            plain["components"]["schemas"]["Start"] = Start.model_json_schema()
+        return FastAPI.openapi(app)
+
+    app.openapi = described  # type: ignore[method-assign]
+    return app
+
+
+def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> None:
+    uploads = Uploads()
+    one_clip = asyncio.Semaphore(1)  # at a time, so that live streams keep a core
+
+    @app.post("/api/recognize", responses=_problems(400, 403, 408, 413, 503), openapi_extra=_FILE)
+    async def recognize(request: Request) -> Recognition:
+        """Recognize a sound file of up to ten minutes as one clip."""
+        async with uploads.received(request) as path, one_clip:
+            result = await asyncio.to_thread(_recognize, recognizer, path)
+        scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
+        return Recognition(label=result.label, score=result.score, scores=scores)
+
+    @app.post("/api/detect", responses=_problems(400, 403, 408, 413, 422, 503), openapi_extra=_FILE)
+    async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Detections:
+        """Find all detections in a sound file of any length, as `earmark listen --input FILE` does."""
+        decisions = options.decisions(recognizer, options.label_thresholds())
+        detector = Detector(recognizer, decisions, options.overlap_factor)
+        found: list[Detection] = []
+        async with uploads.received(request) as path:
+            with await asyncio.to_thread(open_sound_file, str(path)) as source:
+                parts = _detect(detector, source)
+                # A second of sound at a time, in turn with live streams.
+                while (more := await scorer.run(lambda: next(parts, None))) is not None:
+                    found += more
+                    if await request.is_disconnected():
+                        break
+        return Detections(detections=[DetectionFound.model_validate(one, from_attributes=True) for one in found])
+
+
+def _add_information_routes(app: FastAPI, recognizer: Recognizer, streams: Streams) -> None:
+    @app.get("/api/model", responses=_problems(403))
+    async def model() -> ModelDescription:
+        """The recognizer: its labels, and how it hears."""
+        return ModelDescription(
+            name=recognizer.metadata.name,
+            labels=list(recognizer.labels),
+            params=Params(**asdict(recognizer.params)),
+            hop_seconds=recognizer.hop_frames() * recognizer.front_end.frame_seconds,
+            probability_threshold=recognizer.metadata.probability_threshold,
+            version=__version__,
+        )
+
+    @app.get("/health", responses=_problems(403))
+    async def health() -> Health:
+        """Whether the server answers."""
+        return Health(status="ok", streams=len(streams))
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **_problems(403)})
+    async def metrics() -> Response:
+        """What the server counts, for Prometheus."""
+        return streams.metrics.response()
+
+
+def _recognize(recognizer: Recognizer, path: Path) -> Result:
+    with open_sound_file(str(path)) as source:
+        clip = record_clip(source, CLIP_SECONDS + 1)  # who has more than a clip may is told so
+    return recognizer.recognize(clip.samples, clip.sample_rate)
+
+
+def _detect(detector: Detector, source: Source) -> Iterator[list[Detection]]:
+    for frames in stream_frames(detector.front_end, source, source.sample_rate):
+        yield detector.process(frames)
+    yield detector.finish()

@@ -1,0 +1,146 @@
+"""Many streams, one thread that scores: windows that are due together go through the network at once.
+
+A window costs less among others than alone, and its scores are the same. While the network runs, which leaves the rest
+of Python to the event loop, whatever else comes due waits; when it is free it takes all that waits, in the order in
+which it came. So batches form by themselves: of one window where the machine is idle, of many where it is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.recognizer import Recognizer
+from earmark.serving.metrics import Metrics
+
+MOST_WINDOWS = 32  # in a batch: more of them make a window no cheaper, and the first ones wait for the last
+
+Array = npt.NDArray[np.float32]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows of one stream, shape [windows, frames, values], that wait for their scores."""
+
+    recognizer: Recognizer
+    windows: Array
+    scores: asyncio.Future[Array]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function that is to run among them."""
+
+    function: Callable[[], Any]
+    result: asyncio.Future[Any]
+
+
+class Scorer:
+    """The thread that scores for all of a server's streams. It starts when first asked.
+
+    Args:
+        metrics: where batches are counted.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._waiting: queue.SimpleQueue[_Windows | _Call | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def score(self, recognizer: Recognizer, windows: Array) -> Array:
+        """Scores of windows as `Recognizer.score_windows` gives them.
+
+        Args:
+            windows: shape [windows, *input_shape]; not to be changed meanwhile.
+        """
+        scores: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
+        self._put(_Windows(recognizer, windows, scores))
+        return await scores
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """What a function returns, called by that thread: for work that must not hold up the event loop.
+
+        It holds up everybody's scores, though, so it must be short: some milliseconds.
+        """
+        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(_Call(function, result))
+        return cast(T, await result)
+
+    def stop(self) -> None:
+        """End the thread. Whoever still waits then, waits in vain."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _put(self, work: _Windows | _Call) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="earmark-scorer", daemon=True)
+            self._thread.start()
+        self._waiting.put(work)
+
+    def _work(self) -> None:
+        while True:
+            taken = self._take()
+            batches: dict[int, list[_Windows]] = {}  # a network's each
+            for work in taken:
+                if isinstance(work, _Windows):
+                    batches.setdefault(id(work.recognizer), []).append(work)
+            for batch in batches.values():
+                self._score(batch)
+            last = taken[-1]
+            if last is None:
+                return
+            if isinstance(last, _Call):
+                _settle([last.result], lambda: [last.function()])  # noqa: B023 (it is called at once)
+
+    def _take(self) -> list[_Windows | _Call | None]:
+        """Wait for work, then take what waits: windows up to a batch, with at most one call or the end as the last."""
+        taken = [self._waiting.get()]
+        count = 0
+        while isinstance(taken[-1], _Windows):
+            count += len(taken[-1].windows)
+            if count >= MOST_WINDOWS:
+                break
+            try:
+                taken.append(self._waiting.get_nowait())
+            except queue.Empty:
+                break
+        return taken
+
+    def _score(self, batch: list[_Windows]) -> None:
+        windows = batch[0].windows if len(batch) == 1 else np.concatenate([one.windows for one in batch])
+        ends = np.cumsum([len(one.windows) for one in batch])[:-1]
+        recognizer = batch[0].recognizer
+        _settle([one.scores for one in batch], lambda: np.split(recognizer.score_windows(windows), ends))
+        self._metrics.windows.inc(len(windows))
+        self._metrics.batches.observe(len(windows))
+
+
+def _settle(futures: list[asyncio.Future[Any]], function: Callable[[], Sequence[Any]]) -> None:
+    """Give the futures of one event loop what the function returns for each, or raises."""
+    try:
+        results, error = function(), None
+    except Exception as raised:
+        results, error = [None] * len(futures), raised
+
+    def tell() -> None:
+        for future, result in zip(futures, results, strict=True):
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        futures[0].get_loop().call_soon_threadsafe(tell)

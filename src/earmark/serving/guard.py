@@ -1,0 +1,109 @@
+"""Keeps other sites out: checks Host and Origin, and tells browsers how to treat what they get."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """Who may ask.
+
+    A foreign Host means that another name was pointed at this machine (DNS rebinding); a foreign Origin, that another
+    site's page is asking.
+
+    Attributes:
+        hosts: names that requests may use for this machine, without a port.
+        any_address: whether they may also use any address of numbers, which no other site can take for its own.
+        origins: of pages that may ask, besides those that come from this server.
+        change_header: name and value that a request other than GET and HEAD must carry: no form and no simple request
+            of another site can.
+        remedy: what to tell who used another name.
+    """
+
+    hosts: Collection[str] = LOOPBACK
+    any_address: bool = False
+    origins: Collection[str] = ()
+    change_header: tuple[str, str] | None = None
+    remedy: str = "The server answers on this machine only: use http://127.0.0.1 with its port."
+
+    def refusal(self, scope: Scope) -> str | None:
+        """Why a request isn't answered, if it isn't."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        if not self._is_ours(host):
+            return self.remedy
+        origin = headers.get("origin", "").lower()
+        if origin and origin not in (f"http://{host}", f"https://{host}", *self.origins):
+            return "The server answers its own pages only, and those of other sites that it was told of."
+        if self.change_header is not None and scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            name, value = self.change_header
+            if headers.get(name) != value:
+                return f"A request that changes something needs the header {name}: {value}."
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        return name in self.hosts or (self.any_address and _is_address(name.strip("[]")))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """ASGI middleware in front of an app.
+
+    Args:
+        app: what it guards.
+        visitors: who may ask.
+        headers: that every answer carries, unless it has its own.
+    """
+
+    app: ASGIApp
+    visitors: Visitors = Visitors()
+    headers: Mapping[str, str] = field(default_factory=lambda: HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        refusal = self.visitors.refusal(scope)
+        if refusal is not None and scope["type"] == "http":
+            await JSONResponse({"error": refusal}, 403)(scope, receive, send)
+        elif refusal is not None:
+            await WebSocketClose(1008, refusal)(scope, receive, send)
+        elif scope["type"] == "http":
+            await self.app(scope, receive, self._with_headers(send))
+        else:
+            await self.app(scope, receive, send)
+
+    def _with_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        return send_with_headers
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

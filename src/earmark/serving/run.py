@@ -1,0 +1,87 @@
+"""Runs a server until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from earmark.errors import EarmarkError
+
+MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
+SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
+UNREAD_MS = 30_000  # after so long the system ends the connection of a client that reads nothing at all
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers, and before it ends."""
+
+    def __init__(
+        self, config: uvicorn.Config, on_start: Callable[[], None], on_stop: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        super().__init__(config)
+        self._on_start, self._on_stop = on_start, on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stop is not None:
+            await self._on_stop()
+        await super().shutdown(sockets)
+
+
+def run(
+    app: ASGIApp,
+    listening: socket.socket,
+    on_start: Callable[[], None],
+    on_stop: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serve an app on a socket that `bind` gave.
+
+    Args:
+        on_start: called once it answers.
+        on_stop: called and waited for when it was interrupted, while connections are still open.
+    """
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # on one machine it costs more time than it saves
+        timeout_graceful_shutdown=2,
+    )
+    _Server(config, on_start, on_stop).run(sockets=[listening])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on that name or address of this machine.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        EarmarkError: the host isn't this machine's, or the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise EarmarkError(
+            f"{host} is no address of this machine ({error}): choose another one with --host."
+        ) from error
+    listening = socket.socket(family)
+    # Connections that are accepted inherit these.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+    try:
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise EarmarkError(f"Port {port} can't be used ({error}): choose another one with --port.") from error
+    return listening

@@ -1,0 +1,214 @@
+"""Sound files of any format, rate and channel count that libsndfile reads, from a path or an open file, as mono."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from earmark.errors import EarmarkError, as_reason, as_start
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+
+CHUNK_SECONDS = 1.0  # what is read at a time where nothing else is asked for
+CHUNK_SAMPLES = 1 << 20  # of all channels together; no more are read at a time, however long a chunk may be
+EMPTY_TAG = b"ID3\4\0\0\0\0\0\n" + bytes(10)  # ID3v2.4; libsndfile 1.2.2 may refuse MP3s without, by callbacks
+# Where 16 bits are 16 bits; libsndfile's SDS has more of them in floats.
+PLAIN_16_BITS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC"})
+ROW_SUM = 8  # channels; from so many on, NumPy adds them in another order than from left to right
+RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
+
+
+def open_sound(file: Path | GuardedFile, name: str) -> Any:
+    if isinstance(file, Path):
+        _check_file(file, name)
+    try:
+        # Names needn't be UTF-8 everywhere, and soundfile takes bytes as they are.
+        plain = os.fsencode(file) if isinstance(file, Path) and os.name != "nt" else file
+        sound = soundfile.SoundFile(plain)
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
+        check_guarded(file)
+        raise EarmarkError(f"{name} is not a sound file that can be read: use WAV, FLAC, OGG or MP3.") from error
+    try:
+        check_guarded(file)
+        check_rate(sound.samplerate, name)
+    except BaseException:
+        sound.close()
+        raise
+    return sound
+
+
+def check_guarded(file: Path | GuardedFile | None) -> None:
+    if isinstance(file, GuardedFile):
+        file.check()
+
+
+def _check_file(file: Path, name: str) -> None:
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise EarmarkError(f"{name} does not exist: check the path.") from error
+    except (OSError, ValueError) as error:
+        raise EarmarkError(f"{name} can't be read ({error}): check the path.") from error
+    if file.is_dir():
+        raise EarmarkError(f"{name} is a folder: name a sound file.")
+    if size == 0:
+        raise EarmarkError(f"{name} is empty: choose a file with sound in it.")
+
+
+def rewind(sound: Any, name: str) -> None:
+    """Go back to the start, where libsndfile looks for the first sound.
+
+    Raises:
+        EarmarkError: there is none: the file is cut off.
+    """
+    try:
+        sound.seek(0)
+    except soundfile.LibsndfileError as error:
+        raise _damaged(name) from error
+
+
+def length_known(sound: Any) -> bool:
+    """Whether the header tells the length; libsndfile gives the largest number where it doesn't (FLAC from a pipe)."""
+    return bool(sound.frames < 1 << 45)
+
+
+def mono_parts(
+    sound: Any, name: str, seconds: float = CHUNK_SECONDS, file: Path | GuardedFile | None = None
+) -> Iterator[Samples]:
+    """The rest of the file in mono, at most so many seconds at a time, cut to [-1, 1]."""
+    size = max(1, min(int(seconds * sound.samplerate), CHUNK_SAMPLES) // sound.channels)
+    # Samples of 16 bits come three times as fast as they are, and become the same floats.
+    is_16_bit = sound.subtype == "PCM_16" and sound.format in PLAIN_16_BITS
+    left = sound.frames
+    while left > 0:
+        try:
+            samples = sound.read(min(size, left), dtype="int16" if is_16_bit else "float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            check_guarded(file)
+            raise _damaged(name) from error
+        check_guarded(file)
+        if len(samples) == 0:
+            if length_known(sound):
+                raise _damaged(name)
+            return
+        left -= len(samples)
+        yield _average(samples * np.float32(2**-15)) if is_16_bit else as_mono(samples, name).clip(-1, 1)
+
+
+def as_mono(samples: npt.NDArray[Any], name: str) -> Samples:
+    with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
+        mono = np.ascontiguousarray(_average(samples), np.float32)
+    if not np.isfinite(mono).all():
+        raise EarmarkError(f"{as_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")
+    return mono
+
+
+def _average(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The mean over channels, of shape [samples]; `samples` is [samples, channels]."""
+    channels = samples.shape[1]
+    if channels == 1:
+        return samples[:, 0]
+    if channels >= ROW_SUM or samples.dtype == np.float16:
+        return np.asarray(samples.mean(axis=1))
+    # The same values, forty times as fast for stereo: NumPy sums rows shorter than 8 from left to right.
+    total: npt.NDArray[Any] = samples[:, 0] + samples[:, 1]
+    for channel in range(2, channels):
+        total += samples[:, channel]
+    total /= channels
+    return total
+
+
+def check_rate(sample_rate: float, name: str) -> None:
+    if not is_rate(sample_rate):
+        raise EarmarkError(
+            f"{as_start(name)} has a sample rate of {sample_rate} Hz: "
+            f"use {RATES.start:,} to {RATES.stop - 1:,} Hz, above 65,535 Hz a multiple of 10."
+        )
+
+
+def is_rate(sample_rate: float) -> bool:
+    """Whether clips and streams may have that sample rate."""
+    return math.isfinite(sample_rate) and int(sample_rate) in RATES and (sample_rate <= 65_535 or sample_rate % 10 == 0)
+
+
+class GuardedFile:
+    """A file for decoders in C, which read by callbacks: an exception there would be printed and forgotten.
+
+    The first one is kept, the file ends there, and `check` tells of it. Damaged files make decoders seek to before the
+    start, which is the start here.
+
+    Args:
+        file: open for reading bytes; it must be able to seek.
+        name: what errors call it.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+        self._error: BaseException | None = None
+        self._at = self._size = 0
+        self._tag = b""
+        try:
+            self._size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            if _is_bare_mp3(file.read(2)):
+                self._tag = EMPTY_TAG
+                self._size += len(EMPTY_TAG)
+        except Exception as error:  # each store has errors of its own
+            self._error = error
+
+    def read(self, size: int = -1) -> bytes:
+        if self._error is not None:
+            return b""
+        try:
+            data = self._tag[self._at :] if size < 0 else self._tag[self._at : self._at + size]
+            if len(data) != size:
+                self._file.seek(max(0, self._at - len(self._tag)))
+                data += self._file.read(size - len(data) if size > 0 else size)
+        except BaseException as error:  # Ctrl+C among them
+            self._error = error
+            return b""
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        """Close the file itself."""
+        self._file.close()
+
+    def check(self) -> None:
+        """Raise what came of reading.
+
+        Raises:
+            EarmarkError: the file couldn't be read.
+        """
+        if self._error is None:
+            return
+        if not isinstance(self._error, Exception):
+            raise self._error
+        raise EarmarkError(
+            f"{self._name} can't be read ({as_reason(self._error)}): check the path, the connection and your rights."
+        ) from self._error
+
+
+def _is_bare_mp3(start: bytes) -> bool:
+    """Whether a file begins with a packet of MP3's (ISO/IEC 11172-3), and not with a tag; AAC has no layer bits."""
+    return len(start) == 2 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0 and start[1] & 0x06 != 0
+
+
+def _damaged(name: str) -> EarmarkError:
+    return EarmarkError(f"{name} is damaged or cut off: get a whole copy of it.")
