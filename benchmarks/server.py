@@ -34,12 +34,13 @@ import psutil
 import soxr
 
 import earmark
-from benchmarks.table import print_table
+from benchmarks.table import Claim, print_claims, print_table
 from earmark.front_end import Windows
 from tests import sounds
 
 CHUNK_SECONDS = 0.1
 LIMIT_MS = 100  # of the p99
+ROUNDS = 3  # of as many streams as were asked for; the claim is about their median
 STEP = 100  # streams more at a time,
 MOST_STREAMS = 2_000  # up to so many
 WARM_UP = 3.0  # seconds that don't count
@@ -234,6 +235,7 @@ def measure(port: int, process: psutil.Process, load: Load) -> tuple[tuple[objec
     after = figures(port)
     if found["lost"]:
         print(f"{len(found['lost'])} streams were lost, the first: {found['lost'][0]}")
+        found["latencies"] = [math.inf] * 2
     latencies = sorted(1000 * value for value in found["latencies"])
     p99 = percentile(latencies, 99)
     windows = after["windows"] - before["windows"]
@@ -262,20 +264,39 @@ def percentile(values: list[float], share: int) -> float:
     return statistics.quantiles(values, n=100)[share - 1] if len(values) > 1 else math.nan
 
 
+def rows(streams: int = 200, seconds: float = 20.0) -> list[Claim]:
+    """Measure, print the table, and say what holds."""
+    with server() as (port, process):
+        table = [("16 kHz", *measure(port, process, Load(port, count, seconds))[0]) for count in (1, 50)]
+        p99s = []
+        for _ in range(ROUNDS):
+            row, p99 = measure(port, process, Load(port, streams, seconds))
+            table.append(("16 kHz", *row))
+            p99s.append(p99)
+        table.append(("44.1 kHz", *measure(port, process, Load(port, streams, seconds, 44_100))[0]))
+        alone = {"scores": False, "detections": True}
+        table.append(("detections alone", *measure(port, process, Load(port, streams, seconds, start=alone))[0]))
+        more, p99 = streams, 0.0
+        while p99 <= LIMIT_MS and more < MOST_STREAMS:
+            more += STEP
+            row, p99 = measure(port, process, Load(port, more, seconds))
+            table.append(("16 kHz", *row))
+    print_table(f"Live streams, {seconds:.0f} s each, chunks of 100 ms", ("", *COLUMNS), table)
+    middle = statistics.median(p99s)
+    return [
+        Claim(
+            f"{streams} live streams, p99 from chunk to scores",
+            f"≤ {LIMIT_MS} ms",
+            f"{middle:.0f} ms",
+            middle <= LIMIT_MS,
+        )
+    ]
+
+
 def main() -> None:
     streams = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
-    with server() as (port, process):
-        rows = [("16 kHz", *measure(port, process, Load(port, count, seconds))[0]) for count in (1, 50, streams)]
-        rows.append(("44.1 kHz", *measure(port, process, Load(port, streams, seconds, 44_100))[0]))
-        alone = {"scores": False, "detections": True}
-        rows.append(("detections alone", *measure(port, process, Load(port, streams, seconds, start=alone))[0]))
-        p99 = 0.0
-        while p99 <= LIMIT_MS and streams < MOST_STREAMS:
-            streams += STEP
-            row, p99 = measure(port, process, Load(port, streams, seconds))
-            rows.append(("16 kHz", *row))
-    print_table(f"Live streams, {seconds:.0f} s each, chunks of 100 ms", ("", *COLUMNS), rows)
+    print_claims("earmark serve", rows(streams, seconds))
 
 
 if __name__ == "__main__":
