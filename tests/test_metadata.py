@@ -64,6 +64,13 @@ def test_what_is_written_is_read_again(
     assert type(again.normalization) is type(normalization)
 
 
+@pytest.mark.parametrize("threshold", [0, 0.5, 1])
+@pytest.mark.parametrize("window_frames", [1, 10_000])
+def test_the_ends_of_the_ranges_are_in_them(threshold: float, window_frames: int) -> None:
+    metadata = Metadata("m", ("a",), window_frames, WindowNormalization(), probability_threshold=threshold)
+    assert Metadata.from_json(metadata.to_json(), "the model") == metadata
+
+
 @pytest.mark.parametrize(
     ("normalization", "written"),
     [

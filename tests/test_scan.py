@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Project
+from earmark.formats.detections import Scanned
 from earmark.scan import Scanner, ScanState, Task, scan_files
-from earmark.scan_journal import SUFFIX, Failed
+from earmark.scan_journal import SUFFIX, Failed, Journal
 from earmark.scan_workers import scan_by_processes
+from earmark.streaming import Detection
 from tests import sounds
 
 
@@ -207,6 +214,11 @@ def test_a_process_that_dies_takes_one_recording_with_it(archive: Path, model: P
     assert "crash" in failed[0].error
 
 
+def is_importing(process: psutil.Process) -> bool:
+    """Whether it has begun to import Earmark, which imports NumPy first."""
+    return any("numpy" in file.path for file in process.memory_maps())
+
+
 def is_reading(process: psutil.Process, path: Path) -> bool:
     return any(file.path == str(path) for file in process.open_files())
 
@@ -227,6 +239,7 @@ REFUSED = {
     "ARCHIVE --label-threshold Whee=0.5": "Whee",
     "ARCHIVE --label-threshold Whee": "write it like yes=0.9",
     "ARCHIVE --output FOLDER/found.doc": "found.doc",
+    "ARCHIVE --output - --format csv": "name a file with --output",
     "ARCHIVE --output FOLDER/taken.csv": "taken.csv is there already",
     "ARCHIVE --output FOLDER/taken.csv/x.csv": "can't be written",
     "ARCHIVE --ray nonsense://1": "can't be reached",
@@ -273,3 +286,199 @@ def test_the_count_is_told(archive: Path, model: Path, tmp_path: Path) -> None:
     count = len((tmp_path / "found.rttm").read_text().splitlines())
     assert done.stdout == f"{count} detections in 3 recordings, 0.4 min → {tmp_path / 'found.rttm'}\n"
     assert done.stderr == ""
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    """A scan, with the processes that it starts a group of their own, as in a terminal."""
+    return subprocess.Popen(
+        command(*arguments), stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def test_control_c_at_a_terminal_while_processes_start(archive: Path, model: Path, tmp_path: Path) -> None:
+    process = started(archive, "--model", model, "--output", tmp_path / "found.csv", "--workers", 2)
+    children: list[psutil.Process] = []
+    while process.poll() is None and not any(map(is_importing, children)):
+        children = psutil.Process(process.pid).children()
+    os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal does
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told == "Stopped: the same command goes on with the rest.\n"
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_end_soon_after_the_first_one_was_killed(model: Path, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / "long" / name, np.tile(sounds.murmur(60, 1), 30))
+    process = started(tmp_path / "long", "--model", model, "--output", tmp_path / "found.csv", "--workers", 2)
+    children: list[psutil.Process] = []
+    while process.poll() is None and not any(is_reading(child, tmp_path / "long" / "a.wav") for child in children):
+        children = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_more_processes_than_the_system_allows_are_told_of(model: Path, archive: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    task = Task(earmark.load(model).content, "the model")
+    names = sorted(map(str, archive.rglob("*.*")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(psutil.Process().open_files()) + 60, before[1]))
+    try:
+        with pytest.raises(EarmarkError, match="scan with fewer --workers"):
+            list(scan_by_processes(task, names, 200, lambda *_: None))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())] == []
+
+
+def test_two_scans_do_not_write_one_journal(archive: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found.csv"
+    with Journal(output, {}) as journal:
+        journal.add(Scanned("a.wav", 1.0, []))
+        with pytest.raises(EarmarkError, match="is being written by another scan"):
+            scan_files([archive], output, model, workers=1)
+        journal.remove()
+    assert scan_files([archive], output, model, workers=1).recordings == 6
+
+
+def test_a_full_disk_is_told_and_what_was_done_is_kept(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails then, as on a full disk
+    output, done = tmp_path / "found.csv", Scanned("a.wav", 1.0, [Detection("Snap", 0.9, 0.1, 0.2)])
+    try:
+        with Journal(output, {}) as journal:
+            journal.add(done)
+            resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / f"found.csv{SUFFIX}").stat().st_size + 9, before[1]))
+            with pytest.raises(EarmarkError, match="can't be written"):
+                journal.add(Scanned("b.wav", 1.0, []))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9, before[1]))
+        with pytest.raises(EarmarkError, match="can't be written"):
+            Journal(tmp_path / "other.csv", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == [f"found.csv{SUFFIX}"]
+    with Journal(output, {}) as journal:
+        assert list(journal.scanned(["a.wav", "b.wav"])) == [done]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_journal_cut_off_anywhere_goes_on(data: st.DataObject) -> None:
+    names = [f"{number} \udcff.wav" for number in range(3)]
+    results = [Scanned(name, 1.5, [Detection("Snap", 0.9, 0.1, 0.2)]) for name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "found.csv")
+        file = Path(folder, f"found.csv{SUFFIX}")
+        with Journal(output, {"seed": 1}) as journal:
+            for result in results:
+                journal.add(result)
+        whole = file.read_bytes()
+        at = data.draw(st.integers(0, len(whole)))
+        rest = data.draw(st.sampled_from([b"", b"\0" * 20, b'{"name":"x"}\n', b"[" * 100_000]))
+        file.write_bytes(whole[:at] + (rest if whole[:at].count(b"\n") else b""))
+        with Journal(output, {"seed": 1}) as journal:
+            kept = whole[:at].count(b"\n") - 1
+            assert list(journal.done) == names[: max(0, kept)]
+            for result in results[max(0, kept) :]:
+                journal.add(result)
+            assert list(journal.scanned(names)) == results
+        assert file.read_bytes() == whole
+
+
+def test_another_files_content_is_no_journal(tmp_path: Path) -> None:
+    file = tmp_path / f"found.csv{SUFFIX}"
+    file.write_bytes(b"mine")
+    with pytest.raises(EarmarkError, match="is of a scan with another model"):
+        Journal(tmp_path / "found.csv", {})
+    assert file.read_bytes() == b"mine"
+
+
+def test_what_libsndfile_prints_stays_out_of_the_json(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    for name in ("a.sds", "b.sds"):
+        file = write(folder / name, sounds.murmur(1, 1))
+        content = bytearray(file.read_bytes())
+        content[1000:1200] = bytes(200)
+        file.write_bytes(content)
+    done = run(folder, "--model", model, "--output", tmp_path / "found.csv", "--workers", 2, "--json")
+    assert json.loads(done.stdout)["output"] == str(tmp_path / "found.csv")
+
+
+def test_what_changes_the_results_is_another_scan(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = earmark.load(model).content
+
+    def identity(content: bytes = content, overlap_factor: float | None = None, **options: Any) -> dict[str, Any]:
+        return Scanner(Task(content, "the model", overlap_factor, options)).identity
+
+    same = identity()
+    assert identity() == same
+    options: dict[str, Any] = {
+        "probability_threshold": 0.6, "label_thresholds": {"Left": 0.6}, "suppression_time_ms": 100,
+        "smoothing_windows": 1, "min_agreeing_windows": 2, "longest_sound_ms": 500,
+        "invoke_callback_on_noise_and_unknown": True,
+    }  # fmt: skip
+    others = [
+        identity(content + b"\x28\x07"),  # the same network, whose ModelProto has the model_version (field 5) 7
+        identity(overlap_factor=0),
+        *(identity(**{option: value}) for option, value in options.items()),
+    ]
+    monkeypatch.setattr("earmark.scan.__version__", "another")
+    others.append(identity())
+    for number, other in enumerate(others):
+        assert other != same, number
+
+
+def test_how_far_a_scan_is_counts_what_was_done_before_and_parts_of_recordings(model: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "archive", tmp_path / "found.csv"
+    for number in range(3):
+        write(folder / f"{number}.wav", sounds.murmur(40, number))
+    scanner = Scanner(Task(earmark.load(model).content, "the model"))
+    with Journal(output, scanner.identity) as journal:
+        journal.add(scanner.scan(str(folder / "1.wav")))
+    states: list[ScanState] = []
+    report = scan_files([folder], output, model, workers=1, report=states.append)
+    done, seconds = [state.done for state in states], [state.seconds for state in states]
+    assert min(done) == pytest.approx(1 + 16 / 40)  # the first part that is heard of the first recording
+    assert done == sorted(done)
+    assert {state.recordings for state in states} == {3}
+    assert done[-1] == 3
+    assert seconds == sorted(seconds)
+    assert seconds[0] == pytest.approx(16)
+    assert any(40 < each < 80 for each in seconds)  # those of the second one come on top
+    assert seconds[-1] == pytest.approx(80)
+    assert report.seconds == pytest.approx(120)
+
+
+def test_a_scan_keeps_to_its_overlap(archive: Path) -> None:
+    file = archive / "day0" / "take 1.flac"
+    options: dict[str, Any] = {"probability_threshold": 0.3, "invoke_callback_on_noise_and_unknown": True}
+    recognizer = earmark.load("words")
+    # What the options become by default, such as how many windows must agree, hangs on the overlap too.
+    expected = list(recognizer.listen(file, overlap_factor=0.5, **options))
+    assert expected != list(recognizer.listen(file, **options))
+    outcome = Scanner(Task(recognizer.content, "words", 0.5, options)).scan(str(file))
+    assert isinstance(outcome, Scanned)
+    assert outcome.detections == expected
+
+
+def test_a_scan_by_one_process_goes_on_when_that_dies(archive: Path, model: Path, tmp_path: Path) -> None:
+    long = write(tmp_path / "long.wav", np.tile(sounds.murmur(60, 1), 30))
+    names = [str(long), *sorted(map(str, archive.rglob("*.*")))]
+
+    def heard(name: str, seconds: float, share: float) -> None:
+        assert 0 < share <= 1
+        assert seconds > 0
+        if name == str(long):
+            for child in psutil.Process().children(recursive=True):
+                if is_reading(child, long):
+                    child.kill()
+
+    outcomes = list(scan_by_processes(Task(earmark.load(model).content, "the model"), names, 1, heard))
+    assert [outcome.name for outcome in outcomes] == names
+    assert [isinstance(outcome, Failed) for outcome in outcomes] == [True] + 6 * [False]

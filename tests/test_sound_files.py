@@ -392,3 +392,19 @@ def test_long_recordings_take_constant_memory(tmp_path: Path, store: Any) -> Non
         file.unlink()
     assert max(peaks) < 16 << 20
     assert max(peaks[2:]) < 1.5 * max(peaks[:2])
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "GSM610"), ("AU", "G721_32")])
+def test_codecs_that_cannot_seek_are_read_and_read_again(
+    tmp_path: Path, store: Any, container: str, subtype: str
+) -> None:
+    """GSM is how telephone systems keep calls."""
+    path = tmp_path / "call"
+    soundfile.write(path, sounds.whistle(2, 1), 8_000, format=container, subtype=subtype)
+    expected = read_clip(path).samples
+    store.pipe("/calls/call.wav", path.read_bytes())
+    for name in (str(path), "memory://calls/call.wav"):
+        with open_sound_file(name) as source:
+            for _ in range(2):
+                np.testing.assert_array_equal(np.concatenate(list(source)), expected)
+    assert len(expected) >= 2 * sounds.RATE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_without_numpy_s_own_loop_the_bits_are_the_same(monkeypatch: pytest.Monk
     assert not isinstance(fallback, np.ufunc)
     monkeypatch.setattr(spectrogram, "_rfft", fallback)
     assert np.array_equal(compute_spectrogram(sound, 48_000), expected)
+
+
+def test_another_loop_of_that_name_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = types.ModuleType("numpy.fft._pocketfft_umath")
+    other.rfft_n_even = lambda rows, _factor, out: np.copyto(out, 2 * np.fft.rfft(rows))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    rows, out = np.array([[1.0, 0.0, 2.0, 0.0]]), np.empty((1, 3), np.complex128)
+    spectrogram._find_rfft()(rows, 1.0, out)
+    assert out.tolist() == [[3, -1, 3]]  # by hand: 1 + 2, 1 - 2, 1 + 2
 
 
 def test_streams_in_several_threads_do_not_disturb_one_another() -> None:

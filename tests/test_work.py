@@ -41,14 +41,16 @@ class Chunks(Source):
 
 
 class CountedSession:
-    """A network's session, with the number of windows in each of its runs."""
+    """A network's session, with the number of windows in each of its runs, and all of these windows."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self.runs: list[int] = []
+        self.windows: list[bytes] = []
 
     def run(self, outputs: list[str], inputs: dict[str, npt.NDArray[np.float32]]) -> Any:
         self.runs.append(len(inputs["window"]))
+        self.windows += [window.tobytes() for window in inputs["window"]]
         return self._session.run(outputs, inputs)
 
 
@@ -93,9 +95,11 @@ def test_listening_never_scores_a_window_twice(words: earmark.Recognizer, traine
         [make(4, seed) for seed, make in enumerate((sounds.whistle, sounds.snaps, sounds.murmur) * 2)]
     )
     for recognizer, hop in ((words, 4), (earmark.load(trained.path), 1)):
-        session = counted(recognizer)
-        list(recognizer.listen(Chunks(loud)))
-        assert sum(session.runs) <= len(loud) / sounds.RATE * SAMPLE_RATE / HOP / hop
+        for threshold in (0.75, 0.3):  # with the lower one, sounds begin and end all the time
+            session = counted(recognizer)
+            list(recognizer.listen(Chunks(loud), probability_threshold=threshold))
+            assert sum(session.runs) <= len(loud) / sounds.RATE * SAMPLE_RATE / HOP / hop
+            assert len(set(session.windows)) == len(session.windows)
 
 
 def test_a_file_is_scored_in_batches(words: earmark.Recognizer) -> None:
@@ -106,6 +110,30 @@ def test_a_file_is_scored_in_batches(words: earmark.Recognizer) -> None:
     session.runs.clear()
     list(words.stream(sounds.murmur(SECONDS, 1), sample_rate=sounds.RATE))  # a second at a time
     assert len(session.runs) <= SECONDS + 1
+
+
+def test_windows_that_are_averaged_are_scored_in_batches(trained: earmark.Project) -> None:
+    recognizer = earmark.load(trained.path)
+    session = counted(recognizer)
+    # A second at a time comes, with 43 windows.
+    list(recognizer.listen(sounds.murmur(SECONDS, 1), sample_rate=sounds.RATE))
+    assert sum(session.runs) == SECONDS * SAMPLE_RATE // HOP - 2
+    assert len(session.runs) <= 2 * SECONDS + 1
+
+
+def test_while_a_sound_goes_on_four_windows_are_scored_at_a_time(words: earmark.Recognizer) -> None:
+    session = counted(words)
+    listening = words.listen(
+        sounds.room(SECONDS, 1), sample_rate=sounds.RATE, probability_threshold=0, min_agreeing_windows=1,
+        invoke_callback_on_noise_and_unknown=True,
+    )  # fmt: skip
+    assert list(listening)
+    windows = (SECONDS * SAMPLE_RATE // HOP - 43) // 4 + 1
+    assert sum(session.runs) == windows
+    # Ten or eleven come with each second of the file: two runs of four, and one of the rest; those that came before
+    # the first detection began, at once.
+    assert max(session.runs[1:]) == 4
+    assert len(session.runs) <= 3 * SECONDS + 3
 
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, sounds.RATE, 16_000])

@@ -85,7 +85,8 @@ class Bench:
         machine: see `Machine`.
         model: the model's name.
         labels: how many it has.
-        frame_seconds, window_seconds, hop_seconds: of its frames and windows, the last from one window to the next.
+        frame_seconds, window_seconds, hop_seconds: from frame to frame, that times the frames of a window (as
+            `Recognizer.params` and the server count it), and from window to window.
         sound_seconds: how long the sound is that the numbers of a second were measured on.
         frame_us: the front end, a frame.
         window_us: the network on one window, normalization included.
@@ -161,8 +162,8 @@ def measure(model: str = "words", seconds: float = 20.0, report: Report | None =
     """
     recognizer = load(model)
     front_end = recognizer.front_end
-    window_seconds = front_end.seconds_of(recognizer.metadata.window_frames)
-    clip = make_sound(max(SOUND_SECONDS, 3 * window_seconds), front_end.sample_rate)
+    shortest = front_end.seconds_of(recognizer.metadata.window_frames)
+    clip = make_sound(max(SOUND_SECONDS, 3 * shortest), front_end.sample_rate)
     measurements: dict[str, Callable[[float], Any]] = {
         **_works(recognizer, clip),
         "load_again_ms": lambda share: spread_of(lambda: load(model), share, 1e3),
@@ -180,7 +181,7 @@ def measure(model: str = "words", seconds: float = 20.0, report: Report | None =
         model=recognizer.metadata.name,
         labels=len(recognizer.labels),
         frame_seconds=front_end.frame_seconds,
-        window_seconds=window_seconds,
+        window_seconds=recognizer.metadata.window_frames * front_end.frame_seconds,
         hop_seconds=recognizer.hop_frames() * front_end.frame_seconds,
         sound_seconds=clip.seconds,
         batch_windows=BATCH,

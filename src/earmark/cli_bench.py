@@ -22,8 +22,9 @@ def bench(
 ) -> None:
     """Measure what this machine does: a frame, a window, a second of sound, live streams, a training, a start.
 
-    Times of work are those of one core, by the processor's own count. The sound is made by the program: words of a buzz
-    in a quiet room's noise, one every 1.5 s.
+    Times of work are those of one core, by the processor's own count. The sound
+    is made by the program: words of a buzz in a quiet room's noise, one every
+    1.5 s.
     """
     from earmark.bench import measure
 
@@ -71,17 +72,17 @@ def _rows(found: Bench) -> list[tuple[str, Spread, float]]:
     rows = [
         (f"a frame ({1e3 * found.frame_seconds:.0f} ms): the front end", found.frame_us, 1.0),
         ("a window alone: the network", found.window_us, 1.0),
-        (f"a window of {found.batch_windows} at a time", found.batched_window_us, 1.0),
+        (f"a window, {found.batch_windows} at a time: the network", found.batched_window_us, 1.0),
         ("1 s of sound, every window", found.second_every_window_us, 1.0),
-        ("1 s of sound, scanned", found.second_scanned_us, 1.0),
-        ("1 s of sound, live, by 0.1 s", found.second_live_us, 1.0),
-        ("… resampling it from 48 kHz", found.second_resampled_us, 1.0),
+        ("1 s of sound, only windows that can matter", found.second_scanned_us, 1.0),
+        ("… that comes live, 0.1 s at a time", found.second_live_us, 1.0),
+        ("… and more where it comes at 48 kHz", found.second_resampled_us, 1.0),
         ("import earmark (new process)", found.import_ms, 1e3),
-        ("… and earmark.load", found.load_ms, 1e3),
-        ("earmark.load again", found.load_again_ms, 1e3),
+        ("… and earmark.load of the model", found.load_ms, 1e3),
+        ("earmark.load again (same process)", found.load_again_ms, 1e3),
     ]
     if found.training_seconds is not None:
-        rows.append(("training, 450 examples × 10", found.training_seconds, 1e6))
+        rows.append(("training: 450 examples, 10 epochs", found.training_seconds, 1e6))
     return rows
 
 

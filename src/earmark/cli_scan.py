@@ -21,6 +21,7 @@ from earmark.cli_options import (
     SuppressionTime,
     label_thresholds,
 )
+from earmark.errors import EarmarkError
 from earmark.terminal import complain, put, scan_progress
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def scan(
     format: Annotated[
         DetectionFormat | None, typer.Option(help="Of the output.", show_default="by its name: .csv, .jsonl, …")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work.", show_default="one for each core")
+    ] = None,
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to scan on; auto: the one at hand.")
     ] = None,
@@ -62,11 +65,13 @@ def scan(
 ) -> None:
     """Find detections in recordings of any number and length, and write them into a file.
 
-    Interrupted, the same command goes on with what wasn't done. Recordings that can't be read are listed at the end;
-    the exit code is 1 then.
+    Interrupted, the same command goes on with what wasn't done. Recordings
+    that can't be read are listed at the end; the exit code is 1 then.
     """
     from earmark.scan import scan_files
 
+    if str(output) == "-":
+        raise EarmarkError("A scan can't be written to standard output: name a file with --output.")
     try:
         with scan_progress() as progress:
             done = scan_files(

@@ -18,13 +18,11 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8001,
     max_streams: Annotated[int, typer.Option(min=1, help="Live streams at a time; more are refused.")] = 200,
     slow_seconds: Annotated[
-        float, typer.Option(min=0.1, help="A client that reads nothing for so long is let go.")
+        float, typer.Option(min=0.1, help="A client that reads nothing for so long is disconnected.")
     ] = 10.0,
-    idle_seconds: Annotated[
-        float, typer.Option(min=0.1, help="A client that sends nothing for so long is, too.")
-    ] = 60.0,
+    idle_seconds: Annotated[float, typer.Option(min=0.1, help="So is one that sends nothing for so long.")] = 60.0,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A further name for this machine. Repeat it for more.")
+        list[str] | None, typer.Option(metavar="NAME", help="A further name of this machine. Repeat it for more.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A site whose pages may ask. Repeat it for more.")
@@ -32,8 +30,8 @@ def serve(
 ) -> None:
     """Serve a recognizer to programs: HTTP for sound files, a WebSocket for live sound.
 
-    Described at /openapi.json. It asks nobody for a password: on other hosts than this machine, put it behind a proxy
-    that does.
+    Its routes are described at /openapi.json. It asks nobody for a password: to
+    open it to a network, put it behind a proxy that does.
     """
     try:
         from earmark.serving.serve import serve as run

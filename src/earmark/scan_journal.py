@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from earmark.errors import EarmarkError
 from earmark.files import make_folder
@@ -42,7 +44,7 @@ class Journal:
         identity: what tells this scan from another; values that JSON can hold.
 
     Raises:
-        EarmarkError: there is another scan's journal, or it can't be read or written.
+        EarmarkError: there is another scan's journal, another process is writing it, or it can't be read or written.
     """
 
     def __init__(self, output: Path, identity: dict[str, Any]) -> None:
@@ -51,23 +53,18 @@ class Journal:
         self._failed: dict[str, str] = {}
         self._synced = time.monotonic()
         make_folder(output.parent)
-        header = _line({"scan": identity})
         try:
             self._file = self._path.open("a+b")
-            self._file.seek(0)
-            start = self._file.readline()
-            if start and start != header:
-                self._file.close()
-                raise EarmarkError(
-                    f"{self._path} is of a scan with another model, other options or another version of Earmark: "
-                    "delete it, or choose another --output."
-                )
-            if start:
-                self._read()
-            else:
-                self._write(header)
         except OSError as error:
             raise self._unwritable(error) from error
+        try:
+            self._begin(_line({"scan": identity}))
+        except OSError as error:
+            self._end()
+            raise self._unwritable(error) from error
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def done(self) -> Sequence[str]:
@@ -96,8 +93,7 @@ class Journal:
         for name in names:
             if name in self._lines:
                 self._file.seek(self._lines[name])
-                values = json.loads(self._file.readline())
-                yield Scanned(name, values["seconds"], [Detection(*found) for found in values["detections"]])
+                yield _read_line(self._file.readline())
 
     def failed(self, names: Sequence[str]) -> list[Failed]:
         """Those of the recordings that this run couldn't hear, in that order."""
@@ -105,24 +101,50 @@ class Journal:
 
     def remove(self) -> None:
         """The scan is done."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._lines.clear()
+        self._end()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        self._end()
+
+    def _end(self) -> None:
+        """Close the file, and leave nothing of it where it holds no recordings."""
+        if self._file.closed:
+            return
+        with suppress(OSError):  # a line that found no room was told of, and is tried again here
+            self._file.close()
         if not self._lines:
             self._path.unlink(missing_ok=True)
+
+    def _begin(self, header: bytes) -> None:
+        """Go on with the lines that are there, or write the first one."""
+        if not _lock(self._file):
+            raise EarmarkError(
+                f"{self._path} is being written by another scan: wait for it, or choose another --output."
+            )
+        self._file.seek(0)
+        start = self._file.readline(len(header))
+        if start == header:
+            self._read()
+        elif header.startswith(start):  # new, or cut off with the power
+            self._file.truncate(0)
+            self._write(header)
+        else:
+            raise EarmarkError(
+                f"{self._path} is of a scan with another model, other options or another version of Earmark: "
+                "delete it, or choose another --output."
+            )
 
     def _read(self) -> None:
         """Find the lines; what follows the last whole one was being written when the scan ended."""
         at = self._file.tell()
         for line in self._file:
             try:
-                self._lines[json.loads(line)["name"]] = at
-            except (ValueError, KeyError, TypeError):
+                self._lines[_read_line(line).name] = at
+            except ValueError:
                 break
             at += len(line)
         self._file.truncate(at)
@@ -135,8 +157,40 @@ class Journal:
             self._synced = time.monotonic()
 
     def _unwritable(self, error: OSError) -> EarmarkError:
-        return EarmarkError(f"{self._path} can't be written ({error.strerror}): free some space, then scan again.")
+        return EarmarkError(
+            f"{self._path} can't be written ({error.strerror}): free some space or choose another --output."
+        )
 
 
 def _line(values: dict[str, Any]) -> bytes:
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def _read_line(line: bytes) -> Scanned:
+    """The recording that a line is of.
+
+    Raises:
+        ValueError: the line isn't whole.
+    """
+    try:
+        values = json.loads(line)
+        scanned = Scanned(values["name"], values["seconds"], [Detection(*found) for found in values["detections"]])
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(line) from error
+    if not line.endswith(b"\n") or not isinstance(scanned.name, str):
+        raise ValueError(line)
+    return scanned
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether this process alone has the file now, until it is closed; on Windows and some network disks none can."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True

@@ -7,13 +7,18 @@ hearing, and the others go on.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_reason
 from earmark.scan import OnHeard, Scanner, Task
 from earmark.scan_journal import Failed, Outcome
 
@@ -23,19 +28,36 @@ CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy ONNX Runtime
 
 
 class _Worker:
-    """A process that hears one recording at a time."""
+    """A process that hears one recording at a time, once it was told its task.
 
-    def __init__(self, task: Task) -> None:
-        self.connection, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_work, args=(task, theirs), name="earmark-scan", daemon=True)
-        self._process.start()
+    Raises:
+        EarmarkError: the system allows no more processes.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self.connection, theirs = CONTEXT.Pipe()
+            self._process = CONTEXT.Process(target=_work, args=(theirs,), name="earmark-scan", daemon=True)
+            with _no_control_c():
+                self._process.start()
+        except OSError as error:
+            raise EarmarkError(
+                f"A process of the scan can't be started ({as_reason(error)}): scan with fewer --workers."
+            ) from error
         theirs.close()  # so that the pipe ends with the process
         self.name: str | None = None  # the recording that it hears
         self.is_alive = True
 
+    def tell(self, task: Task) -> None:
+        self._send(task)
+
     def give(self, name: str) -> None:
         self.name = name
-        self.connection.send(name)
+        self._send(name)
+
+    def _send(self, message: Task | str) -> None:
+        with suppress(OSError):  # it has died; `receive` tells
+            self.connection.send(message)
 
     def receive(self) -> str | tuple[float, float] | Outcome:
         """READY, how far it is, or what came of the recording; if it has died, that was the recording's fault.
@@ -69,7 +91,8 @@ class ProcessScanner:
     def scan(self, name: str) -> Outcome:
         """Hear a recording to its end."""
         if self._worker is None:
-            self._worker = _Worker(self._task)
+            self._worker = _Worker()
+            self._worker.tell(self._task)
             self._worker.receive()  # that it is ready
         worker = self._worker
         worker.give(name)
@@ -93,8 +116,9 @@ def scan_by_processes(task: Task, names: Sequence[str], workers: int, heard: OnH
         EarmarkError: the processes can't be started.
     """
     left = deque(names)
-    crew = {worker.connection: worker for worker in (_Worker(task) for _ in range(workers))}
+    crew: dict[Connection, _Worker] = {}
     try:
+        _hire(crew, workers, task)
         while crew:
             for connection in wait(list(crew)):
                 assert isinstance(connection, Connection)
@@ -113,17 +137,46 @@ def scan_by_processes(task: Task, names: Sequence[str], workers: int, heard: OnH
                 if worker.is_alive:
                     worker.stop()
                 elif left:
-                    another = _Worker(task)
-                    crew[another.connection] = another
+                    _hire(crew, 1, task)
     finally:
         for worker in crew.values():
             worker.stop()
 
 
-def _work(task: Task, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the first process' to handle
-    scanner = Scanner(task)
-    connection.send(READY)
+def _hire(crew: dict[Connection, _Worker], count: int, task: Task) -> None:
+    new = []
+    for _ in range(count):
+        new.append(_Worker())
+        crew[new[-1].connection] = new[-1]
+    for worker in new:  # only now: a process takes its task once it is up, and so they come up together
+        worker.tell(task)
+
+
+@contextmanager
+def _no_control_c() -> Iterator[None]:
+    """Processes that are started meanwhile are spared Ctrl+C: it is the first process' to handle, and it does then.
+
+    They can't spare themselves while they start. Windows has nothing of the kind.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # else it starts with the first process, and lets Ctrl+C through again
+    came: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the new process takes over
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # other threads still get it
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _work(connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libsndfile prints there what is wrong with an SDS file
     told = time.monotonic()
 
     def tell(_: str, seconds: float, share: float) -> None:
@@ -133,6 +186,8 @@ def _work(task: Task, connection: Connection) -> None:
             told = time.monotonic()
 
     try:
+        scanner = Scanner(connection.recv())
+        connection.send(READY)
         while True:
             connection.send(scanner.scan(connection.recv(), tell))
     except (EOFError, ConnectionError):  # the first process is gone

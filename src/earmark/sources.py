@@ -161,7 +161,13 @@ class FileSource(RecordedSource):
         self.seconds = self._sound.frames / self.sample_rate if length_known(self._sound) else None
 
     def _read(self) -> Iterator[Samples]:
-        rewind(self._sound, self.name)
+        if self._sound.seekable():
+            rewind(self._sound, self.name)
+        else:  # GSM among others, which libsndfile decodes from an open file's start alone
+            self._sound.close()
+            if isinstance(self._file, GuardedFile):
+                self._file.seek(0)
+            self._sound = open_sound(self._file, self.name)
         yield from mono_parts(self._sound, self.name, self._chunk_seconds, self._file)
 
     def _release(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def put(values: dict[str, Any], as_json: bool, text: str) -> None:
     """One result: a line of text, or of JSON."""
+    if sys.stdout is None:  # closed by whoever called us
+        return
     try:
         sys.stdout.write((json.dumps(values, ensure_ascii=False) if as_json else text) + "\n")
         sys.stdout.flush()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -25,8 +27,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import earmark
+from earmark.serving import app as serving_app
 from earmark.serving.app import create_app
 from earmark.serving.guard import Visitors
+from earmark.sound_files import open_sound_file
+from earmark.sources import Source
 from tests import sounds
 from tests.serving.running import Server, play, server
 from tests.studio.spoken import Speech
@@ -204,6 +209,73 @@ def test_every_route_is_described_and_answers(running: Server, words: earmark.Re
             assert answer.headers["Content-Type"].split(";")[0] in operation["responses"]["200"]["content"]
     assert "/api/stream" in described["info"]["description"]
     assert set(described["components"]["schemas"]["Start"]["required"]) == {"type", "sample_rate"}
+
+
+def test_a_file_that_says_it_is_too_large_is_refused_before_it_comes(running: Server) -> None:
+    head = f"POST /api/detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {(2 << 30) + 1}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_network_that_fails_is_told_and_counted() -> None:
+    failing = """
+from earmark.cli import main
+from earmark.recognizer import Recognizer
+
+def fail(*_):
+    raise RuntimeError("The network failed.")
+
+Recognizer.recognize = Recognizer.score_windows = fail
+main()
+"""
+    with server("words", program=("-c", failing), stderr=subprocess.DEVNULL) as running:
+        told = running.request("POST", "/api/recognize", content=sound_file(sounds.whistle(1.0, 1)))
+        assert (told.status_code, told.json()["error"][-1]) == (500, ".")
+        heard = play(running, [bytes(32_000)] * 2)
+        assert heard.closing == (1011, "The server met an error of its own.")
+        assert running.metric('earmark_http_requests_total{route="/api/recognize",status="500"}') == 1
+        assert running.metric('earmark_streams_dropped_total{reason="failed"}') == 1
+        assert running.metric("earmark_streams_open") == running.metric("earmark_windows_scored_total") == 0
+
+
+def test_the_thread_that_reads_a_file_closes_it(words: earmark.Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a request is cancelled that thread reads on, and libsndfile doesn't stand a file closed under it."""
+    closed_by: list[str] = []
+
+    def opened(path: str) -> Source:
+        source = open_sound_file(path)
+        close = source.close
+
+        def closing() -> None:
+            closed_by.append(threading.current_thread().name)
+            close()
+
+        monkeypatch.setattr(source, "close", closing)
+        return source
+
+    async def ask() -> httpx.Response:
+        app = create_app(words, max_streams=1, visitors=Visitors())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.post("/api/detect", content=sound_file(sounds.whistle(1.0, 1)))
+
+    monkeypatch.setattr(serving_app, "open_sound_file", opened)
+    assert asyncio.run(ask()).status_code == 200
+    assert closed_by == ["earmark-scorer"]
+
+
+def test_requests_under_way_are_told_that_the_server_stops() -> None:
+    command = [sys.executable, "-m", "earmark", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        port = int(started.stdout.readline().split()[2].rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(b"POST /api/detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nRIFF")
+            time.sleep(0.3)
+            os.kill(started.pid, 2)
+            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
+        _, errors = started.communicate(timeout=20)
+    assert "Traceback" not in errors
 
 
 def test_an_interrupt_ends_the_server_without_a_traceback() -> None:

@@ -227,6 +227,21 @@ def test_the_end_of_the_server_is_told() -> None:
     assert told.closing == (1001, "The server is stopping: connect again later.")
 
 
+def test_who_comes_while_the_server_ends_does_not_keep_it() -> None:
+    with server("words") as ending, ending.connect() as one:
+        one.send(start())
+        deaf = Deaf(ending)  # it keeps the server waiting for the closing handshake
+        while ending.metric("earmark_streams_open") < 2:
+            time.sleep(0.05)
+        ending.process.terminate()
+        assert listen(one).closing[0] == 1001
+        with ending.connect() as late:
+            late.send(start())
+            assert listen(late).closing == (1001, "The server is stopping: connect again later.")
+        ending.process.wait(20)
+        deaf.socket.close()
+
+
 @pytest.mark.parametrize(
     ("messages", "told"),
     [

@@ -48,12 +48,15 @@ async def upload(request: Request, file: IO[bytes], limit: int) -> None:
     Raises:
         HTTPException: it is larger than so many bytes, stands still or breaks off.
     """
+    too_large = HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
     parts = request.stream()
     try:
         while part := await asyncio.wait_for(anext(parts, b""), UPLOAD_SECONDS):
             file.write(part)
             if file.tell() > limit:
-                raise HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
+                raise too_large
     except ClientDisconnect as error:
         raise HTTPException(400, "The upload broke off: send the file again.") from error
     except asyncio.TimeoutError as error:

@@ -46,7 +46,8 @@ then sends raw PCM in binary messages of up to a second, and `{"type": "end"}` a
 `{"type": "detection", "detection": 1, "state": "begun" | "grown" | "ended", "label": …, "score": …, "start": …,
 "end": …}`, and after the end `{"type": "ended", "seconds": …}`. It closes with code 1000 then, and otherwise after
 `{"type": "error", "error": "One sentence."}`: 1008 for what can't be understood, 1013 for a client that doesn't read
-and for more streams than the server takes, 1001 for one that sends nothing and when the server stops.
+and for more streams than the server takes, 1001 for one that sends nothing and when the server stops, 1011 for an error
+of the server's own. A message of more than 1 MiB closes with 1009 at once.
 """
 
 
@@ -113,7 +114,8 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
         408: "The upload stood still.",
         413: "The file is too large.",
         422: "The request can't be understood.",
-        503: "The server is busy.",
+        500: "The server met an error of its own.",
+        503: "The server is busy, or stops.",
     }
     return {code: {"model": Problem, "description": told[code]} for code in codes}
 
@@ -220,7 +222,7 @@ def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> No
     uploads = Uploads()
     one_clip = asyncio.Semaphore(1)  # at a time, so that live streams keep a core
 
-    @app.post("/api/recognize", responses=_problems(400, 403, 408, 413, 503), openapi_extra=_FILE)
+    @app.post("/api/recognize", responses=_problems(400, 403, 408, 413, 500, 503), openapi_extra=_FILE)
     async def recognize(request: Request) -> Recognition:
         """Recognize a sound file of up to ten minutes as one clip."""
         async with uploads.received(request) as path, one_clip:
@@ -228,20 +230,23 @@ def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> No
         scores = dict(zip(result.labels, result.scores.tolist(), strict=True))
         return Recognition(label=result.label, score=result.score, scores=scores)
 
-    @app.post("/api/detect", responses=_problems(400, 403, 408, 413, 422, 503), openapi_extra=_FILE)
+    @app.post("/api/detect", responses=_problems(400, 403, 408, 413, 422, 500, 503), openapi_extra=_FILE)
     async def detect(request: Request, options: Annotated[DetectOptions, Query()]) -> Detections:
         """Find all detections in a sound file of any length, as `earmark listen --input FILE` does."""
         decisions = options.decisions(recognizer, options.label_thresholds())
         detector = Detector(recognizer, decisions, options.overlap_factor)
         found: list[Detection] = []
         async with uploads.received(request) as path:
-            with await asyncio.to_thread(open_sound_file, str(path)) as source:
-                parts = _detect(detector, source)
+            source = await asyncio.to_thread(open_sound_file, str(path))
+            parts = _detect(detector, source)
+            try:
                 # A second of sound at a time, in turn with live streams.
                 while (more := await scorer.run(lambda: next(parts, None))) is not None:
                     found += more
                     if await request.is_disconnected():
                         break
+            finally:
+                await scorer.run(source.close)  # a request that is cancelled leaves that thread reading
         return Detections(detections=[DetectionFound.model_validate(one, from_attributes=True) for one in found])
 
 

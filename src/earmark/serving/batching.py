@@ -121,9 +121,14 @@ class Scorer:
         windows = batch[0].windows if len(batch) == 1 else np.concatenate([one.windows for one in batch])
         ends = np.cumsum([len(one.windows) for one in batch])[:-1]
         recognizer = batch[0].recognizer
-        _settle([one.scores for one in batch], lambda: np.split(recognizer.score_windows(windows), ends))
-        self._metrics.windows.inc(len(windows))
-        self._metrics.batches.observe(len(windows))
+
+        def scores() -> Sequence[Array]:
+            scored = recognizer.score_windows(windows)
+            self._metrics.windows.inc(len(windows))
+            self._metrics.batches.observe(len(windows))
+            return np.split(scored, ends)
+
+        _settle([one.scores for one in batch], scores)
 
 
 def _settle(futures: list[asyncio.Future[Any]], function: Callable[[], Sequence[Any]]) -> None:

@@ -1,6 +1,6 @@
 """What a server counts, as Prometheus reads it.
 
-Format: Prometheus text exposition 0.0.4, which prometheus-client writes.
+Format: Prometheus text exposition, which prometheus-client writes.
 """
 
 from __future__ import annotations
@@ -70,10 +70,22 @@ class CountRequests:
             await self._app(scope, receive, send)
             return
 
-        async def count(message: Message) -> None:
+        is_counted = False
+
+        def count(status: int) -> None:
+            nonlocal is_counted
+            is_counted = True
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, status).inc()
+
+        async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                self._metrics.requests.labels(route, message["status"]).inc()
+                count(message["status"])
             await send(message)
 
-        await self._app(scope, receive, count)
+        try:
+            await self._app(scope, receive, counting)
+        except Exception:
+            if not is_counted:
+                count(500)  # Starlette answers it outside of all middleware
+            raise

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.errors import EarmarkError
 
 MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
 SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
 UNREAD_MS = 30_000  # after so long the system ends the connection of a client that reads nothing at all
+
+
+class _Interrupted:
+    """ASGI middleware that answers the requests which the server cuts short as it stops."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+
+        async def noting(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            if scope["type"] == "http" and not is_answered:
+                await JSONResponse({"error": "The server is stopping: ask again later."}, 503)(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +71,7 @@ def run(
         on_stop: called and waited for when it was interrupted, while connections are still open.
     """
     config = uvicorn.Config(
-        app,
+        _Interrupted(app),
         log_level="warning",
         access_log=False,
         ws_max_size=MAX_MESSAGE_BYTES,

@@ -7,7 +7,6 @@ import json
 import time
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -20,11 +19,13 @@ from earmark.serving.batching import Scorer
 from earmark.serving.hearing import Hearing, Watching
 from earmark.serving.metrics import Metrics
 from earmark.serving.options import Start
-from earmark.sound_reading import RATES, is_rate
+from earmark.sound_reading import RATES, as_mono, is_rate
 from earmark.streaming import Detection, ScoredWindow
 
 WATCHED_SECONDS = 1.0  # how often streams are looked at
+STOPPING_SECONDS = 2.0  # that all clients together have to read that the server stops
 MESSAGE_SECONDS = 1  # of sound that a message may hold
+STOPPING = "The server is stopping: connect again later."
 
 
 class ProtocolError(Exception):
@@ -61,6 +62,7 @@ class Streams:
         self.slow_seconds, self.idle_seconds = slow_seconds, idle_seconds
         self._most = most
         self._open: set[Stream] = set()
+        self._is_stopping = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -68,6 +70,9 @@ class Streams:
     async def serve(self, websocket: WebSocket) -> None:
         """Serve a client until it has ended its stream, is gone, or has to be let go."""
         await websocket.accept()
+        if self._is_stopping:
+            await close(websocket, 1001, STOPPING, message=True)
+            return
         if len(self._open) >= self._most:
             self.metrics.dropped.labels("full").inc()
             reason = f"The server has all {self._most} streams that it takes: try again later."
@@ -92,10 +97,12 @@ class Streams:
                 stream.check(now)
 
     async def end(self) -> None:
-        """End all of them, as the server does."""
+        """End all of them, as the server does; who comes back meanwhile is sent away, too."""
+        self._is_stopping = True
         for stream in list(self._open):
-            stream.drop("stopped", 1001, "The server is stopping: connect again later.")
-        while self._open:
+            stream.drop("stopped", 1001, STOPPING)
+        until = time.monotonic() + STOPPING_SECONDS
+        while self._open and time.monotonic() < until:
             await asyncio.sleep(0.01)
 
 
@@ -154,6 +161,7 @@ class Stream:
             self._streams.metrics.dropped.labels("protocol").inc()
             await close(self._websocket, 1008, str(error), message=True)
         elif error is not None and not isinstance(error, (GoneError, WebSocketDisconnect)):
+            self._streams.metrics.dropped.labels("failed").inc()
             await close(self._websocket, 1011, "The server met an error of its own.", message=True)
             raise error
 
@@ -268,7 +276,8 @@ class _Decoder:
         """The samples that the next bytes complete, shape [samples].
 
         Raises:
-            ProtocolError: more than a message may hold, or not finite.
+            ProtocolError: more than a message may hold.
+            EarmarkError: one is not a finite number.
         """
         if len(data) > MESSAGE_SECONDS * self.sample_rate * self._step:
             raise ProtocolError("The message holds more than a second of sound: send shorter ones.")
@@ -276,11 +285,7 @@ class _Decoder:
             data = self._rest + data
         whole = len(data) - len(data) % self._step
         self._rest = data[whole:]
-        samples = decode_pcm(data[:whole] if self._rest else data, self._encoding)
-        if self._channels > 1:
-            samples = samples.reshape(-1, self._channels).mean(axis=1)
-        if self._encoding == "f32le" and not np.isfinite(samples).all():
-            raise ProtocolError("The sound holds samples that are not finite numbers.")
+        samples = as_mono(decode_pcm(data[:whole], self._encoding).reshape(-1, self._channels), "the sound")
         self._samples += len(samples)
         return samples
 
