@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 import earmark
+from earmark.serving.app import create_app
+from earmark.serving.guard import Visitors
 from tests import sounds
 from tests.serving.running import Heard, Server, listen, play, server, start
 from tests.studio.spoken import Speech
@@ -227,19 +230,28 @@ def test_the_end_of_the_server_is_told() -> None:
     assert told.closing == (1001, "The server is stopping: connect again later.")
 
 
-def test_who_comes_while_the_server_ends_does_not_keep_it() -> None:
-    with server("words") as ending, ending.connect() as one:
-        one.send(start())
-        deaf = Deaf(ending)  # it keeps the server waiting for the closing handshake
-        while ending.metric("earmark_streams_open") < 2:
-            time.sleep(0.05)
-        ending.process.terminate()
-        assert listen(one).closing[0] == 1001
-        with ending.connect() as late:
-            late.send(start())
-            assert listen(late).closing == (1001, "The server is stopping: connect again later.")
-        ending.process.wait(20)
-        deaf.socket.close()
+def test_who_comes_while_the_server_ends_does_not_keep_it(words: earmark.Recognizer) -> None:
+    app = create_app(words, max_streams=1, visitors=Visitors())
+    scope = {"type": "websocket", "path": "/api/stream", "headers": [(b"host", b"localhost")], "query_string": b""}
+    coming: Iterator[dict[str, Any]] = iter(
+        [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]
+    )
+    told: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def come() -> None:
+        await app.state.streams.end()
+        await app(scope, receive, send)
+
+    asyncio.run(come())
+    assert [message["type"] for message in told] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert told[-1]["code"] == 1001
+    assert told[-1]["reason"] == json.loads(told[1]["text"])["error"] == "The server is stopping: connect again later."
 
 
 @pytest.mark.parametrize(
