@@ -27,7 +27,6 @@ from earmark.cli_options import (
     ProjectPath,
     SmoothingWindows,
     SuppressionTime,
-    label_thresholds,
 )
 from earmark.cli_scan import scan
 from earmark.cli_serve import serve
@@ -246,6 +245,7 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
+    from earmark.labels import read_thresholds
     from earmark.recognizer import load
     from earmark.streaming import SILENT_LABELS
 
@@ -259,7 +259,7 @@ def listen(
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
-        label_thresholds=label_thresholds(label_threshold),
+        label_thresholds=read_thresholds(label_threshold or (), "--label-threshold"),
         smoothing_windows=smoothing_windows,
         min_agreeing_windows=min_agreeing_windows,
         longest_sound_ms=longest_sound_ms,

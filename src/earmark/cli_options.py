@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from earmark.errors import EarmarkError
-
 
 class ProjectMode(str, Enum):
     """What a project teaches."""
@@ -54,19 +52,3 @@ LongestSound = Annotated[
 ]
 Noise = Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as lines of JSON.")]
-
-
-def label_thresholds(given: list[str] | None) -> dict[str, float]:
-    """What --label-threshold says.
-
-    Raises:
-        EarmarkError: it can't be understood.
-    """
-    thresholds = {}
-    for text in given or []:
-        label, _, threshold = text.rpartition("=")
-        try:
-            thresholds[label] = float(threshold)
-        except ValueError as error:
-            raise EarmarkError(f"--label-threshold {text!r} is not understood: write it like yes=0.9.") from error
-    return thresholds

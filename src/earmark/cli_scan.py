@@ -19,7 +19,6 @@ from earmark.cli_options import (
     ProbabilityThreshold,
     SmoothingWindows,
     SuppressionTime,
-    label_thresholds,
 )
 from earmark.errors import EarmarkError
 from earmark.terminal import complain, put, scan_progress
@@ -68,6 +67,7 @@ def scan(
     Interrupted, the same command goes on with what wasn't done. Recordings
     that can't be read are listed at the end; the exit code is 1 then.
     """
+    from earmark.labels import read_thresholds
     from earmark.scan import scan_files
 
     if str(output) == "-":
@@ -77,7 +77,8 @@ def scan(
             done = scan_files(
                 paths, output, model, format=format.value if format else None, workers=workers, ray=ray,
                 report=progress.report, overlap_factor=overlap_factor, probability_threshold=probability_threshold,
-                suppression_time_ms=suppression_time_ms, label_thresholds=label_thresholds(label_threshold),
+                suppression_time_ms=suppression_time_ms,
+                label_thresholds=read_thresholds(label_threshold or (), "--label-threshold"),
                 smoothing_windows=smoothing_windows, min_agreeing_windows=min_agreeing_windows,
                 longest_sound_ms=longest_sound_ms, invoke_callback_on_noise_and_unknown=noise,
             )  # fmt: skip

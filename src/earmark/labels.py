@@ -1,6 +1,7 @@
 """Names: of labels, which are any text a person types, and the safe names of their folders and files."""
 
 import unicodedata
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from earmark.errors import EarmarkError
@@ -66,3 +67,23 @@ def _is_safe(character: str) -> bool:
 
 def _encode(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogateescape"))
+
+
+def read_thresholds(texts: Iterable[str], option: str) -> dict[str, float]:
+    """Thresholds of labels that have their own, each given as LABEL=0.9.
+
+    Args:
+        texts: what was given.
+        option: what an error calls it.
+
+    Raises:
+        EarmarkError: one can't be understood.
+    """
+    thresholds = {}
+    for text in texts:
+        label, _, threshold = text.rpartition("=")
+        try:
+            thresholds[label] = float(threshold)
+        except ValueError as error:
+            raise EarmarkError(f"{option} {text!r} is not understood: write it like yes=0.9.") from error
+    return thresholds

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from earmark.errors import EarmarkError
+from earmark.labels import read_thresholds
 from earmark.recognizer import Recognizer
 from earmark.streaming import Decisions
 
@@ -54,14 +54,7 @@ class DetectOptions(ListenOptions):
         Raises:
             EarmarkError: one can't be understood.
         """
-        thresholds = {}
-        for text in self.label_threshold:
-            label, _, threshold = text.rpartition("=")
-            try:
-                thresholds[label] = float(threshold)
-            except ValueError as error:
-                raise EarmarkError(f"label_threshold {text!r} is not understood: write it like yes=0.9.") from error
-        return thresholds
+        return read_thresholds(self.label_threshold, "label_threshold")
 
 
 class Start(ListenOptions):
