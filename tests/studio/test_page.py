@@ -353,11 +353,11 @@ def test_recordings_are_downloaded_and_loaded_and_a_bad_file_is_told(
 def test_the_training_is_drawn_and_can_be_cancelled(tmp_path: Path, takes: Callable[[str, int], Path]) -> None:
     project = earmark.Project(tmp_path / "clapper", create=True)
     for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
-        project.add(label, make(60.0, 1), sounds.RATE)
+        project.add(label, make(120.0, 1), sounds.RATE)  # its epochs take far longer than a look at the button
     with studio(project.path) as running, open_page(running, takes("noise", 1)) as page:
         page.locator("#train").click()
-        expect(page.locator("#console")).to_contain_text("Epoch: 1", timeout=30_000)
         expect(page.locator("#train")).to_have_text("Cancel")
+        expect(page.locator("#console")).to_contain_text("Epoch: 1", timeout=30_000)
         page.locator("#train").click()
         expect(page.locator("#train")).to_have_text("Train")
         expect(page.locator("#listen")).to_be_disabled()
