@@ -2,13 +2,14 @@
 PYTHON ?= python3
 PORT ?= 8000
 PROJECT ?= my-sounds
+OPTIONS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: studio test check clean
 
 studio: .venv/.studio
-	$(BIN)/earmark studio $(PROJECT) --port $(PORT)
+	$(BIN)/earmark studio $(PROJECT) --port $(PORT) $(OPTIONS)
 
 test: check tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python

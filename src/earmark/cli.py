@@ -30,6 +30,7 @@ from earmark.cli_options import (
 )
 from earmark.cli_scan import scan
 from earmark.cli_serve import serve
+from earmark.cli_studio import studio
 from earmark.errors import EarmarkError, needs_package
 from earmark.terminal import complain, put, task_progress, terminal, with_progress
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from earmark.pretraining import PretrainingEpoch
     from earmark.sources import Source
     from earmark.training import Epoch
-
-DEFAULT_PROJECT = Path("my-sounds")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -299,6 +298,7 @@ app.command()(scan)
 app.command("import")(import_)
 app.command("export")(export)
 app.command()(serve)
+app.command()(studio)
 app.command()(bench)
 
 
@@ -345,24 +345,6 @@ def pretrain(
             start=start, device=device, teacher=teacher, revision=revision, report=progress.report, on_epoch=show,
         )  # fmt: skip
     put({"model": str(output)}, as_json, f"Saved in {output}. Now: earmark listen {_as_model(output)}")
-
-
-@app.command()
-def studio(
-    project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")] = DEFAULT_PROJECT,
-    mode: Mode = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-) -> None:
-    """Open the studio: record, train and listen on a web page, on this machine only."""
-    try:
-        from earmark.studio.serve import serve
-    except ModuleNotFoundError as error:
-        raise needs_package("The studio", error, "studio") from error
-    serve(
-        project, port, browser, lambda address: typer.echo(f"The studio of {project}: {address}  (Ctrl+C ends it)"),
-        mode.value if mode else None,
-    )  # fmt: skip
 
 
 def _as_model(folder: Path) -> str:

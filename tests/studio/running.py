@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -48,19 +49,52 @@ class Studio:
         self.process.wait()
 
 
+@dataclass
+class LanStudio(Studio):
+    """One that phones can use, too."""
+
+    certificate: Path
+
+    def lan(self) -> dict[str, Any]:
+        return self.request("GET", "/api/lan").json()  # type: ignore[no-any-return]
+
+    @property
+    def network_url(self) -> str:
+        return str(self.lan()["urls"][0])
+
+
 @contextmanager
 def studio(project: Path, port: int = 0) -> Iterator[Studio]:
-    command = [sys.executable, "-m", "earmark", "studio", str(project), "--port", str(port), "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert "http://" in line, line
+    with _started(project, "--port", str(port)) as process:
+        yield Studio(_address(process), process)
+
+
+@contextmanager
+def lan_studio(project: Path, data: Path, lan_port: int = 0) -> Iterator[LanStudio]:
+    """A studio in the network, whose user keeps data in a folder of their own."""
+    environment = {**os.environ, "XDG_DATA_HOME": str(data)}
+    with _started(project, "--port", "0", "--lan", "--lan-port", str(lan_port), env=environment) as process:
+        yield LanStudio(_address(process), process, data / "earmark" / "studio.pem")
+
+
+@contextmanager
+def _started(project: Path, *options: str, **settings: Any) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "earmark", "studio", str(project), *options, "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **settings)
     try:
-        yield Studio(line.split(": ", 1)[1].split()[0], process)
+        yield process
     finally:
         process.terminate()
         process.wait(20)
+        assert process.stdout is not None
         process.stdout.close()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "http://" in line, line
+    return line.split(": ", 1)[1].split()[0]
 
 
 class Page:

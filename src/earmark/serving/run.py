@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.responses import JSONResponse
@@ -38,24 +42,58 @@ class _Interrupted:
                 await JSONResponse({"error": "The server is stopping: ask again later."}, 503)(scope, receive, send)
 
 
+class _Beside(uvicorn.Server):
+    """A further listener, which starts and ends with the server's first: that one takes the signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class _Server(uvicorn.Server):
     """Tells when it answers, and before it ends."""
 
     def __init__(
-        self, config: uvicorn.Config, on_start: Callable[[], None], on_stop: Callable[[], Awaitable[None]] | None
+        self,
+        config: uvicorn.Config,
+        on_start: Callable[[], None],
+        on_stop: Callable[[], Awaitable[None]] | None,
+        beside: tuple[_Beside, socket.socket] | None,
     ) -> None:
         super().__init__(config)
-        self._on_start, self._on_stop = on_start, on_stop
+        self._on_start, self._on_stop, self._beside = on_start, on_stop, beside
+        self._serving_beside: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started and self._beside is not None:
+            server, listening = self._beside
+            self._serving_beside = asyncio.create_task(server.serve([listening]))
         if self.started:
             self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._on_stop is not None:
             await self._on_stop()
+        if self._beside is not None and self._serving_beside is not None:
+            self._beside[0].should_exit = True
+            await self._serving_beside
         await super().shutdown(sockets)
+
+
+@dataclass(frozen=True)
+class Secure:
+    """A further listener, of HTTPS, on the same state as the first.
+
+    Attributes:
+        app: what answers there.
+        listening: a socket that `bind` gave.
+        certificate: a file with the key and the certificate, in PEM.
+    """
+
+    app: ASGIApp
+    listening: socket.socket
+    certificate: Path
 
 
 def run(
@@ -63,29 +101,43 @@ def run(
     listening: socket.socket,
     on_start: Callable[[], None],
     on_stop: Callable[[], Awaitable[None]] | None = None,
+    secure: Secure | None = None,
 ) -> None:
     """Serve an app on a socket that `bind` gave.
 
     Args:
         on_start: called once it answers.
         on_stop: called and waited for when it was interrupted, while connections are still open.
+        secure: where it answers besides.
     """
-    config = uvicorn.Config(
+    beside = None
+    if secure is not None:
+        # The app's own start and end are the first listener's.
+        config = _config(secure.app, lifespan="off", ssl_certfile=secure.certificate)
+        beside = (_Beside(config), secure.listening)
+    _Server(_config(app), on_start, on_stop, beside).run(sockets=[listening])
+
+
+def _config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
+    return uvicorn.Config(
         _Interrupted(app),
         log_level="warning",
         access_log=False,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # on one machine it costs more time than it saves
         timeout_graceful_shutdown=2,
+        proxy_headers=False,  # whoever is on this machine could say that they came from elsewhere
+        server_header=False,
+        **settings,
     )
-    _Server(config, on_start, on_stop).run(sockets=[listening])
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, option: str = "--port") -> socket.socket:
     """A socket on that name or address of this machine.
 
     Args:
         port: 0 for any that is free.
+        option: by which another port is chosen.
 
     Raises:
         EarmarkError: the host isn't this machine's, or the port is taken.
@@ -106,5 +158,5 @@ def bind(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except (OSError, OverflowError) as error:
         listening.close()
-        raise EarmarkError(f"Port {port} can't be used ({error}): choose another one with --port.") from error
+        raise EarmarkError(f"Port {port} can't be used ({error}): choose another one with {option}.") from error
     return listening

@@ -6,18 +6,32 @@ import os
 import sys
 import webbrowser
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from earmark.project import DEFAULT_LABELS, Project
-from earmark.serving.run import bind, run
+from earmark.serving.guard import Guard
+from earmark.serving.run import Secure, bind, run
 from earmark.settings import SOUNDS, WORDS
+from earmark.studio.lan import Lan, open_lan
+from earmark.studio.policy import PAGE_HEADERS, VISITORS
 from earmark.studio.server import create_app
+from earmark.studio.sign_in import SignIn
 
 HOST = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
 
 
-def serve(path: Path, port: int, browser: bool, tell: Callable[[str], None], mode: str | None = None) -> None:
-    """Serve the project at `path`, made where there is none, on loopback.
+def serve(
+    path: Path,
+    port: int,
+    browser: bool,
+    tell: Callable[[str], None],
+    mode: str | None = None,
+    lan_port: int | None = None,
+    invite: Callable[[Lan, str], None] | None = None,
+) -> None:
+    """Serve the project at `path`, made where there is none, on loopback and, if asked, over HTTPS in the network.
 
     A new one for short sounds has the codelab's three labels; one for words has none, as nobody can guess them.
 
@@ -28,22 +42,39 @@ def serve(path: Path, port: int, browser: bool, tell: Callable[[str], None], mod
         tell: called with the page's address once it answers.
         mode: "sounds" or "words", which a project that is there is changed to; where None, it stays as it is, and a
             new one is for sounds.
+        lan_port: of the HTTPS in the network, where devices must sign in; where None, there is none.
+        invite: called with the studio in the network and "" once it answers; and with a sentence of what happened
+            when a device has signed in or out or there is another code.
 
     Raises:
-        EarmarkError: the mode is unknown, the project can't be opened or made, or the port is taken.
+        EarmarkError: the mode is unknown, the project can't be opened or made, a port is taken, or the machine is in
+            no network.
     """
     project = Project(path, create=True, mode=mode or SOUNDS, labels=() if mode == WORDS else DEFAULT_LABELS)
     if mode is not None and mode != project.mode:
         project.set_mode(mode)
     listening = bind(HOST, port)
     address = f"http://{HOST}:{listening.getsockname()[1]}"
+    lan, lan_listening = None, None
+    if lan_port is not None:
+        lan_listening = bind(EVERYWHERE, lan_port, "--lan-port")
+        lan = open_lan(lan_listening.getsockname()[1])
+        if invite is not None:
+            lan.access.watchers.append(partial(invite, lan))
+    app = create_app(project, lan)
+    secure = None
+    if lan is not None and lan_listening is not None:
+        guarded = Guard(SignIn(app, lan.access), lan.visitors, PAGE_HEADERS)
+        secure = Secure(guarded, lan_listening, lan.certificate.file)
 
     def on_start() -> None:
         tell(address)
+        if lan is not None and invite is not None:
+            invite(lan, "")
         if browser and _has_screen():
             webbrowser.open(address)
 
-    run(create_app(project), listening, on_start)
+    run(Guard(app, VISITORS, PAGE_HEADERS), listening, on_start, secure=secure)
 
 
 def _has_screen() -> bool:

@@ -25,13 +25,13 @@ from earmark.importing import Imported, import_into
 from earmark.project import Project
 from earmark.recordings import Recording, read_recording, sound_of, spectrogram_of
 from earmark.serving.answers import tell_errors, upload
-from earmark.serving.guard import Guard
 from earmark.serving.metrics import CountRequests
 from earmark.spectrogram import Spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
+from earmark.studio.lan import Lan, add_lan_routes
 from earmark.studio.live import LiveSession, picture
-from earmark.studio.policy import PAGE_HEADERS, REPORT_POLICY, VISITORS
+from earmark.studio.policy import REPORT_POLICY
 from earmark.studio.state import UPLOAD_BYTES, Studio
 
 PICTURE_COLUMNS = 200
@@ -72,8 +72,13 @@ class ClipChange(BaseModel):
     end: float | None = None
 
 
-def create_app(project: Project) -> FastAPI:
-    """The studio of one project as an ASGI app."""
+def create_app(project: Project, lan: Lan | None = None) -> FastAPI:
+    """The studio of one project as an ASGI app, for a `Guard` to stand before.
+
+    Args:
+        project: whose studio.
+        lan: where it answers besides, whose devices its pages manage.
+    """
     studio = Studio(project)
 
     @asynccontextmanager
@@ -83,13 +88,15 @@ def create_app(project: Project) -> FastAPI:
         await studio.stop()
 
     app = FastAPI(title="Earmark studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, visitors=VISITORS, headers=PAGE_HEADERS)
     app.add_middleware(CountRequests, metrics=studio.metrics)
     tell_errors(app)
     _add_label_routes(app, studio)
     _add_clip_routes(app, studio)
     _add_exchange_routes(app, studio)
     _add_job_routes(app, studio)
+    add_lan_routes(app, lan)
+    if lan is not None:
+        lan.access.watchers.append(lambda _: studio.broadcast({"type": "devices"}))
 
     @app.get("/api/project")
     async def read_project() -> dict[str, Any]:

@@ -11,6 +11,7 @@ async function ask(method, path, body) {
   const response = await fetch(path, options).catch(() => {
     throw new Error(UNREACHABLE);
   });
+  if (response.status === 401) location.reload(); // this phone was signed out: there is only the sign-in page for it
   if (!response.ok) throw Object.assign(new Error(await explanation(response)), { isAnswer: true });
   return response;
 }
@@ -85,6 +86,19 @@ export const startEvaluation = () => json("POST", "/api/evaluate");
 export const cancelEvaluation = () => json("DELETE", "/api/evaluate");
 /** @returns {Promise<Evaluation|null>} */
 export const readEvaluation = () => json("GET", "/api/evaluation");
+
+/** @typedef {{id: string, name: string, address: string, signed_in: number}} Device */
+/** @typedef {{urls: string[], code: string, fingerprint: string, devices: Device[]}} Lan */
+
+/** What the studio is in the network: null where it isn't, only `device` on a phone. @returns {Promise<Lan|{device: string}|null>} */
+export const readLan = () => json("GET", "/api/lan");
+/** @returns {Promise<Lan>} */
+export const renewCode = () => json("POST", "/api/lan/code");
+/** @param {string} device @returns {Promise<Lan>} */
+export const signOutDevice = (device) => json("DELETE", query("/api/lan/devices", { device }));
+export const signOut = () => json("DELETE", "/api/session");
+/** @param {string} code of which it is a picture */
+export const qrAddress = (code) => query("/api/lan/qr", { code });
 
 /** @param {string} clip the address of its sound */
 export const audioAddress = (clip) => query("/api/clips/audio", { clip });

@@ -14,6 +14,7 @@ import { Live } from "./live.js";
 import { Microphone } from "./microphone.js";
 import { notify, notifyError } from "./notice.js";
 import { Outbox } from "./outbox.js";
+import { Phones } from "./phones.js";
 import { player } from "./player.js";
 import { Project } from "./project.js";
 import { Recorder } from "./recorder.js";
@@ -43,6 +44,7 @@ const evaluation = new Evaluation(project, display, (threshold) => listening.use
 const choice = new Choice(change);
 const words = new Words(live, wake);
 const tabs = new Tabs(byId("tabs"));
+const phones = new Phones();
 const trimmer = new Trimmer(
   (clip, span) => changeWithUndo(() => api.changeClip(clip.id, span), "Recording trimmed."),
   notifyError,
@@ -207,6 +209,7 @@ async function connected() {
 function lost() {
   words.lose();
   listening.lose();
+  if (phones.isPhone) phones.refresh(); // which shows the sign-in page where this phone was signed out
   showTrouble("Connection lost – your recordings are kept and will be sent again.");
 }
 
@@ -238,6 +241,7 @@ const RECEIVERS = {
     training.wait(evaluation.isRunning);
   },
   changed: refresh,
+  devices: () => phones.refresh(),
   error: ({ error }) => notifyError({ message: error }),
 };
 
@@ -333,6 +337,8 @@ async function start() {
   wire();
   showView();
   await load();
+  await phones.refresh();
+  sound.isPhone = phones.isPhone;
   // Before any sound: the numbers of held recordings must not be given again.
   await outbox.restore(project.state.id);
   live.connect();

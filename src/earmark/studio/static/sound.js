@@ -9,6 +9,8 @@ const FLOOR = -100; // dBFS, the left end of the meter
 const FALL = 40; // dB a second, so that short peaks can be seen
 
 export class SoundPanel {
+  /** Whether the page is on a phone, whose sound goes over the network. */
+  isPhone = false;
   #microphone;
   #heardAt = 0;
   #level = FLOOR;
@@ -55,7 +57,7 @@ export class SoundPanel {
     this.#heardAt = performance.now();
     byId("microphone-help").hidden = state === "on" && !isAsleep;
     byId("microphone-help").classList.toggle("problem", problem !== "");
-    setText(byId("microphone-text"), helpText(state, problem, isAsleep));
+    setText(byId("microphone-text"), helpText(state, problem, isAsleep, this.isPhone));
     const button = byId("microphone-on");
     button.disabled = state === "starting";
     setText(button.querySelector("span"), isAsleep ? "Start" : problem ? "Try again" : "Turn on microphone");
@@ -79,8 +81,9 @@ export class SoundPanel {
   }
 }
 
-function helpText(state, problem, isAsleep) {
+function helpText(state, problem, isAsleep, isPhone) {
   if (isAsleep) return "The browser waits for a click before it lets sound in.";
   if (state === "starting") return "The browser asks whether the studio may listen. Choose Allow.";
-  return problem || "The studio listens through your microphone. The sound stays on this computer.";
+  const where = isPhone ? "goes to the studio's computer and no further" : "stays on this computer";
+  return problem || `The studio listens through your microphone. The sound ${where}.`;
 }

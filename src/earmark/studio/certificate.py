@@ -1,0 +1,148 @@
+"""The certificate by which a studio in the network serves HTTPS: made for this machine, kept, and renewed in time.
+
+Browsers give a microphone to secure pages only. No authority can vouch for a machine in somebody's home, so the
+certificate is signed by itself: a browser warns once, and who doubts compares the fingerprint.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from earmark.errors import EarmarkError
+from earmark.files import write_atomically
+
+FILE = "studio.pem"  # the key, then the certificate: one file, so that they can't disagree
+LIFETIME = timedelta(days=397)  # browsers trust none for longer: CA/Browser Forum, Baseline Requirements, 6.3.2
+RENEWED_BEFORE = timedelta(days=30)
+CLOCKS_APART = timedelta(days=1)  # a phone's clock may be behind
+MOST_NAMES = 20  # a laptop keeps the addresses that it had elsewhere, so that coming home asks for no new certificate
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate with its key.
+
+    Attributes:
+        file: the key and the certificate, in PEM.
+        names: and addresses that it is good for.
+        fingerprint: SHA-256 of it, as browsers show it.
+        ends: when it is good no more.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    fingerprint: str
+    ends: datetime
+
+
+def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = None) -> Certificate:
+    """This machine's certificate: the one that is kept in the folder, or a new one where that one is damaged, ends
+    within a month, or lacks a name.
+
+    Args:
+        folder: of the user's own; made for nobody else to read.
+        names: and addresses by which the machine is reached.
+        now: the time, where it isn't the clock's.
+
+    Raises:
+        EarmarkError: it can't be written.
+    """
+    now = now or datetime.now(timezone.utc)
+    wanted = [name for name in dict.fromkeys(names) if _is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
+    file = folder / FILE
+    kept = _read(file)
+    if kept is not None and set(wanted) <= set(kept[1]) and _is_good(kept[0], now):
+        return _describe(file, *kept)
+    known = [name for name in (kept[1] if kept else ()) if name not in wanted]
+    names = tuple([*wanted, *known][:MOST_NAMES])
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _sign(key, names, now)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _make_private(folder)
+    write_atomically(file, pem + certificate.public_bytes(Encoding.PEM))
+    file.chmod(0o600)
+    return _describe(file, certificate, names)
+
+
+def _read(file: Path) -> tuple[x509.Certificate, tuple[str, ...]] | None:
+    """What is kept, if its key belongs to it."""
+    with suppress(OSError, ValueError, TypeError, x509.ExtensionNotFound):
+        pem = file.read_bytes()
+        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+        form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form):
+            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            addresses = map(str, found.get_values_for_type(x509.IPAddress))
+            return certificate, (*addresses, *found.get_values_for_type(x509.DNSName))
+    return None
+
+
+def _is_good(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - RENEWED_BEFORE
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...], now: datetime) -> x509.Certificate:
+    """A certificate for servers alone: with it nobody can vouch for others."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Earmark studio")])
+    alternatives = [
+        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name) for name in names
+    ]
+    usage = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCKS_APART)
+        .not_valid_after(now - CLOCKS_APART + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _describe(file: Path, certificate: x509.Certificate, names: tuple[str, ...]) -> Certificate:
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    return Certificate(file, names, fingerprint, certificate.not_valid_after_utc)
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise EarmarkError(
+            f"{folder} can't be made for the studio's certificate ({error.strerror}): free that place."
+        ) from error
+
+
+def _is_address(name: str) -> bool:
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return False

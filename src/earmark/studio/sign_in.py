@@ -1,0 +1,144 @@
+"""Shows a sign-in page, and nothing else, to whoever reaches the studio over the network without having signed in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from importlib.resources import files
+from pathlib import Path
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from earmark.errors import EarmarkError
+from earmark.studio.access import Access, Device, TooManyTriesError
+
+# A cookie of such a name is taken only from this very host, over HTTPS: RFC 6265bis, 4.1.3.2.
+COOKIE = "__Host-earmark"
+DEVICE = "earmark.device"  # in the scope of what a device asks for
+SESSION = "/api/session"
+MOST_BODY_BYTES = 1_000
+BODY_SECONDS = 10
+SIGN_IN = Path(str(files("earmark.studio") / "static" / "sign-in"))
+PAGE = {name: SIGN_IN / name for name in ("sign-in.css", "sign-in.js")}
+SIGNED_OUT = "This device isn't signed in: open the studio's address again and type the code that it shows."
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """ASGI middleware in front of the studio's app. What a device asks for has it in the scope as `earmark.device`.
+
+    Args:
+        app: the studio's.
+        access: who may use it.
+    """
+
+    app: ASGIApp
+    access: Access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        device = self.access.device(_secret(scope))
+        if device is not None and scope["path"] == SESSION:
+            await self._session(device, scope)(scope, receive, send)
+        elif device is not None:
+            await self._serve(device, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose(1008, SIGNED_OUT)(scope, receive, send)
+        else:
+            await (await self._answer_stranger(Request(scope, receive)))(scope, receive, send)
+
+    async def _answer_stranger(self, request: Request) -> Response:
+        path, method = request.url.path, request.method
+        if path == SESSION and method == "POST":
+            return await self._sign_in(request)
+        if method in ("GET", "HEAD") and path == "/":
+            return FileResponse(SIGN_IN / "index.html")
+        if method in ("GET", "HEAD") and path.removeprefix("/sign-in/") in PAGE:
+            return FileResponse(PAGE[path.removeprefix("/sign-in/")])
+        return JSONResponse({"error": SIGNED_OUT}, 401)
+
+    async def _sign_in(self, request: Request) -> Response:
+        try:
+            code = await asyncio.wait_for(_read_code(request), BODY_SECONDS)
+            address = request.client.host if request.client else ""
+            secret = self.access.sign_in(code, address, request.headers.get("user-agent", ""))
+        except TooManyTriesError as error:
+            return JSONResponse({"error": str(error)}, 429, headers={"Retry-After": "60"})
+        except (EarmarkError, asyncio.TimeoutError, ClientDisconnect) as error:
+            return JSONResponse({"error": str(error) or "The code didn't come: send it again."}, 403)
+        answer = JSONResponse({})
+        answer.set_cookie(COOKIE, secret, path="/", secure=True, httponly=True, samesite="strict")
+        return answer
+
+    def _session(self, device: Device, scope: Scope) -> ASGIApp:
+        if scope["type"] == "websocket":
+            return WebSocketClose(1008, "There is no such address.")
+        if scope["method"] != "DELETE":
+            return JSONResponse({})  # signed in already
+        self.access.revoke(device.id)
+        answer = JSONResponse({})
+        answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+        return answer
+
+    async def _serve(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the app answer; once the device is signed out, nothing of it goes in or out any more."""
+
+        async def receive_until_ended() -> Message:
+            message = await receive()
+            return {"type": f"{scope['type']}.disconnect", "code": 1008} if device.ended.is_set() else message
+
+        async def send_until_ended(message: Message) -> None:
+            if not device.ended.is_set():
+                await send(message)
+
+        async with _closed_at_the_end(device, scope, send):
+            await self.app({**scope, DEVICE: device}, receive_until_ended, send_until_ended)
+
+
+@asynccontextmanager
+async def _closed_at_the_end(device: Device, scope: Scope, send: Send) -> AsyncIterator[None]:
+    """Close a WebSocket in the moment in which its device is signed out."""
+
+    async def close() -> None:
+        await device.ended.wait()
+        with suppress(RuntimeError, OSError):  # it was closed before
+            await send({"type": "websocket.close", "code": 1008, "reason": "This device was signed out."})
+
+    closing = asyncio.create_task(close()) if scope["type"] == "websocket" else None
+    try:
+        yield
+    finally:
+        if closing is not None:
+            closing.cancel()
+
+
+async def _read_code(request: Request) -> str:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY_BYTES:
+            raise EarmarkError("That is no code: type the one that the studio shows.")
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        code = json.loads(body)["code"]
+        if isinstance(code, str):
+            return code
+    raise EarmarkError("That is no code: type the one that the studio shows.")
+
+
+def _secret(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            with suppress(CookieError):
+                found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+                if found is not None:
+                    return found.value
+    return ""
