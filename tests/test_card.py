@@ -3,6 +3,8 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 
 import earmark
 from earmark import EarmarkError
+from earmark import card as cards
 from earmark.card import read_card, save_model
+from earmark.files import write_atomically
 
 
 def test_a_card_says_how_its_model_came_to_be(trained: earmark.Project) -> None:
@@ -50,6 +54,27 @@ def test_the_card_of_another_model_is_none(tmp_path: Path) -> None:
     save_model(tmp_path, b"old", {})
     (tmp_path / "model.onnx").write_bytes(b"new")  # as a crash between the two writes leaves them
     assert read_card(tmp_path) is None
+
+
+def test_whenever_it_is_killed_a_model_has_its_own_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write in turn is the last one that comes through, or the first that fails."""
+    for writes in range(4):
+        folder = tmp_path / str(writes)
+        save_model(folder, b"old", {"name": "old"})
+        left = iter(range(writes))
+
+        def write(path: Path, data: bytes, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            write_atomically(path, data)
+
+        monkeypatch.setattr(cards, "write_atomically", write)
+        with suppress(KeyboardInterrupt):
+            save_model(folder, b"new", {"name": "new"})
+        monkeypatch.undo()
+        found = read_card(folder)
+        assert found is not None
+        assert found["name"].encode() == (folder / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark import EarmarkError, Project, Recognizer, compute_spectrogram
+from earmark import EarmarkError, Project, Recognizer, compute_spectrogram, files
+from earmark import clips as clip_files
 from earmark.clips import ClipFile
 from earmark.labelled_clips import Trashed
 from tests import sounds, tones
@@ -194,6 +196,45 @@ def test_settings_that_can_not_be_written_keep_clip_and_key_frame(project: Proje
     assert told.stdout.count("earmark.toml can't be written") == 4
     assert {path: path.read_bytes() for path in project.path.rglob("*") if path.is_file()} == before
     assert key_frames(project) == {clip.id: 7}
+
+
+def test_a_change_by_another_program_is_kept_though_the_file_looks_the_same(project: Project) -> None:
+    """As it may with the same number, size and time, where the clock is coarse and numbers are used again."""
+    settings_file = project.path / "earmark.toml"
+    assert project.labels == ("red", "blue")
+    stat = settings_file.stat()
+    with settings_file.open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(text.replace('"blue"', '"gold"'))
+    os.utime(settings_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    project.add_label("green")
+    assert Project(project.path).labels == ("red", "gold", "green")
+
+
+@pytest.mark.parametrize("change", ["move", "rename", "restore"])
+def test_a_kill_between_a_files_move_and_the_settings_loses_no_key_frame(
+    project: Project, clip: ClipFile, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trashed = project.remove_clip(clip) if change == "restore" else None
+    move = files.move
+
+    def move_and_end(source: Path, destination: Path) -> None:
+        move(source, destination)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clip_files, "move", move_and_end)
+    with suppress(KeyboardInterrupt):
+        if trashed is not None:
+            project.restore(trashed)
+        elif change == "move":
+            project.move_clip(clip, "blue")
+        else:
+            project.change_label("red", new_name="green")
+    monkeypatch.undo()
+    again = Project(project.path)
+    (found,) = again.clips()
+    assert again.key_frames()[found.id] == 7
 
 
 def test_a_key_frame_of_a_file_that_is_gone_or_was_cut_does_not_matter(project: Project, clip: ClipFile) -> None:

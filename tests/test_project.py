@@ -299,16 +299,51 @@ def test_what_was_emptied_can_not_be_restored(project: Project) -> None:
     trashed = project.remove_clip(project.add("Left", SHORT, sounds.RATE))
     project.empty_trash()
     assert len(list(project.path.rglob("*.flac"))) == 1, "only what lies there for 30 days is emptied"
-    month_ago = time.time() - 31 * 24 * 3600
-    for path in [*(project.path / ".trash").rglob("*"), project.path / ".trash"]:
-        os.utime(path, (month_ago, month_ago))
-    stray = project.path / ".trash" / ".DS_Store"
-    stray.touch()
-    os.utime(stray, (month_ago, month_ago))
+    (project.path / ".trash" / ".DS_Store").touch()
+    grow_old(project, days=31)
+    project.empty_trash()
+    assert len(list(project.path.rglob("*.flac"))) == 1, "the clock may be wrong today"
+    grow_old(project, days=8)
     project.empty_trash()
     assert list((project.path / ".trash").iterdir()) == []
     with pytest.raises(EarmarkError, match="can't be undone: the trash was emptied"):
         project.restore(trashed)
+
+
+def test_a_clock_that_jumps_and_comes_back_does_not_empty_the_trash(project: Project) -> None:
+    """It jumps to 2099 for a day, and again a month later: what was deleted a minute before stays each time."""
+    trashed = project.remove_clip(project.add("Left", SHORT, sounds.RATE))
+    for _ in range(2):
+        grow_old(project, days=27_000)
+        project.empty_trash()
+        grow_old(project, days=1)
+        project.empty_trash()
+        grow_old(project, days=-27_000)
+        project.empty_trash()
+    project.restore(trashed)
+    assert kept(project) == [("Left", 24_000)]
+
+
+def grow_old(project: Project, days: int) -> None:
+    """As if the clock had gone on by so many days, since it can't be set here."""
+    for path in (project.path / ".trash").rglob("*"):
+        changed = path.stat().st_mtime - days * 24 * 3600
+        os.utime(path, (changed, changed))
+
+
+def test_what_a_killed_writer_left_is_cleared_once_nobody_can_be_writing_it(project: Project) -> None:
+    clip = project.add("Left", SHORT, sounds.RATE)
+    old, new, other = (clip.path.with_name(f".{name}.part") for name in ("0123456789ab", "ba9876543210", "mine"))
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    folder = project.path / "models" / ".0123456789ab.part"
+    (folder / "deeper").mkdir(parents=True)
+    day_ago = time.time() - 24 * 3600
+    for path in (old, other, folder):
+        os.utime(path, (day_ago, day_ago))
+    project.empty_trash()
+    assert [path.exists() for path in (old, new, other, folder)] == [False, True, True, False]
+    assert project.clips() == [clip]
 
 
 def test_a_clip_is_found_by_its_id_and_no_id_leads_out(project: Project, tmp_path: Path) -> None:
@@ -655,6 +690,13 @@ def test_the_newest_model_is_taken_where_none_is_named(copy: Project) -> None:
     card = copy.model_card()
     assert card is not None
     assert card["name"] == "c"
+
+
+def test_the_model_that_was_trained_last_is_the_newest_though_the_clock_was_set_back(copy: Project) -> None:
+    future = time.time() + 365 * 24 * 3600
+    os.utime(copy.path / "models" / "sounds" / "model.onnx", (future, future))
+    copy.train(epochs=1, name="second")
+    assert copy.models() == ["second", "sounds"]
 
 
 def test_what_is_no_model_is_told_and_nothing_is_deleted(copy: Project) -> None:

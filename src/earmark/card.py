@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from earmark.errors import EarmarkError
 from earmark.files import make_folder, write_atomically
+from earmark.folder_lock import FolderLock
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
+NEXT_CARD_FILE = ".model.json"  # of a model that is about to take the old one's place
 REPORT_FILE = "report.html"  # of an evaluation
 _PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")
 
@@ -32,21 +35,44 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any]) -> None:
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)  # before anything is written
+    is_new = not folder.exists()
     make_folder(folder)
-    # The model first: it suffices by itself, and an older card is known by its sum not to be this model's.
-    write_atomically(folder / MODEL_FILE, model)
-    write_atomically(folder / CARD_FILE, text.encode())
+    with FolderLock(folder):
+        # Whenever somebody looks, or this ends, one of the two cards is known by its sum to be the model's.
+        write_atomically(folder / NEXT_CARD_FILE, text.encode())
+        try:
+            write_atomically(folder / MODEL_FILE, model)
+        except EarmarkError:
+            with suppress(OSError):
+                (folder / NEXT_CARD_FILE).unlink()
+                if is_new:
+                    folder.rmdir()
+            raise
+        write_atomically(folder / CARD_FILE, text.encode())
+        with suppress(OSError):  # the same card twice does no harm
+            (folder / NEXT_CARD_FILE).unlink()
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-    """The card, or None where there is no model or the card is another model's."""
+    """The model's card, or None where there is no model or the card is another model's."""
+    for _ in range(2):  # a new model may have come between the reading of the cards and of the model
+        cards = [_read(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
+        try:
+            checksum = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+        except (OSError, ValueError):
+            return None
+        for card in cards:
+            if card is not None and card.get("model_sha256") == checksum:
+                return card
+    return None
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        card = json.loads((folder / CARD_FILE).read_bytes())
-        model = (folder / MODEL_FILE).read_bytes()
+        card = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    matches = isinstance(card, dict) and card.get("model_sha256") == hashlib.sha256(model).hexdigest()
-    return card if matches else None
+    return card if isinstance(card, dict) else None
 
 
 def _versions() -> dict[str, str]:

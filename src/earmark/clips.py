@@ -24,6 +24,8 @@ from earmark.recordings import RECORDING_SUFFIXES, Recording, encode_recording, 
 from earmark.spectrogram_file import is_spectrogram_file
 
 TRASH_SECONDS = 30 * 24 * 3600
+DOUBT_SECONDS = 7 * 24 * 3600  # from the day on which the clock first calls something old to its end
+OLD = ".old"
 
 Moved = tuple[tuple[Path, Path], ...]  # where each file or folder was, and where it lies now
 
@@ -77,7 +79,7 @@ class ClipFolders:
 
     def __init__(self, project: Path) -> None:
         self._root, self._trash = project / "clips", project / ".trash"
-        self._known: dict[Path, ClipFile] = {}
+        self._known: dict[Path, tuple[tuple[int, ...], ClipFile]] = {}
 
     def create(self) -> None:
         """Make the folder of clips."""
@@ -91,10 +93,9 @@ class ClipFolders:
         """A label's clips, in the order of their file names."""
         found = []
         for folder in self._folders().get(label, []):
-            with suppress(FileNotFoundError):  # somebody renames the folder or deletes a file at this very moment
-                for path in _recordings(folder):
-                    with suppress(FileNotFoundError):
-                        found.append(self._clip(label, path))
+            for path in _recordings(folder):
+                with suppress(FileNotFoundError):  # somebody deletes the file at this very moment
+                    found.append(self._clip(label, path))
         return found
 
     def all_have_sound(self) -> bool:
@@ -126,22 +127,42 @@ class ClipFolders:
             path = write_new(folder / f"{file_stem(name)}{suffix}", data)
         except EarmarkError:
             if is_new:
-                folder.rmdir()
+                _remove_empty(folder)
             raise
         return self._clip(label, path)
 
-    def move(self, clip: ClipFile, label: str) -> ClipFile:
-        """Move a clip to another label."""
-        if clip.label == label:
-            return clip
-        target = free_path(self._folder(label) / clip.path.name)
-        move(clip.path, target)
-        return self._clip(label, target)
+    def discard(self, clip: ClipFile, with_folder: bool = False) -> None:
+        """Remove a clip that was just written, and its folder if that is new, since not all of a change went well."""
+        with suppress(OSError):
+            clip.path.unlink()
+        if with_folder:
+            _remove_empty(clip.path.parent)
+
+    def as_moved(self, clip: ClipFile, label: str) -> ClipFile:
+        """A clip as it is once it is moved to another label."""
+        return replace(clip, label=label, path=free_path(self._folder(label) / clip.path.name))
+
+    def move(self, clip: ClipFile, moved: ClipFile) -> ClipFile:
+        """Move a clip to where `as_moved` says."""
+        move(clip.path, moved.path)
+        return self._clip(moved.label, moved.path)
 
     def rename(self, label: str, new_label: str) -> None:
         """Give all clips of a label another one, that has none yet."""
         for folder in self._folders().get(label, []):
             _merge(folder, self._root / label_folder(new_label))
+
+    def state(self) -> str:
+        """Changes when a clip's file or a label's folder does, whoever changes it."""
+        parts = []
+        for folder in chain.from_iterable(self._folders().values()):
+            parts.append(folder.name)
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(OSError):  # it goes at this very moment
+                        stat = entry.stat()
+                        parts.append(f"{entry.name}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}")
+        return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
 
     def trash(self, clip: ClipFile) -> Moved:
         """Move a clip to the trash."""
@@ -163,23 +184,32 @@ class ClipFolders:
             _merge(there, home)
 
     def empty_trash(self) -> None:
-        """Remove for good what was deleted more than 30 days ago."""
-        for entry in self._trash.glob("*"):
+        """Remove for good what was deleted more than 30 days ago.
+
+        A clock that jumps mustn't empty it: what is old gets a mark, and goes if it is still so a week later.
+        """
+        marked = {mark.name[1 : -len(OLD)]: mark for mark in self._trash.glob(f".*{OLD}")}
+        for entry in [entry for entry in self._trash.glob("*") if entry not in marked.values()]:
             with suppress(OSError):  # what can't be removed now can be the next time
-                if time.time() - entry.stat().st_mtime < TRASH_SECONDS:
-                    continue
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+                mark = marked.pop(entry.name, None)
+                if _age(entry) < TRASH_SECONDS:
+                    if mark is not None:
+                        mark.unlink()
+                elif mark is None:
+                    (self._trash / f".{entry.name}{OLD}").touch()
+                elif _age(mark) > DOUBT_SECONDS:
+                    _remove(entry)
+                    mark.unlink()
+        for mark in marked.values():
+            with suppress(OSError):
+                mark.unlink()
 
     def _folders(self) -> dict[str, list[Path]]:
         """Each label's folders: one, unless somebody made a second that stands for the same label."""
         folders: dict[str, list[Path]] = {}
-        if self._root.is_dir():
-            for folder in sorted(self._root.iterdir()):
-                if folder.is_dir() and not folder.name.startswith("."):
-                    folders.setdefault(tidy_label(folder.name), []).append(folder)
+        for folder in _entries(self._root):
+            if not folder.name.startswith(".") and os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir may raise)
+                folders.setdefault(tidy_label(folder.name), []).append(folder)
         return folders
 
     def _folder(self, label: str) -> Path:
@@ -187,11 +217,12 @@ class ClipFolders:
 
     def _clip(self, label: str, path: Path) -> ClipFile:
         stat = path.stat()
-        state = (stat.st_size, stat.st_mtime_ns)
+        # A file that took another's place may have its size and time; a copy has them often.
+        file = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         known = self._known.get(path)
-        if known is None or known.state != state or known.label != label:
-            known = self._known[path] = _measure(label, path, state)
-        return known
+        if known is None or known[0] != file or known[1].label != label:
+            known = self._known[path] = (file, _measure(label, path, (stat.st_size, stat.st_mtime_ns)))
+        return known[1]
 
     def _to_trash(self, paths: list[Path]) -> Moved:
         entry = self._trash / f"{time.time_ns()}-{random_id()}"
@@ -233,8 +264,24 @@ def random_id() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, in order; nothing where the folder is gone.
+
+    Raises:
+        EarmarkError: it can't be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise EarmarkError(
+            f"{folder} can't be read ({error.strerror}): check the folder and its permissions."
+        ) from error
+
+
 def _recordings(folder: Path) -> list[Path]:
-    return sorted(filter(_is_recording, folder.iterdir()))
+    return list(filter(_is_recording, _entries(folder)))
 
 
 def _is_recording(path: Path) -> bool:
@@ -251,12 +298,28 @@ def _measure(label: str, path: Path, state: tuple[int, int]) -> ClipFile:
     return ClipFile(label, path, seconds, frames, state)
 
 
+def _age(path: Path) -> float:
+    return time.time() - path.lstat().st_mtime
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # somebody has put something in
+        folder.rmdir()
+
+
 def _merge(source: Path, target: Path) -> None:
     """Move a file or folder; a file that is in the way keeps its name, and one that comes gets another."""
     if source.is_dir() and target.is_dir() and not source.samefile(target):
         for file in sorted(source.iterdir()):
             move(file, free_path(target / file.name))
-        source.rmdir()
+        _remove_empty(source)
     elif source.is_dir():
         move(source, target)
     else:

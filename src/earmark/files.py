@@ -1,14 +1,27 @@
 """Files that are either whole or not there: written aside, flushed to the disk, then given their name."""
 
+import errno
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from earmark.errors import EarmarkError
+
+LEFTOVER_SECONDS = 3600  # what was touched since may still be written by somebody
+_ASIDE = re.compile(r"\.[0-9a-f]{12}\.part")
+_NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP)  # of folders on such file systems
+_REMEDIES = {
+    errno.EIO: "check the disk, then try again",
+    errno.EMFILE: "close other programs, then try again",
+    errno.ENFILE: "close other programs, then try again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -17,8 +30,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         EarmarkError: the disk is full or the folder can't be written; `path` is then as it was.
     """
-    with _told(path), _written_aside(path.parent, data) as aside:
+    with _told(path), _written_aside(path.parent, data) as aside, _put_back(path):
         aside.replace(path)
+        _sync_folder(path.parent)
 
 
 def write_new(path: Path, data: bytes) -> Path:
@@ -31,11 +45,9 @@ def write_new(path: Path, data: bytes) -> Path:
         while True:
             path = free_path(path)
             try:
-                path.hardlink_to(aside)  # unlike a rename, it never replaces a file that came between
+                _give_name(aside, path)
             except FileExistsError:
                 continue
-            except OSError:  # a file system without links
-                aside.replace(path)
             return path
 
 
@@ -51,12 +63,17 @@ def move(source: Path, destination: Path) -> None:
     """Rename a file or folder within one disk, making the folder it goes to.
 
     Raises:
-        EarmarkError: it can't be moved.
+        EarmarkError: it can't be moved; it is then where it was.
     """
-    with _told(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+    with _told(destination), _folder_made(destination.parent):
         source.rename(destination)
-        _sync_folder(destination.parent)
+        try:
+            _sync_folder(destination.parent)
+            _sync_folder(source.parent)
+        except OSError:
+            with suppress(OSError):
+                destination.rename(source)
+            raise
 
 
 def make_folder(folder: Path) -> None:
@@ -65,8 +82,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         EarmarkError: it can't be made.
     """
-    with _told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _told(folder), _folder_made(folder):
+        pass
 
 
 @contextmanager
@@ -77,18 +94,19 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
         EarmarkError: something is there already, the disk is full, or the folder can't be written.
     """
     check_free(target)
-    make_folder(target.parent)
-    aside = target.parent / f".{secrets.token_hex(6)}.part"
-    with _told(target):
+    with _told(target), _folder_made(target.parent):
+        aside = _aside(target.parent)
         try:
             with aside.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            aside.rename(target)
-            _sync_folder(target.parent)
+            try:
+                _give_name(aside, target)
+            except FileExistsError as error:  # it came meanwhile
+                raise _taken(target) from error
         finally:
-            aside.unlink(missing_ok=True)
+            _discard(aside)
 
 
 @contextmanager
@@ -99,21 +117,58 @@ def new_folder(target: Path) -> Iterator[Path]:
         EarmarkError: something is there already, the disk is full, or the folder can't be written.
     """
     check_free(target)
-    aside = target.parent / f".{secrets.token_hex(6)}.part"
-    with _told(target):
-        aside.mkdir(parents=True)
+    with _told(target), _folder_made(target.parent):
+        aside = _aside(target.parent)
+        aside.mkdir()
         try:
             yield aside
-            for path in aside.rglob("*"):
-                if path.is_file():
+            for path in (*aside.rglob("*"), aside):
+                if path.is_dir():
+                    _sync_folder(path)
+                else:
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
             if target.is_dir():
                 target.rmdir()  # an empty one
             aside.rename(target)
-            _sync_folder(target.parent)
+            try:
+                _sync_folder(target.parent)
+            except OSError:
+                target.rename(aside)
+                raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def delete_folder(folder: Path) -> None:
+    """Delete a folder: whoever looks sees all of it or nothing.
+
+    Raises:
+        EarmarkError: it can't be deleted; it is then as it was.
+    """
+    aside = _aside(folder.parent)
+    try:
+        folder.rename(aside)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        with suppress(OSError):
+            aside.rename(folder)
+        raise EarmarkError(f"{folder} can't be deleted ({error.strerror}): check its permissions.") from error
+    shutil.rmtree(aside, ignore_errors=True)  # what stays is a leftover
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and those in it.
+
+    The caller sees to it that nobody writes there now. Still, what was touched within the hour stays.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in filter(_ASIDE.fullmatch, (*folders, *files)):
+            path = Path(place) / name
+            with suppress(OSError):
+                if abs(time.time() - path.lstat().st_mtime) > LEFTOVER_SECONDS:
+                    _discard(path)
+        folders[:] = [name for name in folders if not _ASIDE.fullmatch(name)]
 
 
 def check_free(target: Path) -> None:
@@ -124,21 +179,109 @@ def check_free(target: Path) -> None:
     """
     with _told(target):
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
-            raise EarmarkError(f"{target} is there already: delete it, or choose another name.")
+            raise _taken(target)
+
+
+def _taken(target: Path) -> EarmarkError:
+    return EarmarkError(f"{target} is there already: delete it, or choose another name.")
+
+
+def _aside(folder: Path) -> Path:
+    """A path for what isn't finished. `clear_leftovers` knows it by its name."""
+    return folder / f".{secrets.token_hex(6)}.part"
+
+
+def _discard(aside: Path) -> None:
+    """Remove what is left of an unfinished file or folder; where that fails, it is a leftover."""
+    with suppress(OSError):
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def _written_aside(folder: Path, data: bytes) -> Iterator[Path]:
-    aside = folder / f".{secrets.token_hex(6)}.part"
+    aside = _aside(folder)
     try:
         with aside.open("xb") as file:
             file.write(data)
             file.flush()
+            # Where this fails the system may have dropped the data, and say the next time that all is well: the file is
+            # given up, and nobody tries again with it (https://wiki.postgresql.org/wiki/Fsync_Errors).
             os.fsync(file.fileno())
         yield aside
     finally:
-        aside.unlink(missing_ok=True)
-    _sync_folder(folder)
+        _discard(aside)
+
+
+def _give_name(aside: Path, path: Path) -> None:
+    """Give a finished file its name, on the disk too; it has none where that fails.
+
+    Raises:
+        FileExistsError: something has that name.
+        OSError: as the system tells.
+    """
+    try:
+        path.hardlink_to(aside)  # unlike a rename, it never replaces a file that came between
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        aside.rename(path)
+    try:
+        _sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextmanager
+def _put_back(path: Path) -> Iterator[None]:
+    """Where the system fails inside, the path holds what it held before, or nothing if that was so.
+
+    Until then, the old content has a second name. A file system without links has none: the new content stays there.
+    """
+    before, is_new, is_linked = _aside(path.parent), not os.path.lexists(path), False
+    with suppress(OSError):
+        before.hardlink_to(path)
+        is_linked = True
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            if is_linked:
+                before.replace(path)
+            elif is_new:
+                path.unlink()
+        raise
+    finally:
+        _discard(before)
+
+
+@contextmanager
+def _folder_made(folder: Path) -> Iterator[None]:
+    """A folder to write into, on the disk with those above it; those that were missing are gone again if that fails."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    made: list[Path] = []
+    try:
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            made.append(path)
+            _sync_folder(path.parent)
+        yield
+    except BaseException:
+        for path in reversed(made):
+            with suppress(OSError):  # somebody has put something in
+                path.rmdir()
+        raise
 
 
 @contextmanager
@@ -153,17 +296,23 @@ def _told(path: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             raise EarmarkError(f"{path} can't be written, since it or its folder is gone: look again.") from error
         reason = error.strerror if isinstance(error, OSError) else error
-        raise EarmarkError(
-            f"{path} can't be written ({reason}): free some space or choose a folder that you may write to."
-        ) from error
+        remedy = _REMEDIES.get(getattr(error, "errno", 0), "free some space or choose a folder that you may write to")
+        raise EarmarkError(f"{path} can't be written ({reason}): {remedy}.") from error
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, without which a rename can be lost with the power (fsync(2))."""
+    """Flush a folder's entries, without which a rename can be lost with the power (fsync(2)).
+
+    What a file system doesn't offer can't be asked of it, nor where a folder may be written and not read.
+    """
     if os.name == "nt":  # Windows has no handle on a folder to flush
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

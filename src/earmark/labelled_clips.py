@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from earmark.audio import Clip, as_clip
 from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
+from earmark.files import clear_leftovers
+from earmark.folder_lock import FolderLock
 from earmark.label_list import check_new, extended, index_of
 from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE
@@ -55,7 +57,7 @@ class Trashed:
 class LabelledClips:
     """The part of a project that people make: `earmark.toml` and `clips/<label>/`. Every write is whole or not there.
 
-    Threads may share a project: each change holds `lock`, which a caller holds too to make several changes as one.
+    Threads and processes may share it: each change holds `lock`, which a caller holds too to make several as one.
 
     Args:
         path: the folder.
@@ -76,7 +78,7 @@ class LabelledClips:
         labels: tuple[str, ...] = (),
     ) -> None:
         self.path = Path(path)
-        self.lock = threading.RLock()
+        self.lock = FolderLock(self.path, self._read_anew)
         self._read: tuple[tuple[int, int, int], Settings] | None = None
         if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
@@ -152,17 +154,17 @@ class LabelledClips:
         if new_name is not None:
             label = replace(label, name=check_new(labels, new_name))
         labels.insert(max(0, min(index if position is None else position, len(labels))), label)
-        clips = self.clips(name) if label.name != name else []
-        if label.name != name:
-            self._clips.rename(name, label.name)
-        settings = self._settings()
-        key_frames = _moved(settings.key_frames, {clip.id: clip.moved_to(label.name).id for clip in clips})
-        try:
-            self._write(replace(settings, labels=tuple(labels), key_frames=key_frames))
-        except EarmarkError:
-            if label.name != name:
+        if label.name == name:
+            self._write_labels(labels)
+            return label
+        moved = {clip.id: clip.moved_to(label.name).id for clip in self.clips(name)}
+        with self._moving(moved) as key_frames:
+            try:
+                self._clips.rename(name, label.name)
+                self._write(replace(self._settings(), labels=tuple(labels), key_frames=key_frames))
+            except EarmarkError:
                 self._clips.rename(label.name, name)
-            raise
+                raise
         return label
 
     @_locked
@@ -234,12 +236,17 @@ class LabelledClips:
         if is_new:
             labels = extended(labels, label)
         added = self._clips.write(label, recording, name or recording_name())
-        settings = self._settings()
-        key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
-        if key_frame is not None:
-            key_frames[added.id] = key_frame
-        if is_new or key_frames != settings.key_frames:
-            self._write(replace(settings, labels=tuple(labels) if is_new else settings.labels, key_frames=key_frames))
+        try:
+            settings = self._settings()
+            key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
+            if key_frame is not None:
+                key_frames[added.id] = key_frame
+            if is_new or key_frames != settings.key_frames:
+                known = tuple(labels) if is_new else settings.labels
+                self._write(replace(settings, labels=known, key_frames=key_frames))
+        except EarmarkError:
+            self._clips.discard(added, with_folder=is_new)
+            raise
         return added
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
@@ -265,8 +272,16 @@ class LabelledClips:
             EarmarkError: there is no such label, or the file is gone.
         """
         index_of(self.label_settings(), label)
-        moved = self._clips.move(clip, label)
-        self._move_key_frames({clip.id: moved.id})
+        if clip.label == label:
+            return clip
+        target = self._clips.as_moved(clip, label)
+        with self._moving({clip.id: target.id}) as key_frames:
+            moved = self._clips.move(clip, target)
+            try:
+                self._write_key_frames(key_frames)
+            except EarmarkError:
+                self._clips.move(moved, clip)
+                raise
         return moved
 
     @_locked
@@ -281,13 +296,17 @@ class LabelledClips:
         part = part_of(read_recording(clip.path, clip.path.name), start, end)
         check_length(part)
         name = f"{clip.path.stem.rsplit('-', 1)[0]}-{random_id()}"
+        key_frames = self.key_frames()
+        key_frame = key_frames.get(clip.id, -1) - round(min(max(0.0, start), clip.seconds) / FRAME_SECONDS)
         trimmed = self._clips.write(clip.label, part, name)
-        key_frame = self.key_frames().get(clip.id)
-        trashed = self.remove_clip(clip)
-        if key_frame is not None:
-            key_frame -= round(min(max(0.0, start), clip.seconds) / FRAME_SECONDS)
-            self.set_key_frame(trimmed, key_frame if 0 <= key_frame < trimmed.frames else None)
-        return trimmed, trashed
+        try:
+            if 0 <= key_frame < trimmed.frames:
+                self.set_key_frame(trimmed, key_frame)
+            return trimmed, self.remove_clip(clip)
+        except EarmarkError:
+            self._clips.discard(trimmed)
+            self._write_key_frames(key_frames)
+            raise
 
     @_locked
     def set_key_frame(self, clip: ClipFile, frame: int | None) -> None:
@@ -323,7 +342,6 @@ class LabelledClips:
             EarmarkError: the trash was emptied since.
         """
         taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()  # those get another name
-        self._clips.restore(trashed.moved)
         settings = self._settings()
         key_frames = {clip: frame for clip, frame in trashed.key_frames.items() if clip not in taken}
         restored = replace(settings, key_frames=settings.key_frames | key_frames)
@@ -333,14 +351,23 @@ class LabelledClips:
             restored = replace(restored, labels=tuple(labels))
         if restored != settings:
             self._write(restored)
+        try:
+            self._clips.restore(trashed.moved)
+        except EarmarkError:
+            if restored != settings:
+                self._write(settings)
+            raise
 
     def all_have_sound(self) -> bool:
         """Whether there is no recording of which only the spectrogram is left."""
         return self._clips.all_have_sound()
 
+    @_locked
     def empty_trash(self) -> None:
-        """Remove for good what was deleted more than 30 days ago."""
+        """Remove for good what was deleted more than 30 days ago, and what writers that were killed have left."""
         self._clips.empty_trash()
+        if self.lock.is_exclusive:
+            clear_leftovers(self.path)
 
     # What lies underneath
 
@@ -356,7 +383,9 @@ class LabelledClips:
         for name in names:
             labels = extended(labels, name)
         ClipFolders(self.path).create()
-        write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
+        with self.lock:
+            if not self._settings_file.exists():  # somebody else may create it at this very moment
+                write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
 
     def _write_labels(self, labels: list[Label]) -> None:
         self._write(replace(self._settings(), labels=tuple(labels)))
@@ -374,6 +403,10 @@ class LabelledClips:
 
     def _write(self, settings: Settings) -> None:
         write_settings(self._settings_file, settings)
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        """Whoever changes the settings knows them as they are: a file's number and time may be another one's again."""
         self._read = None
 
     def _key_frames_of(self, clips: Iterable[ClipFile]) -> dict[str, int]:
@@ -393,9 +426,24 @@ class LabelledClips:
             self._clips.restore(trashed.moved)
             raise
 
-    def _move_key_frames(self, moved: Mapping[str, str | None]) -> None:
+    @contextmanager
+    def _moving(self, moved: Mapping[str, str]) -> Iterator[dict[str, int]]:
+        """While clips get other ids, their key frames have both: whoever is killed then, loses none.
+
+        Yields those that are to be written when the clips have moved. Where that fails, they are as before.
+        """
+        before = self.key_frames()
+        after = _moved(before, moved)
+        self._write_key_frames(before | after)
+        try:
+            yield after
+        except EarmarkError:
+            with suppress(EarmarkError):  # both do no harm
+                self._write_key_frames(before)
+            raise
+
+    def _write_key_frames(self, key_frames: dict[str, int]) -> None:
         settings = self._settings()
-        key_frames = _moved(settings.key_frames, moved)
         if key_frames != settings.key_frames:
             self._write(replace(settings, key_frames=key_frames))
 

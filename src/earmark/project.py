@@ -6,7 +6,6 @@ The folder of clips is the truth, and users may change it by hand: whatever is a
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from earmark.clips import ClipFile, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
+from earmark.files import delete_folder
 from earmark.labels import file_stem
 from earmark.learning import Training
 from earmark.network import Network
@@ -50,7 +50,7 @@ class TransferRecognizer(Recognizer):
 class Project(Collecting):
     """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is whole or not there.
 
-    Threads may share a project: each change holds `lock`, which a caller holds too to make several changes as one.
+    Threads and processes may share it: each change holds `lock`, which a caller holds too to make several as one.
 
     Args:
         path: the folder.
@@ -139,6 +139,7 @@ class Project(Collecting):
                 "clips_fingerprint": fingerprint(labels, files),
             },
         )
+        self._make_newest(name)
         return recognizer
 
     def evaluate(
@@ -207,12 +208,7 @@ class Project(Collecting):
 
     def models(self) -> list[str]:
         """The trained models' names, the newest first: speech-commands' `listSavedTransferModels`."""
-        found = []
-        if self._models.is_dir():
-            for folder in self._models.iterdir():
-                with suppress(OSError):  # deleted at this very moment, or not a model's
-                    found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
-        return [name for _, name in sorted(found, reverse=True)]
+        return [name for _, name in sorted(self._model_times(), reverse=True)]
 
     def model(self, name: str | None = None) -> Recognizer:
         """A trained model; the newest one where no name is given.
@@ -243,16 +239,17 @@ class Project(Collecting):
         Raises:
             EarmarkError: there is none of that name, or it can't be deleted.
         """
-        folder = self.model_folder(name)
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise EarmarkError(f"{folder} can't be deleted: {error.strerror or error}.") from error
+        delete_folder(self.model_folder(name))
 
     def model_card(self, name: str | None = None) -> dict[str, Any] | None:
         """What `model.json` says of the model, or None where there is no model or the card is another one's."""
         names = self.models()
         return read_card(self._models / (name or names[0])) if names else None
+
+    def state(self) -> tuple[object, object]:
+        """One value that changes when settings or recordings do, by whatever program, and one for the models."""
+        settings = self._settings()
+        return (settings, self._clips.state()), (settings.mode, settings.base, sorted(self._model_times()))
 
     def fingerprint(self) -> str:
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
@@ -269,6 +266,24 @@ class Project(Collecting):
     @property
     def _models(self) -> Path:
         return self.path / "models"
+
+    def _model_times(self) -> list[tuple[int, str]]:
+        """When each model was written, in ns since 1970, and its name."""
+        found = []
+        with suppress(OSError):  # there are none
+            for folder in self._models.iterdir():
+                with suppress(OSError):  # deleted at this very moment, or not a model's
+                    if not folder.name.startswith("."):
+                        found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
+        return found
+
+    def _make_newest(self, name: str) -> None:
+        """A model that was just trained is the newest, even if the clock was set back since the one before it."""
+        times = {known: time for time, known in self._model_times()}
+        newest = max((time for known, time in times.items() if known != name), default=0)
+        if times.get(name, newest) <= newest:
+            with suppress(OSError):  # then another one is taken for the newest
+                os.utime(self._models / name / MODEL_FILE, ns=(newest + 1_000, newest + 1_000))
 
     def _training(self, base: str | Path | Network | None, options: dict[str, Any]) -> Training:
         if base is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -307,6 +308,46 @@ def test_two_pages_learn_of_each_others_recordings(running: Studio, page: Page) 
 def metric(running: Studio, name: str) -> float:
     found = re.findall(rf"^{re.escape(name)} (.*)$", running.request("GET", "/metrics").text, re.MULTILINE)
     return float(found[0]) if found else 0.0
+
+
+def test_pages_learn_what_other_programs_do_to_the_project(tmp_path: Path) -> None:
+    """Another studio or a terminal, and a file manager: a clip that comes, is cut off, becomes a folder, or goes."""
+    with studio(tmp_path / "clapper") as running:
+        page = Page(running)
+        other = earmark.Project(tmp_path / "clapper")
+        clip = other.add("Left", sounds.whistle(0.5, 1), sounds.RATE)
+        page.wait("changed")
+        assert len(running.project()["labels"][0]["clips"]) == 1
+        whole = clip.path.read_bytes()
+        clip.path.write_bytes(whole[:50])
+        page.wait("changed")
+        (damaged,) = running.project()["labels"][0]["clips"]
+        assert damaged["error"] is not None
+        assert running.request("GET", "/api/clips/audio", params={"clip": damaged["id"]}).status_code == 400
+        clip.path.unlink()
+        clip.path.mkdir()
+        page.wait("changed")
+        assert running.project()["labels"][0]["clips"] == []
+        told = running.request("DELETE", "/api/clips", params={"clip": damaged["id"]})
+        assert told.json()["error"].startswith("That recording is no longer there")
+        other.change_label("Right", new_name="Up")
+        page.wait("changed")
+        assert [label["name"] for label in running.project()["labels"]] == ["Left", "Up", "Noise"]
+        page.close()
+
+
+def test_a_studio_listens_with_the_model_that_another_program_has_trained(
+    trained: earmark.Project, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.path, tmp_path / "clapper")
+    shutil.rmtree(tmp_path / "clapper" / "models")
+    with studio(tmp_path / "clapper") as running:
+        page = Page(running)
+        assert running.project()["model"] is None
+        shutil.copytree(trained.path / "models", tmp_path / "clapper" / "models")
+        page.wait("changed")
+        assert running.project()["model"]["labels"] == ["Left", "Right", "Noise"]
+        page.close()
 
 
 def test_what_pages_do_is_counted(running: Studio) -> None:

@@ -279,6 +279,78 @@ def test_a_recording_waits_for_its_own_project(tmp_path: Path, takes: Callable[[
             assert wait_for_saved(again, 1)["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
 
 
+def test_a_recording_that_can_not_be_saved_is_offered_again_and_as_a_file(
+    fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    """A file lies where the clips' folder should be; closing the notice, or the page, throws nothing away."""
+    with open_page(fresh, takes("left", 1)) as page:
+        page.on("dialog", lambda dialog: dialog.accept())
+        clips = block_clips(tmp_path / "clapper")
+        hold_mouse(page, "left", 1)
+        notice = page.locator(".notice", has_text="there is a file where a folder should be")
+        with page.expect_download() as downloaded:
+            notice.get_by_role("button", name="Download").click()
+        file = tmp_path / "recording.wav"
+        downloaded.value.save_as(file)
+        notice.get_by_role("button", name="Close").click()
+        page.reload()
+        wait_for_microphone(page)
+        expect(notice).to_have_count(1)
+        clips.unlink()
+        notice.get_by_role("button", name="Try again").click()
+        clip = wait_for_saved(fresh, 1)["labels"][0]["clips"][0]
+        expect(notice).to_have_count(0)
+        saved = fresh.request("GET", "/api/clips/audio", params={"clip": clip["id"]}).content
+        kept, sent = earmark.read_clip(saved), earmark.read_clip(file)
+        assert (len(kept.samples), kept.sample_rate) == (len(sent.samples), sent.sample_rate)
+        assert np.abs(kept.samples - sent.samples).max() < 2**-14  # the WAV for the browser has 16 bits
+        page.reload()
+        wait_for_microphone(page)
+        assert len(wait_for_saved(fresh, 1)["labels"][0]["clips"]) == 1
+
+
+def test_a_recording_that_can_not_be_saved_may_be_deleted(
+    fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    with open_page(fresh, takes("left", 1)) as page:
+        clips = block_clips(tmp_path / "clapper")
+        hold_mouse(page, "left", 1)
+        page.locator(".notice").get_by_role("button", name="Delete").click()
+        clips.unlink()
+        page.reload()
+        wait_for_microphone(page)
+        page.wait_for_timeout(1_000)
+        assert fresh.project()["examples"] == 0
+
+
+def test_a_browser_that_can_not_keep_recordings_says_so_while_they_wait(
+    tmp_path: Path, takes: Callable[[str, int], Path]
+) -> None:
+    with chromium(*microphone_arguments(takes("left", 1))) as browser, studio(tmp_path / "clapper") as running:
+        page = browser.new_page()
+        page.add_init_script(
+            "IDBObjectStore.prototype.put = () => { throw new DOMException('', 'QuotaExceededError') }"
+        )
+        page.goto(running.address)
+        wait_for_microphone(page)
+        running.kill()
+        expect(page.locator("#banner")).to_be_visible()
+        hold_mouse(page, "left", 1)
+        expect(page.locator("#banner")).to_contain_text(
+            "1 recording waits. This browser can't keep them: leave the page"
+        )
+        with studio(tmp_path / "clapper", running.port) as again:
+            wait_for_saved(again, 1)
+
+
+def block_clips(project: Path) -> Path:
+    """Have no recording saved until the file that is returned goes."""
+    clips = project / "clips"
+    clips.rmdir()
+    clips.touch()
+    return clips
+
+
 def test_recordings_are_added_played_trimmed_moved_deleted_and_brought_back(
     fresh: Studio, takes: Callable[[str, int], Path]
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,8 @@ from earmark.studio.trainer import Job, Report, Trainer
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60
 UPLOAD_BYTES = 2 << 30
+WATCH_SECONDS = 1.0  # between two looks at what other programs have done to the project
+WATCH_SHARE = 0.02  # of the time, at most: a look at many files takes long
 
 
 class Listening(Protocol):
@@ -68,17 +71,26 @@ class Studio:
         # So that a page notices when another project is served at its address.
         self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher: asyncio.Task[None] | None = None
+        self._model_state: object = None  # of what the model was loaded from
+        self._seen: object = None  # the project's state when it was last looked at
         # Which recordings are on disk, so that one sent again after a lost connection isn't saved twice.
         self._saved = dict(filter(None, map(self._recording, project.clips())))
 
     async def start(self) -> None:
         """Load the model, if there is one, and get the trainer ready."""
-        self.project.empty_trash()
+        with suppress(EarmarkError):  # another program is changing the project: the next studio tidies up
+            await asyncio.to_thread(self.project.empty_trash)
+        with suppress(EarmarkError):  # told when a page asks
+            self._seen, _ = await asyncio.to_thread(self.project.state)
         await self.trainer.start()
         await self._load_model()
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """End the trainer, and the thread that scores."""
+        if self._watcher is not None:
+            self._watcher.cancel()
         await self.trainer.stop()
         self.scorer.stop()
 
@@ -300,12 +312,30 @@ class Studio:
             session.use(self.recognizer)
         self.broadcast({"type": "changed"})
 
+    async def _watch(self) -> None:
+        """Tell the pages what other programs do to the project: another studio, a terminal, a file manager."""
+        took = 0.0
+        while True:
+            await asyncio.sleep(max(WATCH_SECONDS, took / WATCH_SHARE))
+            if not self.sessions:
+                continue
+            began = time.monotonic()
+            with suppress(EarmarkError):  # told when a page asks
+                recorded, models = await asyncio.to_thread(self.project.state)
+                if models != self._model_state and self.trainer.job is None:
+                    await self._load_model()
+                elif recorded != self._seen:
+                    self.broadcast({"type": "changed"})
+                self._seen = recorded
+            took = time.monotonic() - began
+
     def _find_model(self) -> tuple[str, Recognizer | None]:
         """The model of the project's base, else the newest one for sounds of the project's mode.
 
         There may be none yet, or only one that somebody damaged: the page then asks to train.
         """
         project = self.project
+        self._model_state = project.state()[1]
         mode, base = project.mode, project.base
         for name in sorted(project.models(), key=lambda name: name != base):
             with suppress(EarmarkError):

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Choice } from "./choice.js";
 import { Classes } from "./classes.js";
 import { Display } from "./display.js";
-import { byId, counted, isTyping, setText } from "./dom.js";
+import { byId, counted, element, isTyping, setText } from "./dom.js";
 import { Files } from "./files.js";
 import { Evaluation } from "./evaluation.js";
 import { decode } from "./heard.js";
@@ -27,6 +27,7 @@ import { Words } from "./words.js";
 
 const USUAL_RATE = 48_000; // Hz, for a hello before the microphone is on
 const RETRY_AFTER = 1_000; // ms
+const DOWNLOAD_STARTS = 10_000; // ms, at the latest
 
 const project = new Project();
 const live = new Live();
@@ -86,7 +87,7 @@ async function changeWithUndo(request, text) {
   offer.close();
   if (!(await change(request))) return;
   const step = project.state.undo_step;
-  offer = { step, close: notify(text, { action: { text: "Undo", run: () => undo(step) } }) };
+  offer = { step, close: notify(text, { actions: [{ text: "Undo", run: () => undo(step) }] }) };
 }
 
 let undone = Promise.resolve();
@@ -149,7 +150,8 @@ function showBanner() {
   if (!trouble) return;
   const waiting = outbox.unsaved.filter((recording) => recording.end !== null).length;
   const count = waiting ? ` ${counted(waiting, "recording")} ${waiting === 1 ? "waits" : "wait"}.` : "";
-  setText(byId("banner"), trouble + count);
+  const warning = waiting && !outbox.isKept ? " This browser can't keep them: leave the page open." : "";
+  setText(byId("banner"), trouble + count + warning);
 }
 
 /** Start a recording if that is possible now. */
@@ -246,6 +248,7 @@ const RECEIVERS = {
 };
 
 async function saved({ recording, clip }) {
+  refusals.get(recording)?.();
   outbox.saved(recording, clip);
   await refresh();
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
@@ -253,15 +256,26 @@ async function saved({ recording, clip }) {
   display.announce(`Saved. ${shownCount}.`);
 }
 
+/** What takes the notice of a refused recording away. @type {Map<string, () => void>} */
+const refusals = new Map();
+
+/** Whoever closes the notice keeps the recording: it is sent again with the next connection, or by the next page. */
 function refused({ recording, error }) {
   if (!outbox.get(recording)) return;
   outbox.count(recording, 0);
-  notify(error, {
-    isError: true,
-    stays: true,
-    action: { text: "Try again", run: () => outbox.retry(recording) },
-    onclosed: () => outbox.remove(recording),
-  });
+  refusals.get(recording)?.();
+  const actions = [
+    { text: "Try again", run: () => outbox.retry(recording) },
+    { text: "Download", run: () => download(outbox.file(recording), "recording.wav"), stays: true },
+    { text: "Delete", run: () => outbox.remove(recording) },
+  ];
+  refusals.set(recording, notify(error, { isError: true, stays: true, keeps: true, actions }));
+}
+
+function download(file, name) {
+  const address = URL.createObjectURL(file);
+  element("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), DOWNLOAD_STARTS);
 }
 
 function hear(message) {

@@ -10,21 +10,21 @@ const MOST = 3;
  * Show a notice.
  * @param {string} text
  * @param {object} [options]
- * @param {boolean} [options.stays] until it is closed or, without `onclosed`, newer ones need its place
+ * @param {boolean} [options.stays] until it is closed or, unless it `keeps` its place, newer ones need that
+ * @param {boolean} [options.keeps]
  * @param {boolean} [options.isError]
  * @param {string[]} [options.details] listed below the text
- * @param {{text: string, run: () => void}} [options.action]
- * @param {() => void} [options.onclosed] when the user closes it
+ * @param {{text: string, run: () => void, stays?: boolean}[]} [options.actions] each closes the notice, or `stays`
  * @returns {() => void} takes the notice away
  */
-export function notify(text, { stays = false, isError = false, details = [], action, onclosed } = {}) {
+export function notify(text, { stays = false, isError = false, details = [], actions = [], keeps = false } = {}) {
   const notice = element("div", { className: isError ? "notice error" : "notice", role: isError ? "alert" : "status" });
   const close = () => notice.remove();
   notice.append(message(text, details));
-  if (action) notice.append(actionButton(action, close));
-  notice.append(iconButton("close", { "aria-label": "Close", onclick: () => (close(), onclosed?.()) }));
+  for (const action of actions) notice.append(actionButton(action, close));
+  notice.append(iconButton("close", { "aria-label": "Close", onclick: close }));
   byId("notices").append(notice);
-  if (onclosed) notice.dataset.keep = "";
+  if (keeps) notice.dataset.keep = "";
   const others = byId("notices").querySelectorAll(".notice:not([data-keep])");
   if (others.length > MOST) others[0].remove();
   if (!stays) closeLater(notice, isError ? ERROR_SHOWN_FOR : SHOWN_FOR);
@@ -43,8 +43,8 @@ function message(text, details) {
 const unbroken = (text) =>
   text.split(/(--\S+)/).map((part, i) => (i % 2 ? element("span", { className: "option", textContent: part }) : part));
 
-function actionButton({ text, run }, close) {
-  return element("button", { type: "button", textContent: text, onclick: () => (close(), run()) });
+function actionButton({ text, run, stays = false }, close) {
+  return element("button", { type: "button", textContent: text, onclick: () => (stays || close(), run()) });
 }
 
 /** Wait on while somebody reads: the pointer or the focus is on it. */

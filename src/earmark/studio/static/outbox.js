@@ -4,6 +4,7 @@
  */
 
 import * as shelf from "./shelf.js";
+import { encodeWav } from "./wav.js";
 
 const HEADER_BYTES = 16;
 const FLOAT32 = 1;
@@ -29,6 +30,8 @@ export class Outbox extends EventTarget {
   #recordings = new Map();
   /** @type {Recording|null} the one that runs */
   running = null;
+  /** Whether this browser keeps finished recordings over a reload, as far as it was tried. */
+  isKept = true;
   #next = 0;
   #live;
 
@@ -106,7 +109,10 @@ export class Outbox extends EventTarget {
     this.running = null;
     recording.end = this.#next;
     this.#live.send(stopMessage(recording));
-    shelf.put(recording).catch(() => {}); // it is still held in memory
+    shelf.put(recording).then(
+      () => (this.isKept = true),
+      () => (this.isKept = false), // its database is full or forbidden; the recording is still held in memory
+    );
     this.#changed();
   }
 
@@ -151,6 +157,12 @@ export class Outbox extends EventTarget {
     recording.chunks = [];
     shelf.remove(id).catch(() => {});
     this.#changed();
+  }
+
+  /** A recording as a sound file. @param {string} id @returns {Blob} */
+  file(id) {
+    const { chunks, rate } = this.#recordings.get(id);
+    return encodeWav(chunks.map((chunk) => new Float32Array(chunk, HEADER_BYTES)), rate);
   }
 
   /** Forget saved recordings that the project now counts. @param {Set<string>} clips */

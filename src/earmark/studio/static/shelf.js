@@ -19,10 +19,21 @@ function answer(request) {
 async function ask(mode, request) {
   const database = await open();
   try {
-    return await answer(request(database.transaction(STORE, mode).objectStore(STORE)));
+    // Strict: what is told to be done is on the disk, and not with the system alone.
+    const transaction = database.transaction(STORE, mode, { durability: "strict" });
+    const [result] = await Promise.all([answer(request(transaction.objectStore(STORE))), ended(transaction)]);
+    return result;
   } finally {
     database.close();
   }
+}
+
+/** A request may go well and its transaction not, where the disk is full. */
+function ended(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+  });
 }
 
 /** @param {import("./outbox.js").Recording} recording */
