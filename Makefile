@@ -6,7 +6,7 @@ OPTIONS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: studio test check clean
+.PHONY: studio test check audit clean
 
 studio: .venv/.studio
 	$(BIN)/earmark studio $(PROJECT) --port $(PORT) $(OPTIONS)
@@ -38,6 +38,9 @@ tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
 	@echo "Installing TensorFlow.js for the tests into tests/tfjs/node_modules…"
 	cd tests/tfjs && npm ci --silent
 	touch $@
+
+audit: .venv/.test
+	$(BIN)/python scripts/audit.py
 
 clean:
 	rm -rf .venv tests/tfjs/node_modules build dist

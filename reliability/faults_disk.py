@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.table import Claim
 from earmark import EarmarkError, Project
 from earmark.audio import Clip
 from earmark.exporting import export_recordings
@@ -28,7 +29,6 @@ from earmark.importing import import_into
 from earmark.recordings import read_recording
 from earmark.scan_journal import Journal
 from earmark.streaming import Detection
-from reliability.checks import Check
 from reliability.faults_files import FailingFiles
 from tests import sounds
 
@@ -168,7 +168,7 @@ class Tally:
     wrong: list[str]
 
 
-def run(long: bool) -> list[Check]:
+def run(long: bool) -> list[Claim]:
     """Fail each call of each operation; in the long form with more errors, and for each a disk that stays broken."""
     once, lasting, full = Tally(0, 0, 0, []), Tally(0, 0, 0, []), Tally(0, 0, 0, [])
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
@@ -192,7 +192,7 @@ def run(long: bool) -> list[Check]:
         fill_a_disk(full, 100 if long else 12)
         checks.append(_check("a disk of 1 MiB runs full (tmpfs)", full))
     else:
-        checks.append(Check("a disk of 1 MiB runs full (tmpfs)", "told, 0 lost", f"not tried: {reason}", True))
+        checks.append(Claim("a disk of 1 MiB runs full (tmpfs)", "told, 0 lost", f"not tried: {reason}", True))
     return checks
 
 
@@ -200,7 +200,7 @@ def _names(errors: tuple[int, ...]) -> str:
     return ", ".join(errno.errorcode[error] for error in errors)
 
 
-def _check(what: str, tally: Tally) -> Check:
+def _check(what: str, tally: Tally) -> Claim:
     measured = (
         f"{tally.failures:,} failures; clips before {tally.before:,}, after {tally.after:,}; "
         f"{tally.before - tally.after} lost; {len(tally.wrong)} otherwise wrong"
@@ -208,7 +208,7 @@ def _check(what: str, tally: Tally) -> Check:
     if tally.wrong:
         measured += f": {tally.wrong[0]}"
     holds = tally.failures > 0 and tally.before == tally.after and not tally.wrong
-    return Check(
+    return Claim(
         what,
         "one sentence; as before, or wholly changed; nothing left over; works again after; 0 lost",
         measured,

@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 import earmark
+from benchmarks.table import Claim
 from earmark import EarmarkError, Project, read_clip
 from earmark.audio import Clip, encode_flac
 from earmark.importing import import_into
-from reliability.checks import Check
 
 RATE = 16_000  # Hz
 SAMPLES = 4_000  # of a recording, and its number more
@@ -255,7 +255,7 @@ def check(folder: Path, copy: Path, number: int, killed: Killed) -> None:
         wrong.append(f"kill {number}: {error}")
 
 
-def run(long: bool) -> list[Check]:
+def run(long: bool) -> list[Claim]:
     """Kill 240 processes, or 16."""
     kills, killed = LONG_KILLS if long else SHORT_KILLS, Killed()
     with tempfile.TemporaryDirectory() as name:
@@ -281,7 +281,7 @@ def run(long: bool) -> list[Check]:
         measured += f": {killed.wrong[0]}"
     holds = after == len(killed.clips) and not killed.wrong and killed.models == {"words", "sounds"}
     return [
-        Check(
+        Claim(
             "kill -9 at random moments over record, train, save, import, rename, trim, move, delete, undo",
             "0 lost, 0 corrupt, 0 twice, bit for bit; models whole, each with its card",
             measured,

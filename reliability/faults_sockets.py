@@ -21,8 +21,8 @@ from websockets import Origin
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from benchmarks.table import Claim
 from earmark import Project, read_clip
-from reliability.checks import Check
 from reliability.faults_kills import Samples, digest
 from tests.studio.running import CHUNK, Studio, chunk, studio
 
@@ -169,7 +169,7 @@ def _stop(taken: Taken) -> str:
     return json.dumps({"type": "stop", "recording": taken.id, "end": taken.end})
 
 
-def run(long: bool) -> list[Check]:
+def run(long: bool) -> list[Claim]:
     """Record 400 times or 20, while the connection breaks, and the studio is killed 30 times or 2."""
     count, kills = LONG if long else SHORT
     with tempfile.TemporaryDirectory() as name, ExitStack() as studios:
@@ -189,7 +189,7 @@ def run(long: bool) -> list[Check]:
         return [_compare(Project(folder), microphone, count, kills)]
 
 
-def _compare(project: Project, microphone: Microphone, count: int, kills: int) -> Check:
+def _compare(project: Project, microphone: Microphone, count: int, kills: int) -> Claim:
     found = Counter(digest(read_clip(clip.path).samples) for clip in project.clips())
     sent = set(microphone.saved.values())
     lost = len(sent - found.keys()) + len(microphone.unsaved)
@@ -200,7 +200,7 @@ def _compare(project: Project, microphone: Microphone, count: int, kills: int) -
         f"{len(found.keys() - sent)} corrupt, {twice} twice, {len(microphone.refused)} refused"
     )
     holds = found.keys() == sent and len(found) == count and not (lost or twice or microphone.refused)
-    return Check(
+    return Claim(
         "WebSocket dropped, stalled, reordered, duplicated; the studio killed (kill -9) while it records",
         "each recording saved exactly once, bit for bit",
         measured,

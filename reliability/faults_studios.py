@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.table import Claim
 from earmark import Project, read_clip
-from reliability.checks import Check
 from reliability.faults_kills import RATE, digest, recording
 
 LABELS, CLIPS = 5, 3  # of each program: the labels that it adds, and each one's clips
@@ -40,7 +40,7 @@ def change(folder: Path, name: str, labels: int) -> None:
     print(json.dumps(expected), flush=True)
 
 
-def run(long: bool) -> list[Check]:
+def run(long: bool) -> list[Claim]:
     """Two programs at once, each with 40 labels or 5, thrice as many clips, and their key frames."""
     labels = LONG_LABELS if long else LABELS
     with tempfile.TemporaryDirectory() as name:
@@ -71,7 +71,7 @@ def run(long: bool) -> list[Check]:
         return [_compare(Project(folder), labels, expected, wrong)]
 
 
-def _compare(project: Project, labels: int, expected: dict[str, str], wrong: list[str]) -> Check:
+def _compare(project: Project, labels: int, expected: dict[str, str], wrong: list[str]) -> Claim:
     found = {label.name: label.colour for label in project.label_settings()}
     lost = [name for name, colour in expected.items() if name not in found or colour not in ("", found[name])]
     recorded = {
@@ -90,7 +90,7 @@ def _compare(project: Project, labels: int, expected: dict[str, str], wrong: lis
     if wrong:
         measured += f"; {wrong[0]}"
     holds = not (lost or wrong) and clips == marks == len(recorded) == len(there) and found.keys() == expected.keys()
-    return Check("two studios change one project at the same time", "no label, clip or key frame lost", measured, holds)
+    return Claim("two studios change one project at the same time", "no label, clip or key frame lost", measured, holds)
 
 
 if __name__ == "__main__":

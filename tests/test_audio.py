@@ -122,7 +122,7 @@ BAD_FILES = {
 def assert_tells(error: BaseException, name: str) -> None:
     """One sentence that names the thing and, behind a colon, the remedy."""
     sentence = str(error)
-    assert name in sentence
+    assert name.replace("\0", "?") in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
     assert ": " in sentence.replace(name, "")

@@ -5,28 +5,35 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
 import tracemalloc
+import unicodedata
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from earmark import EarmarkError, Project, load
+from earmark import EarmarkError, Project, importing, load
 from earmark.audio import CLIP_SAMPLES, longest_clip, read_clip
 from earmark.formats import audiofolder, file_set, found, teachable_machine
 from earmark.formats.audiofolder import read_table
 from earmark.formats.compressed_audio import decode
 from earmark.formats.teachable_samples import find_samples
 from earmark.importing import Imported, import_into
+from earmark.labels import label_folder
 from earmark.spectrogram_file import read_spectrogram
+from earmark.terminal import put
 from tests import sounds
 
 NOISE = "_background_noise_"
@@ -112,10 +119,142 @@ def test_a_model_in_a_zip_that_begins_nowhere_is_told(tmp_path: Path) -> None:
         load(tmp_path / "my.zip")
 
 
+def test_a_recording_is_held_three_times_at_most(project: Project) -> None:
+    """As it came, as it is kept, and once in between."""
+    noise = np.random.default_rng(1).normal(0, 0.1, 590 * 8_000).astype(np.float32)
+    data = zipped({"Left/a.flac": wav(noise, 8_000, "FLAC")})
+    assert peak_of(lambda: imported(project, data)) < 3 * noise.nbytes
+    assert imported(project, data).known == 1
+
+
 def test_what_is_unpacked_is_held_once() -> None:
     data = zipped({"Left/a.wav": SHORT + bytes(64 * MIB)})
     with file_set.Zip(io.BytesIO(data), "my.zip") as files:
         assert peak_of(lambda: files.read(files.paths[0])) < 100 * MIB
+
+
+def test_a_zip_that_is_packed_too_tightly_is_told_before_it_is_unpacked(project: Project) -> None:
+    tight = zipped({f"Left/{number}.wav": bytes(20 * MIB) for number in range(14)})
+
+    def read() -> None:
+        with pytest.raises(EarmarkError, match=r"my\.zip unpacks to [\d,]+ times its size, as no recordings do"):
+            imported(project, tight)
+
+    assert peak_of(read) < 2 * len(tight) + MIB
+    less = zipped({"Left/a.wav": SHORT, **{f"Left/{number}.txt": bytes(20 * MIB) for number in range(3)}})
+    assert len(imported(project, less).added) == 1  # silence may be packed as tightly, if it isn't much
+
+
+def test_a_zip_whose_files_share_their_bytes_is_told(project: Project) -> None:
+    """Fifield 2019, "A better zip bomb": many entries of the table for one file."""
+    data = zipped({"Left/a.wav": bytes(30 * MIB)})
+    at, end = data.index(b"PK\1\2"), data.rindex(b"PK\5\6")
+    table = b"".join(data[at:end].replace(b"Left/a", b"Left/%c" % letter) for letter in range(97, 107))
+    bomb = data[:at] + table + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 10, 10, len(table), at, 0)
+    with pytest.raises(EarmarkError, match="times its size"):
+        imported(project, bomb)
+
+
+@pytest.mark.parametrize("limit", ["MAX_SECONDS", "MAX_ADDED_BYTES"])
+def test_an_import_takes_no_more_than_so_much_at_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(importing, limit, {"MAX_SECONDS": 3, "MAX_ADDED_BYTES": 150_000}[limit])
+    data = zipped({f"Left/{number}.wav": wav(sounds.whistle(2, number)) for number in range(5)})
+    done = imported(project, data)
+    assert len(done.added) == 2
+    (note,) = done.notes
+    assert note.endswith("3 recordings are left out; import them label by label (--only).")
+    if limit == "MAX_SECONDS":  # those that are there already take as long to decode
+        assert len(imported(project, data).added) == 0
+
+
+# Names
+
+NASTY = [
+    "..", ".", "../..", "/etc", "C:", "C:\\x", "\\\\host\\share", "con", "NUL", "aux.wav", "a\x00b", "a\nb",
+    "\x1b[2J", "\u202egpj",
+    "~", "$HOME", "-rf", "--help", "%2e%2e%2f", "..%5c", "a" * 300, "é" * 200, " ", ".hidden", "lbl.", "<b>", "=cmd()",
+    "\ud800", "{{7*7}}", "`id`", ";ls", "|", "*", "?", "a:b", "trail ", "earmark.toml", "clips", "models", ".trash",
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.lists(st.sampled_from(NASTY) | st.text(max_size=12), min_size=1, max_size=4),
+    joint=st.sampled_from("/\\"),
+    label=st.none() | st.sampled_from(NASTY),
+    kind=st.sampled_from(["zip", "table", "samples"]),
+)
+def test_no_name_leads_out_of_the_project(
+    tmp_path: Path, parts: list[str], joint: str, label: str | None, kind: str
+) -> None:
+    """Whatever files, folders, classes and labels are called: all that is written lies in clips, a folder deep."""
+    home = tmp_path / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    project = Project(home / "project", create=True, mode="words")
+    name = joint.join(parts).encode("utf-8", "replace").decode()
+    entries = {f"{name}.wav": SHORT, f"{name}/a.wav": wav(sounds.whistle(0.2, 2))}
+    if kind == "table":
+        rows = [{"file_name": f"{name}.wav", "label": label}, {"file_name": "../../secret.wav", "label": name}]
+        entries["metadata.jsonl"] = "\n".join(map(json.dumps, rows)).encode()
+    if kind == "samples":
+        entries = {f"{name}-samples.json": samples_of(name), name: SHORT}
+    with suppress(EarmarkError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of zipfile, about two names that are one
+        imported(project, zipped(entries), f"{name}.zip")
+    files = [path for path in home.rglob("*") if not path.is_dir()]
+    outside = [path for path in files if path.relative_to(home).parts[:2] != ("project", "clips")]
+    assert [path.name for path in outside if path.name != "earmark.toml"] == []
+    for path in files:
+        if path not in outside:
+            assert len(path.relative_to(home).parts) == 4
+            assert path.suffix in (".flac", ".npy")
+            assert not path.name.startswith((".", "-rf")) or path.name.startswith("-rf")
+    for clip in project.clips():
+        assert label_folder(clip.label) == clip.path.parent.name
+
+
+def test_links_in_a_zip_are_files_like_others(project: Project, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(SHORT)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        link = zipfile.ZipInfo("Left/link.wav")
+        link.create_system, link.external_attr = 3, 0o120777 << 16  # a symbolic link, in Unix' words
+        archive.writestr(link, str(secret))
+    ((name, reason),) = imported(project, file.getvalue()).skipped
+    assert name == "Left/link.wav"
+    assert "is not a sound file" in reason
+    assert project.clips() == []
+
+
+# What is told
+
+
+def test_no_name_commands_the_terminal(project: Project, tmp_path: Path) -> None:
+    """Neither in words nor in JSON: ESC, and CSI as one character of 8 bits."""
+    folder = tmp_path / "set" / "Left"
+    folder.mkdir(parents=True)
+    for name in ("\x1b]0;owned\x07.txt", "\x9b2J.wav", "a\r\x1b[31m.wav"):
+        (folder / name).write_bytes(b"nothing")
+    command = [sys.executable, "-m", "earmark", "import", str(folder.parent), str(project.path)]
+    for option in ([], ["--json"]):
+        done = subprocess.run([*command, *option], capture_output=True, text=True, check=False)
+        told = done.stdout + done.stderr
+        assert "owned" in told
+        assert [letter for letter in told if unicodedata.category(letter) == "Cc" and letter != "\n"] == []
+    values = json.loads(done.stdout)
+    assert len(values["skipped"]) == 3
+
+
+def test_what_json_says_is_what_was_meant(capfd: pytest.CaptureFixture[str]) -> None:
+    put({"label": "\x9b2J\x7f\u2028é"}, True, "")
+    said = capfd.readouterr().out
+    assert json.loads(said) == {"label": "\x9b2J\x7f\u2028é"}
+    assert "\x9b" not in said
+    put({}, False, "one\x1b[2J\ntwo")
+    assert capfd.readouterr().out == "one?[2J\ntwo\n"
 
 
 # Tables
@@ -294,6 +433,26 @@ def test_pipes_loops_and_devices_in_a_folder_are_told(project: Project, tmp_path
     assert sorted(name for name, _ in done.skipped) == [
         f"Left/{name}" for name in ("loop", "pipe.wav", "self.wav", "zero.wav")
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["pipe.npy", "pipe.wav", "pipe.webm"])
+def test_pipes_dropped_into_a_project_do_not_wait(project: Project, name: str) -> None:
+    """Opening one waits until somebody writes into it, which nobody may ever do."""
+    (project.path / "clips" / "Left").mkdir(parents=True)
+    os.mkfifo(project.path / "clips" / "Left" / name)
+    program = (
+        "import sys, earmark\n"
+        "project = earmark.Project(sys.argv[1])\n"
+        "print([clip.error is not None for clip in project.clips()])\n"
+        "try: earmark.load().recognize(sys.argv[2])\n"
+        "except earmark.EarmarkError as error: print(error)"
+    )
+    command = [sys.executable, "-c", program, str(project.path), f"{project.path}/clips/Left/{name}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    listed, told = done.stdout.splitlines()
+    assert "False" not in listed
+    assert name in told
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import struct
 import subprocess
@@ -262,6 +263,28 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.startswith("EarmarkError")
     assert "pip install 'earmark[convert]'" in said
+
+
+def test_weights_behind_a_link_to_elsewhere_are_not_read(tmp_path: Path) -> None:
+    folder = save_small(tmp_path / "model")
+    (folder / "two").rename(tmp_path / "two")
+    (folder / "two").symlink_to("../two")
+    with pytest.raises(EarmarkError, match="has a link two to elsewhere: copy what it leads to"):
+        read_tfjs(folder)
+    (folder / "inner").mkdir()
+    (tmp_path / "two").rename(folder / "inner" / "two")
+    (folder / "two").unlink()
+    (folder / "two").symlink_to("inner/two")
+    assert Recognizer(read_tfjs(folder)).labels == tuple(LABELS)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_weights_that_are_a_pipe_do_not_wait(tmp_path: Path) -> None:
+    folder = save_small(tmp_path)
+    (folder / "two").unlink()
+    os.mkfifo(folder / "two")
+    with pytest.raises(EarmarkError, match="damaged or can't be read"):
+        read_tfjs(folder)
 
 
 WORDS = ["same", "Dense", "Add", "Reshape", "Model", "input", "sum", ""]

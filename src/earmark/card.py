@@ -68,6 +68,8 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():  # a pipe would be waited for
+        return None
     try:
         card = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

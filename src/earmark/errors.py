@@ -1,8 +1,18 @@
 """The one error that a user is meant to read."""
 
+from unicodedata import category
+
 
 class EarmarkError(Exception):
     """Something the user can mend. Its message is one sentence that names the thing and the remedy."""
+
+    def __str__(self) -> str:
+        return on_one_line(super().__str__())
+
+
+def on_one_line(text: str) -> str:
+    """How a message shows names that others chose: without what a terminal obeys, what ends a line or can't be sent."""
+    return "".join("?" if category(character) in ("Cc", "Cs", "Zl", "Zp") else character for character in text)
 
 
 def needs_package(what: str, error: ModuleNotFoundError, extra: str) -> EarmarkError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from earmark.audio import Clip, encode_flac, read_clip
+import numpy as np
+
+from earmark.audio import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips import ClipFile
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, on_one_line
 from earmark.formats.audiofolder import find_audiofolder, is_audiofolder
 from earmark.formats.example_sets import find_examples
 from earmark.formats.file_set import FileSet, Folder, Zip
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 without their sound
 MAX_SOUND_BYTES = 256 << 20
+# Of all recordings of an import together: silence takes next to no place in its file, and hours to decode.
+MAX_SECONDS = 500 * 3600
+MAX_ADDED_BYTES = 64 << 30  # that they take in the project
+SUMMED_SECONDS = 10  # of a recording that are decoded at once, to compare it
 WHAT = (
     "label folders, Speech Commands, an audiofolder, a zip of these, samples of Teachable Machine or speech-commands, "
     "or a sound file"
@@ -93,7 +99,7 @@ def import_into(
         raise EarmarkError(f"The limit is {limit}: it must be 1 or more.")
     label = None if label is None else check_label(label)
     with _opened(source, name) as (findings, name):
-        imported = Imported(skipped=list(findings.skipped))
+        imported = Imported(skipped=[(on_one_line(name), on_one_line(why)) for name, why in findings.skipped])
         if label is not None and all(found.label for found in findings.recordings):
             imported.notes.append("The recordings keep the labels that they came with.")
         _give(findings, label or findings.label)
@@ -103,7 +109,7 @@ def import_into(
                 f"{name} doesn't tell a label: give one (--label), or put it into a folder that is named like it."
             )
         _add_all(project, wanted, imported, report)
-        imported.notes += dict.fromkeys(findings.notes)
+        imported.notes += dict.fromkeys(map(on_one_line, findings.notes))
     if soundless := sum(not clip.has_sound for clip in imported.added):
         which = "One recording has" if soundless == 1 else f"{soundless:,} recordings have"
         imported.notes.append(f"{which} a spectrogram and no sound: a model can learn from it, but it can't be played.")
@@ -218,6 +224,12 @@ def _choose(
 def _add_all(project: Project, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
     known, count = _Known(project), len(wanted)
     while wanted:  # what has been added needn't stay in memory
+        if known.seconds > MAX_SECONDS or known.added_bytes > MAX_ADDED_BYTES:
+            imported.notes.append(
+                f"That is as much as goes in at once, {MAX_SECONDS // 3600:,} hours or {MAX_ADDED_BYTES >> 30:,} GiB: "
+                f"{len(wanted):,} recordings are left out; import them label by label (--only)."
+            )
+            return
         if report is not None:
             report("Adding the recordings", count - len(wanted), count)
         _add(known, wanted.popleft(), imported)
@@ -236,11 +248,13 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
         for number, recording in enumerate(new, 1):
             name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
             imported.added.append(known.project.add(label, recording, name=name))
+            with suppress(OSError):  # somebody deleted it just now
+                known.added_bytes += imported.added[-1].path.stat().st_size
         if new and found.key_frame is not None:
             with suppress(EarmarkError):  # it lies beyond the sound's end
                 known.project.set_key_frame(imported.added[-1], found.key_frame)
     except EarmarkError as error:
-        imported.skipped.append((found.name, str(error)))
+        imported.skipped.append((on_one_line(found.name), str(error)))
 
 
 class _Known:
@@ -252,15 +266,18 @@ class _Known:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._sums: dict[str, set[bytes]] = {}
+        self.seconds = 0.0  # of all that was read, new or not
+        self.added_bytes = 0
 
     def add(self, label: str, recording: Recording) -> bool:
         """Note the recording; tells whether it is new. Compared is what is kept: what FLAC's 24 bits hold."""
+        self.seconds += recording.seconds
         if label not in self._sums:
             self._sums[label] = set()
             for known in self.project.clips(label):
                 with suppress(EarmarkError):  # what can't be read is no other recording's twin
                     self._sums[label].add(_sum(read_recording(known.path)))
-        own = _sum(read_clip(encode_flac(recording)) if isinstance(recording, Clip) else recording)
+        own = _sum_as_kept(recording) if isinstance(recording, Clip) else _sum(recording)
         is_new = own not in self._sums[label]
         self._sums[label].add(own)
         return is_new
@@ -268,5 +285,18 @@ class _Known:
 
 def _sum(recording: Recording) -> bytes:
     if isinstance(recording, Clip):
-        return hashlib.sha256(recording.sample_rate.to_bytes(4, "little") + recording.samples.tobytes()).digest()
+        return _digest(recording.sample_rate, [recording.samples])
     return hashlib.sha256(recording.frames.tobytes()).digest()
+
+
+def _sum_as_kept(clip: Clip) -> bytes:
+    """The sum of what is left of a clip in its FLAC file, which is never in memory as a whole."""
+    parts = read_parts(encode_flac(clip), SUMMED_SECONDS, "the clip")
+    return _digest(clip.sample_rate, (part.samples for part in parts))
+
+
+def _digest(sample_rate: int, parts: Iterable[Samples]) -> bytes:
+    digest = hashlib.sha256(sample_rate.to_bytes(4, "little"))
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.digest()

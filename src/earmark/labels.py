@@ -85,5 +85,5 @@ def read_thresholds(texts: Iterable[str], option: str) -> dict[str, float]:
         try:
             thresholds[label] = float(threshold)
         except ValueError as error:
-            raise EarmarkError(f"{option} {text!r} is not understood: write it like yes=0.9.") from error
+            raise EarmarkError(f"{option} {text[:100]!r} is not understood: write it like yes=0.9.") from error
     return thresholds

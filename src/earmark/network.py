@@ -10,11 +10,13 @@ import numpy.typing as npt
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end import FrontEnd
 from earmark.metadata import KEY, Metadata
+from earmark.onnx_cost import check_cost
+from earmark.onnx_file import Graph, UnfitModelError, read_graph
 
 if TYPE_CHECKING:
     import onnxruntime
 
-BATCH = 128  # windows that go through a network at once: memory grows with this, not with the data
+BATCH = 128  # windows that go through a network at most at once: memory grows with this, not with the data
 NORMALIZED = 8  # windows that are normalized at once: what is made on the way stays in the processor's cache
 
 
@@ -34,20 +36,22 @@ class Network:
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
-        self._session = open_session(model, name)
-        try:
-            entries = self._session.get_modelmeta().custom_metadata_map
-            inputs = [given.name for given in self._session.get_inputs()]
-            self._outputs = [output.name for output in self._session.get_outputs()]
-        except UnicodeDecodeError as error:
-            raise EarmarkError(f"{name} has names that are no text: train or export it again.") from error
-        if KEY not in entries:
+        # Checked and run are the same bytes: nothing is read anew.
+        graph = _read(model, name)
+        if KEY not in graph.entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
-        self.metadata = Metadata.from_json(entries[KEY], name)
-        if inputs == ["waveform"]:
+        self.metadata = Metadata.from_json(graph.entries[KEY], name)
+        if graph.inputs == ["waveform"]:
             model = _own_part(model, self.metadata, name)
-            self._session = open_session(model, name)
-        self.content = model
+            graph = _read(model, name)
+        self._outputs, self.content = graph.outputs, model
+        if graph.inputs != ["window"]:
+            raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.")
+        try:
+            self._batch = check_cost(graph, self.input_shape, BATCH)
+        except UnfitModelError as error:
+            raise _unfit(name, error) from error
+        self._session = open_session(model, name)
         self._check(name)
 
     @property
@@ -86,8 +90,8 @@ class Network:
         if "embedding" in outputs:
             self.check_embedding()
         parts = [
-            self._session.run(outputs, {"window": self._normalized(windows[start : start + BATCH])})
-            for start in range(0, max(1, len(windows)), BATCH)
+            self._session.run(outputs, {"window": self._normalized(windows[start : start + self._batch])})
+            for start in range(0, max(1, len(windows)), self._batch)
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
 
@@ -119,17 +123,31 @@ class Network:
             raise EarmarkError(f"{name} doesn't give numbers for every window: train it again.")
 
 
+def _read(model: bytes, name: str) -> Graph:
+    try:
+        return read_graph(model)
+    except UnfitModelError as error:
+        raise _unfit(name, error) from error
+
+
+def _unfit(name: str, error: UnfitModelError) -> EarmarkError:
+    return EarmarkError(f"{name} {error}: use a model that Earmark has trained or exported.")
+
+
 def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:
     """The network of a model that was exported with its front end inside."""
     try:
         from earmark.formats.waveform import without_front_end
     except ModuleNotFoundError as error:
         raise needs_package(f"{name} takes the waveform itself; loading it", error, "convert") from error
-    return without_front_end(model, metadata)
+    try:
+        return without_front_end(model, metadata)
+    except Exception as error:  # protobuf has no one error for what it can't read or write
+        raise EarmarkError(f"{name} has a front end that Earmark didn't write: export it again.") from error
 
 
 def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
-    """An ONNX model, to be run on one thread.
+    """An ONNX model, to be run on one thread. `Network` checks it before; ONNX Runtime believes what it is given.
 
     Raises:
         EarmarkError: not a model; it is called by `name`.

@@ -144,7 +144,7 @@ def prepare(
             find_networks()  # before an hour of reading
         _keep(_prepare(used, labels, content, teacher, seed, report), file)
     try:
-        with np.load(file) as kept:
+        with np.load(file, allow_pickle=False) as kept:
             values = {name: kept[name] for name in kept.files}
     except Exception as error:  # np.load has no common error for a damaged file
         raise EarmarkError(f"{file} can't be read: delete it to have it made anew.") from error

@@ -497,9 +497,10 @@ def load(path: str | Path = WORDS) -> Recognizer:
         found = file.stat()
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             raise EarmarkError(f"{file} is no file: a pipe or a device can't be loaded.")  # it may never end
-        if found.st_size > MAX_MODEL_BYTES:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_MODEL_BYTES + 1)
+        if len(content) > MAX_MODEL_BYTES:
             raise EarmarkError(f"{file} is larger than {MAX_MODEL_BYTES >> 20} MiB: Earmark runs small models only.")
-        content = file.read_bytes()
     except FileNotFoundError as error:
         if path.is_dir():
             raise EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.") from error

@@ -177,9 +177,21 @@ def _read_line(line: bytes) -> Scanned:
         scanned = Scanned(values["name"], values["seconds"], [Detection(*found) for found in values["detections"]])
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(line) from error
-    if not line.endswith(b"\n") or not isinstance(scanned.name, str):
+    if not line.endswith(b"\n") or not isinstance(scanned.name, str) or not _is_time(scanned.seconds):
+        raise ValueError(line)
+    if not all(map(_is_detection, scanned.detections)):
         raise ValueError(line)
     return scanned
+
+
+def _is_detection(found: Detection) -> bool:
+    numbers = found.score, found.start, found.end
+    return isinstance(found.label, str) and all(map(_is_time, numbers)) and found.start <= found.end
+
+
+def _is_time(value: object) -> bool:
+    """Whether that is a finite number from 0, as all are that a line holds."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300
 
 
 def _lock(file: BinaryIO) -> bool:

@@ -104,7 +104,7 @@ def mono_parts(
 
 
 def as_mono(samples: npt.NDArray[Any], name: str) -> Samples:
-    with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
+    with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite, or not as a float32, is told below
         mono = np.ascontiguousarray(_average(samples), np.float32)
     if not np.isfinite(mono).all():
         raise EarmarkError(f"{as_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")

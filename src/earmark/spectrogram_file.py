@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -119,6 +120,8 @@ def _open(path: Path, name: str) -> BinaryIO:
     try:
         if path.is_dir():
             raise EarmarkError(f"{name} is a folder: name a file.")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise EarmarkError(f"{name} is no file: a pipe or a device can't be read.")  # it may never end
         return path.open("rb")
     except FileNotFoundError as error:
         raise EarmarkError(f"{name} does not exist: check the path.") from error

@@ -120,16 +120,18 @@ def container_of(data: bytes) -> str | None:
 
 
 def _decode_by_library(data: bytes, container: str, name: str) -> Clip:
-    parts: list[Samples] = []
+    samples: Samples | None = None
     rate = have = 0
     for part, rate in _decoded(GuardedFile(io.BytesIO(data), name), container, name):
-        parts.append(part)
+        if samples is None:  # as long as a clip may be and one more, which tells; what isn't filled takes no memory
+            samples = np.empty(longest_clip(max(rate, 1)) + 1, np.float32)
+        part = part[: len(samples) - have]
+        samples[have : have + len(part)] = part
         have += len(part)
-        if have > longest_clip(max(rate, 1)):
+        if have == len(samples):
             break  # as_clip says so
-    samples = np.concatenate(parts)
-    parts.clear()  # so that the memory holds it twice at most
-    return as_clip(samples, rate, name)
+    assert samples is not None  # `_decoded` gives at least one part
+    return as_clip(samples[:have], rate, name)
 
 
 def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Samples, int]]:

@@ -122,9 +122,11 @@ def _read(example: SerializedExample, name: str, _label: str) -> Sequence[Record
 def _is_normalized(example: SerializedExample) -> bool:
     """Whether an example has no sound, and its spectrogram has mean 0 and deviation 1; no recording has, in dB."""
     levels = example.spectrogram
-    if example.samples is not None or not np.isfinite(levels).all():
+    if example.samples is not None or not levels.size or not np.isfinite(levels).all():
         return False
-    return abs(float(levels.mean())) < 0.01 and abs(float(levels.std()) - 1) < 0.01
+    # In double precision, which no sum or square of such levels exceeds.
+    mean, deviation = levels.mean(dtype=np.float64), levels.std(dtype=np.float64)
+    return bool(abs(mean) < 0.01 and abs(deviation - 1) < 0.01)
 
 
 def _spectrogram(recording: Recording) -> Spectrogram:

@@ -17,6 +17,8 @@ MAX_ENTRIES = 200_000  # in a zip
 MAX_TABLE_BYTES = 64 << 20  # a zip's table of contents, which Python reads at once: some 100 bytes an entry
 MAX_FILE_BYTES = 256 << 20
 MAX_ZIP_BYTES = 4 << 30  # unpacked
+MAX_RATIO = 200  # unpacked to packed; recordings of sound hardly reach 10, and a zip that is made to fill a disk 1,000
+FREE_BYTES = 256 << 20  # unpacked, which may be packed in any ratio: digital silence is packed that tightly, too
 CHUNK = 1 << 20  # bytes
 
 
@@ -112,7 +114,7 @@ class Zip:
         except DAMAGED as error:
             raise EarmarkError(f"{name} is not a zip that can be read: choose one of label folders.") from error
         self._entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
-        self._check_size()
+        self._check_size(file.seek(0, os.SEEK_END))
         for entry in self._archive.infolist():
             path = PurePosixPath(entry.filename.replace("\\", "/"))
             if not entry.filename or entry.is_dir() or is_hidden(path):
@@ -138,10 +140,17 @@ class Zip:
         except DAMAGED as error:
             raise EarmarkError(f"{path.name} is damaged in the zip, or locked: get a whole copy of it.") from error
 
-    def _check_size(self) -> None:
-        if sum(entry.file_size for entry in self._archive.infolist()) > MAX_ZIP_BYTES:
+    def _check_size(self, packed: int) -> None:
+        """What the entries claim, which is all that Python unpacks of each; several may share the same packed bytes."""
+        unpacked = sum(entry.file_size for entry in self._archive.infolist())
+        if unpacked > MAX_ZIP_BYTES:
             raise EarmarkError(
                 f"{self.name} unpacks to more than {MAX_ZIP_BYTES >> 30} GiB: split it into zips of less."
+            )
+        if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+            raise EarmarkError(
+                f"{self.name} unpacks to {unpacked // max(1, packed):,} times its size, as no recordings do: "
+                "unpack it yourself, look at it, and import the folder."
             )
 
 

@@ -147,6 +147,8 @@ class _Folder:
         self._folder, self.model, self.source = folder, model, source
 
     def size(self, name: str) -> int:
+        if not (self._folder / name).resolve().is_relative_to(self._folder.resolve()):
+            raise EarmarkError(f"{self.source} has a link {shown(name)} to elsewhere: copy what it leads to.")
         found = (self._folder / name).stat()
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{name} is no file")  # a pipe or a device would never end
