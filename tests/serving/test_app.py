@@ -29,7 +29,6 @@ from websockets.sync.client import connect
 import earmark
 from earmark.serving import app as serving_app
 from earmark.serving.app import create_app
-from earmark.serving.guard import Visitors
 from earmark.sound_files import open_sound_file
 from earmark.sources import Source
 from tests import sounds
@@ -194,7 +193,7 @@ def test_the_metrics_are_prometheus_text_and_count(running: Server) -> None:
 def test_every_route_is_described_and_answers(running: Server, words: earmark.Recognizer) -> None:
     described = running.request("GET", "/openapi.json").json()
     OpenAPI.model_validate(described)
-    app: FastAPI = create_app(words, max_streams=1, visitors=Visitors())
+    app: FastAPI = create_app(words, max_streams=1)
     routes = {route.path for route in app.routes if isinstance(route, APIRoute)}
     assert set(described["paths"]) == routes == {
         "/api/model", "/api/recognize", "/api/detect", "/health", "/metrics"
@@ -255,7 +254,7 @@ def test_the_thread_that_reads_a_file_closes_it(words: earmark.Recognizer, monke
         return source
 
     async def ask() -> httpx.Response:
-        app = create_app(words, max_streams=1, visitors=Visitors())
+        app = create_app(words, max_streams=1)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             return await client.post("/api/detect", content=sound_file(sounds.whistle(1.0, 1)))
 

@@ -21,7 +21,6 @@ from websockets.exceptions import ConnectionClosed
 
 import earmark
 from earmark.serving.app import create_app
-from earmark.serving.guard import Visitors
 from tests import sounds
 from tests.serving.running import Heard, Server, listen, play, server, start
 from tests.studio.spoken import Speech
@@ -232,7 +231,7 @@ def test_the_end_of_the_server_is_told() -> None:
 
 
 def test_who_comes_while_the_server_ends_does_not_keep_it(words: earmark.Recognizer) -> None:
-    app = create_app(words, max_streams=1, visitors=Visitors())
+    app = create_app(words, max_streams=1)
     scope = {"type": "websocket", "path": "/api/stream", "headers": [(b"host", b"localhost")], "query_string": b""}
     coming: Iterator[dict[str, Any]] = iter(
         [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from earmark import __version__
@@ -23,7 +22,7 @@ from earmark.front_end import stream_frames
 from earmark.recognizer import Recognizer, Result
 from earmark.serving.answers import tell_errors, upload
 from earmark.serving.batching import Scorer
-from earmark.serving.guard import Guard, Visitors
+from earmark.serving.limits import Limits, Places
 from earmark.serving.metrics import CountRequests, Metrics
 from earmark.serving.options import DetectOptions, Start
 from earmark.serving.stream import Streams
@@ -33,6 +32,7 @@ from earmark.streaming import Detection
 
 UPLOAD_BYTES = 2 << 30
 MOST_UPLOADS = 8  # at a time
+FILE_ROUTES = (("POST", "/api/recognize"), ("POST", "/api/detect"))
 SLOW_SECONDS, IDLE_SECONDS = 10.0, 60.0  # a client that reads, or sends, nothing for so long is let go
 STREAM_HELP = """
 Besides these routes there is the WebSocket `/api/stream` for live sound. The client says what it will send, as the
@@ -133,7 +133,7 @@ class Uploads:
     """The files that are being recognized: few at a time, each on disk."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._places = Places(MOST_UPLOADS, "files are being recognized")
 
     @asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Path]:
@@ -143,37 +143,31 @@ class Uploads:
             HTTPException: there are too many at a time, or it doesn't come as it should.
             EarmarkError: it can't be used; what is told calls it "the file".
         """
-        if self._count >= MOST_UPLOADS:
-            raise HTTPException(503, f"{MOST_UPLOADS} files are being recognized already: try again later.")
-        self._count += 1
-        try:
-            with TemporaryDirectory(prefix="earmark-") as folder:
-                path = Path(folder) / "sound"
-                with path.open("wb") as file:
-                    await upload(request, file, UPLOAD_BYTES)
-                try:
-                    yield path
-                except EarmarkError as error:
-                    raise EarmarkError(str(error).replace(str(path), "The file")) from error
-        finally:
-            self._count -= 1
+        with self._places.one(), TemporaryDirectory(prefix="earmark-") as folder:
+            path = Path(folder) / "sound"
+            with path.open("wb") as file:
+                await upload(request, file, UPLOAD_BYTES)
+            try:
+                yield path
+            except EarmarkError as error:
+                raise EarmarkError(str(error).replace(str(path), "The file")) from error
 
 
 def create_app(
     recognizer: Recognizer,
     *,
     max_streams: int,
-    visitors: Visitors,
+    origins: Collection[str] = (),
     slow_seconds: float = SLOW_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
     metrics: Metrics | None = None,
 ) -> FastAPI:
-    """The API of one recognizer as an ASGI app, whose `state.streams` are its live streams.
+    """The API of one recognizer as an ASGI app, for a `Guard` to stand before; its `state.streams` are live.
 
     Args:
         recognizer: what answers.
         max_streams: how many live streams it takes at a time.
-        visitors: who may ask.
+        origins: of other sites' pages, which browsers let read the answers.
         slow_seconds, idle_seconds: see `Streams`.
         metrics: where it counts.
     """
@@ -195,9 +189,9 @@ def create_app(
         description=STREAM_HELP, lifespan=lifespan, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.state.streams = streams
-    if visitors.origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(visitors.origins), allow_methods=["GET", "POST"])
-    app.add_middleware(Guard, visitors=visitors)
+    app.add_middleware(Limits, files=FILE_ROUTES)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"])
     app.add_middleware(CountRequests, metrics=metrics)
     tell_errors(app)
     _add_file_routes(app, recognizer, scorer)
@@ -264,6 +258,7 @@ def _add_information_routes(app: FastAPI, recognizer: Recognizer, streams: Strea
         )
 
     @app.get("/health", responses=_problems(403))
+    @app.head("/health", include_in_schema=False)
     async def health() -> Health:
         """Whether the server answers."""
         return Health(status="ok", streams=len(streams))

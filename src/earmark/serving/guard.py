@@ -1,8 +1,9 @@
-"""Keeps other sites out: checks Host and Origin, and tells browsers how to treat what they get."""
+"""Keeps other sites out: checks Host, Origin and Sec-Fetch-Site, and tells browsers how to treat what they get."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +12,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")  # a name and a port: RFC 9110, 7.2, in lower case
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+FOREIGN = "The server answers its own pages only, and those of other sites that it was told of."
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -25,7 +28,8 @@ class Visitors:
     """Who may ask.
 
     A foreign Host means that another name was pointed at this machine (DNS rebinding); a foreign Origin, that another
-    site's page is asking.
+    site's page is asking. Browsers leave the Origin out where a page shows a picture or runs a script of another site;
+    their Sec-Fetch-Site tells of that, and of pages of other local servers. Links to the page may be followed.
 
     Attributes:
         hosts: names that requests may use for this machine, without a port.
@@ -33,6 +37,7 @@ class Visitors:
         origins: of pages that may ask, besides those that come from this server.
         change_header: name and value that a request other than GET and HEAD must carry: no form and no simple request
             of another site can.
+        proxied: whether a proxy may speak HTTPS in front of the server, which itself speaks HTTP.
         remedy: what to tell who used another name.
     """
 
@@ -40,17 +45,20 @@ class Visitors:
     any_address: bool = False
     origins: Collection[str] = ()
     change_header: tuple[str, str] | None = None
+    proxied: bool = False
     remedy: str = "The server answers on this machine only: use http://127.0.0.1 with its port."
 
     def refusal(self, scope: Scope) -> str | None:
         """Why a request isn't answered, if it isn't."""
         headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        if not self._is_ours(host):
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1 or not self._is_ours(hosts[0].lower()):
             return self.remedy
-        origin = headers.get("origin", "").lower()
-        if origin and origin not in (f"http://{host}", f"https://{host}", *self.origins):
-            return "The server answers its own pages only, and those of other sites that it was told of."
+        if len(origins) > 1 or (origins and not self._may_ask(origins[0].lower(), hosts[0].lower(), scope)):
+            return FOREIGN
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("none", "same-origin") and not origins and not _is_link(scope, headers):
+            return FOREIGN
         if self.change_header is not None and scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             name, value = self.change_header
             if headers.get(name) != value:
@@ -58,8 +66,18 @@ class Visitors:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        match = HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1]
         return name in self.hosts or (self.any_address and _is_address(name.strip("[]")))
+
+    def _may_ask(self, origin: str, host: str, scope: Scope) -> bool:
+        is_secure = scope["scheme"] in ("https", "wss")
+        own = {f"https://{host}"} if is_secure else {f"http://{host}"}
+        if self.proxied:
+            own.add(f"https://{host}")
+        return origin in own or origin in self.origins
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ class Guard:
             return
         refusal = self.visitors.refusal(scope)
         if refusal is not None and scope["type"] == "http":
-            await JSONResponse({"error": refusal}, 403)(scope, receive, send)
+            await JSONResponse({"error": refusal}, 403)(scope, receive, self._with_headers(send))
         elif refusal is not None:
             await WebSocketClose(1008, refusal)(scope, receive, send)
         elif scope["type"] == "http":
@@ -99,6 +117,14 @@ class Guard:
             await send(message)
 
         return send_with_headers
+
+
+def _is_link(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody opens the page itself, by a link on another one."""
+    how = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return (
+        scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/") and how == ("navigate", "document")
+    )
 
 
 def _is_address(name: str) -> bool:

@@ -15,10 +15,13 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.errors import EarmarkError
+from earmark.serving.connections import MOST_CONNECTIONS, connection_class
 
 MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
 SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
 UNREAD_MS = 30_000  # after so long the system ends the connection of a client that reads nothing at all
+
+MOST_OF_ONE_ADDRESS = 32  # connections: a browser takes six, and one for live sound
 
 
 class _Interrupted:
@@ -102,20 +105,23 @@ def run(
     on_start: Callable[[], None],
     on_stop: Callable[[], Awaitable[None]] | None = None,
     secure: Secure | None = None,
+    most_connections: int = MOST_CONNECTIONS,
 ) -> None:
     """Serve an app on a socket that `bind` gave.
 
     Args:
         on_start: called once it answers.
         on_stop: called and waited for when it was interrupted, while connections are still open.
-        secure: where it answers besides.
+        secure: where it answers besides; there an address may have few connections.
+        most_connections: at a time, of each listener.
     """
     beside = None
     if secure is not None:
         # The app's own start and end are the first listener's.
-        config = _config(secure.app, lifespan="off", ssl_certfile=secure.certificate)
+        http = connection_class(most_connections, MOST_OF_ONE_ADDRESS)
+        config = _config(secure.app, http=http, lifespan="off", ssl_certfile=secure.certificate)
         beside = (_Beside(config), secure.listening)
-    _Server(_config(app), on_start, on_stop, beside).run(sockets=[listening])
+    _Server(_config(app, http=connection_class(most_connections)), on_start, on_stop, beside).run(sockets=[listening])
 
 
 def _config(app: ASGIApp, **settings: Any) -> uvicorn.Config:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 
 from earmark.recognizer import load
 from earmark.serving.app import IDLE_SECONDS, SLOW_SECONDS, create_app
-from earmark.serving.guard import LOOPBACK, Visitors
+from earmark.serving.connections import MOST_CONNECTIONS
+from earmark.serving.guard import LOOPBACK, Guard, Visitors
 from earmark.serving.metrics import Metrics
 from earmark.serving.run import bind, run
 
@@ -43,14 +44,18 @@ def serve(
     metrics = Metrics()
     with metrics.loading(model):
         recognizer = load(model)
+    visitors = _visitors(host, hosts, origins)
     app = create_app(
-        recognizer, max_streams=max_streams, visitors=_visitors(host, hosts, origins), slow_seconds=slow_seconds,
+        recognizer, max_streams=max_streams, origins=visitors.origins, slow_seconds=slow_seconds,
         idle_seconds=idle_seconds, metrics=metrics,
     )  # fmt: skip
     listening = bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
-    run(app, listening, lambda: tell(address), app.state.streams.end)
+    run(
+        Guard(app, visitors), listening, lambda: tell(address), app.state.streams.end,
+        most_connections=max_streams + MOST_CONNECTIONS,
+    )  # fmt: skip
 
 
 def _visitors(host: str, hosts: Collection[str], origins: Collection[str]) -> Visitors:
@@ -58,10 +63,10 @@ def _visitors(host: str, hosts: Collection[str], origins: Collection[str]) -> Vi
     names = {name.lower() for name in (*LOOPBACK, *hosts)}
     origins = {origin.lower().rstrip("/") for origin in origins}
     if _is_loopback(host):
-        return Visitors(names, origins=origins)
+        return Visitors(names, origins=origins, proxied=True)
     remedy = "The server doesn't answer to this name: use its address, or start it with --allow-host and the name."
     names |= {host.lower(), socket.gethostname().lower()}
-    return Visitors(names, any_address=True, origins=origins, remedy=remedy)
+    return Visitors(names, any_address=True, origins=origins, proxied=True, remedy=remedy)
 
 
 def _is_loopback(host: str) -> bool:

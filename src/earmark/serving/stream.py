@@ -252,7 +252,10 @@ class Stream:
 
     async def _send(self, message: dict[str, Any]) -> None:
         self._state, self._since = "sending", time.monotonic()
-        await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+        try:
+            await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+        except RuntimeError as error:  # the connection was closed meanwhile
+            raise GoneError from error
         self._state = "working"
 
 

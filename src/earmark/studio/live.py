@@ -20,6 +20,7 @@ from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import WORDS, Recognizer
 from earmark.serving.answers import close
+from earmark.serving.limits import Allowance
 from earmark.settings import WORDS as WORDS_MODE
 from earmark.sound_reading import is_rate
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
@@ -35,6 +36,10 @@ PROJECT = "project"  # the model of the project itself, as the protocol calls it
 PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
 HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
 HELD_RECORDINGS = 100
+MOST_PAGES = 32  # at a time
+COMMANDS_A_SECOND, COMMANDS_AT_ONCE = 50.0, 1_000.0  # of a page: a hundred recordings are sent again by two each
+# Live sound that a page may send: it lasts as long as it takes, but for what a busy network held up.
+SOUND_RATE, SOUND_AT_ONCE = 2.0, 180.0  # seconds a second, and seconds
 UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page that far behind is let go
 
 
@@ -93,10 +98,16 @@ class LiveSession:
         self._detections = 0  # told since the page connected
         self._recordings: dict[str, Recording] = {}
         self._saving: set[asyncio.Task[None]] = set()
+        self._commands = Allowance(COMMANDS_A_SECOND, COMMANDS_AT_ONCE)
+        self._sound = Allowance(SOUND_RATE, SOUND_AT_ONCE)
 
     async def run(self) -> None:
         """Serve the page until it goes, or breaks the protocol, or falls too far behind."""
         await self._websocket.accept()
+        if len(self._studio.sessions) >= MOST_PAGES:
+            self._studio.metrics.dropped.labels("full").inc()
+            await close(self._websocket, 1013, f"{MOST_PAGES} pages are open already: close one of them.")
+            return
         self._studio.sessions.add(self)
         self._studio.metrics.open.inc()
         self._studio.metrics.streams.inc()
@@ -135,6 +146,8 @@ class LiveSession:
                 self._studio.metrics.dropped.labels("protocol").inc()
                 await close(self._websocket, 1008, str(error))
             elif error is not None and not isinstance(error, WebSocketDisconnect):
+                self._studio.metrics.dropped.labels("failed").inc()
+                await close(self._websocket, 1011, "The server met an error of its own.")
                 raise error
         if self._behind.is_set():
             self._studio.metrics.dropped.labels("slow").inc()
@@ -153,14 +166,19 @@ class LiveSession:
     async def _send_all(self) -> None:
         while True:
             message = await self._outgoing.get()
-            if isinstance(message, bytes):
-                await self._websocket.send_bytes(message)
-            else:
-                await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+            try:
+                if isinstance(message, bytes):
+                    await self._websocket.send_bytes(message)
+                else:
+                    await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+            except RuntimeError:  # the connection was closed meanwhile
+                return
 
     # Commands
 
     async def _on_command(self, text: str) -> None:
+        if self._commands.take():
+            raise ProtocolError("More messages than the studio takes in a second.")
         try:
             message = json.loads(text)
             kind = message["type"]
@@ -274,6 +292,8 @@ class LiveSession:
                 self._keep(identity, recording, number, samples)
         if number < self._next:
             return  # sent again for a recording; the live stream had it
+        if self._sound.take(len(samples) / self._rate):
+            raise ProtocolError("Sound comes faster than it lasts.")
         if number > self._next:
             self._restart()
         self._next = number + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -13,9 +13,10 @@ from typing import IO, Annotated, Any
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from earmark import __version__
 from earmark.audio import encode_wav
@@ -25,6 +26,7 @@ from earmark.importing import Imported, import_into
 from earmark.project import Project
 from earmark.recordings import Recording, read_recording, sound_of, spectrogram_of
 from earmark.serving.answers import tell_errors, upload
+from earmark.serving.limits import Limits, Places
 from earmark.serving.metrics import CountRequests
 from earmark.spectrogram import Spectrogram
 from earmark.studio import changes
@@ -36,6 +38,8 @@ from earmark.studio.state import UPLOAD_BYTES, Studio
 
 PICTURE_COLUMNS = 200
 CLIP_BYTES = 256 << 20
+MOST_UPLOADS, MOST_EXPORTS = 8, 4  # at a time
+FILE_ROUTES = (("POST", "/api/clips"), ("POST", "/api/import"))
 STATIC = Path(str(files("earmark.studio") / "static"))
 
 LabelName = Annotated[str, Query(alias="label")]
@@ -68,8 +72,21 @@ class ClipChange(BaseModel):
     """Where to move a clip, or the seconds to trim it to."""
 
     label: str | None = None
-    start: float | None = None
-    end: float | None = None
+    start: FiniteFloat | None = None
+    end: FiniteFloat | None = None
+
+
+class _Download(StreamingResponse):
+    """A zip on its way; what is held for it is let go of when it has been sent, or its reader has gone."""
+
+    def __init__(self, file: IO[bytes], held: ExitStack) -> None:
+        headers = {"Content-Disposition": 'attachment; filename="recordings.zip"'}
+        super().__init__(_parts(file), media_type="application/zip", headers=headers)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(project: Project, lan: Lan | None = None) -> FastAPI:
@@ -87,12 +104,14 @@ def create_app(project: Project, lan: Lan | None = None) -> FastAPI:
         yield
         await studio.stop()
 
-    app = FastAPI(title="Earmark studio", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Earmark studio", version=__version__, lifespan=lifespan, openapi_url=None)
+    app.add_middleware(Limits, files=FILE_ROUTES, changes=True)
     app.add_middleware(CountRequests, metrics=studio.metrics)
     tell_errors(app)
     _add_label_routes(app, studio)
-    _add_clip_routes(app, studio)
-    _add_exchange_routes(app, studio)
+    uploads = Places(MOST_UPLOADS, "files are being taken in")
+    _add_clip_routes(app, studio, uploads)
+    _add_exchange_routes(app, studio, uploads)
     _add_job_routes(app, studio)
     add_lan_routes(app, lan)
     if lan is not None:
@@ -148,12 +167,12 @@ def _add_label_routes(app: FastAPI, studio: Studio) -> None:
         return await studio.change("Remove class", lambda: changes.remove_label(project, label))
 
 
-def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
+def _add_clip_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
     project = studio.project
 
     @app.post("/api/clips")
     async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
-        with tempfile.TemporaryFile() as file:
+        with uploads.one(), tempfile.TemporaryFile() as file:
             await upload(request, file, CLIP_BYTES)
             return await studio.change("Add recording", lambda: changes.add_clip(project, label, file.read(), name))
 
@@ -181,14 +200,17 @@ def _add_clip_routes(app: FastAPI, studio: Studio) -> None:
         return Response(columns, media_type="application/octet-stream")
 
 
-def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
-    project = studio.project
+def _add_exchange_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
+    project, exports = studio.project, Places(MOST_EXPORTS, "exports are under way")
 
     @app.get("/api/export")
     async def download() -> StreamingResponse:
-        file = await asyncio.to_thread(_zipped, project)
-        headers = {"Content-Disposition": 'attachment; filename="recordings.zip"'}
-        return StreamingResponse(_parts(file), media_type="application/zip", headers=headers)
+        with ExitStack() as held:
+            held.enter_context(exports.one())
+            file = held.enter_context(tempfile.TemporaryFile())
+            await asyncio.to_thread(write_zip, project, file)
+            file.seek(0)
+            return _Download(file, held.pop_all())
 
     @app.post("/api/import")
     async def load(request: Request, name: str = "the file", label: str | None = None) -> dict[str, Any]:
@@ -198,7 +220,7 @@ def _add_exchange_routes(app: FastAPI, studio: Studio) -> None:
             done.append(import_into(project, file, name=name, label=label))
             return changes.forget_import(project, done[0]) if done[0].added else None
 
-        with tempfile.TemporaryFile() as file:
+        with uploads.one(), tempfile.TemporaryFile() as file:
             await upload(request, file, UPLOAD_BYTES)
             described = await studio.change("Load recordings", change)
         (imported,) = done
@@ -245,13 +267,6 @@ def _read(project: Project, clip_id: str) -> Recording:
     return read_recording(path, path.name)
 
 
-def _zipped(project: Project) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when it has been sent)
-    write_zip(project, file)
-    file.seek(0)
-    return file
-
-
 def _clip_picture(recording: Recording) -> bytes:
     return picture(_squeeze(spectrogram_of(recording))).tobytes()
 
@@ -265,6 +280,5 @@ def _squeeze(frames: Spectrogram) -> Spectrogram:
 
 
 def _parts(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while part := file.read(1 << 16):
-            yield part
+    while part := file.read(1 << 16):
+        yield part
