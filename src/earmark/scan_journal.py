@@ -117,7 +117,8 @@ class Journal:
         with suppress(OSError):  # a line that found no room was told of, and is tried again here
             self._file.close()
         if not self._lines:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # one that stays does no harm: the next scan goes on with it
+                self._path.unlink(missing_ok=True)
 
     def _begin(self, header: bytes) -> None:
         """Go on with the lines that are there, or write the first one."""
