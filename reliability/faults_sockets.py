@@ -106,7 +106,8 @@ class Microphone:
         if self._connection is None:
             origin = Origin(self._studio.address)
             address = f"ws://127.0.0.1:{self._studio.port}/api/live"
-            self._connection = connect(address, origin=origin, max_queue=None, close_timeout=1)
+            opened = connect(address, origin=origin, max_queue=None, close_timeout=1)
+            self._connection = ExitStack().enter_context(opened)  # it is closed by hand, or breaks
             self._connection.send(json.dumps({"type": "hello", "sample_rate": RATE, "next": self._next}))
             for taken in self.unsaved.values():
                 self._connection.send(_record(taken))
