@@ -117,6 +117,18 @@ def test_a_device_that_nobody_uses_for_a_day_is_signed_out() -> None:
     assert len(access.devices()) == 1
 
 
+def test_a_device_that_sends_sound_all_day_stays() -> None:
+    clock = Clock()
+    access = Access(clock)
+    secret = access.sign_in(access.code, PHONE, "")
+    device = access.device(secret)
+    assert device is not None
+    for _ in range(3):
+        clock.now += 10 * 3600
+        access.use(device)
+    assert access.devices() == [device]
+
+
 def test_there_are_not_too_many_devices() -> None:
     access = Access()
     for _ in range(MOST_DEVICES):
@@ -175,3 +187,17 @@ def test_any_text_is_no_code_and_no_secret(code: str, secret: str) -> None:
 )
 def test_a_browser_s_name(agent: str, name: str) -> None:
     assert describe_agent(agent) == name
+
+
+@pytest.mark.parametrize("error", [OSError("closed"), UnicodeEncodeError("ascii", "é", 0, 1, "no")])
+def test_a_terminal_that_can_t_be_told_keeps_nobody_out(error: Exception) -> None:
+    def tell(_: str) -> None:
+        raise error
+
+    access = Access()
+    access.watchers.append(tell)
+    secret = access.sign_in(access.code, "192.0.2.7", "iPhone")
+    device = access.device(secret)
+    assert device is not None
+    access.revoke(device.id)
+    assert access.device(secret) is None

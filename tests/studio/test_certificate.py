@@ -102,7 +102,11 @@ def test_nobody_else_can_read_the_key(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)
     file = own_certificate(folder, NAMES).file
-    assert (folder.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    for _ in range(2):
+        assert (folder.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+        folder.chmod(0o755)
+        file.chmod(0o644)  # as a backup may restore it
+        own_certificate(folder, NAMES)
 
 
 def test_a_name_that_no_certificate_can_hold_is_left_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.errors import EarmarkError
 from earmark.serving.connections import MOST_CONNECTIONS, connection_class
+from earmark.serving.taken import FewTaken
 
 MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
 SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
 UNREAD_MS = 30_000  # after so long the system ends the connection of a client that reads nothing at all
 
 MOST_OF_ONE_ADDRESS = 32  # connections: a browser takes six, and one for live sound
+MOST_HANDSHAKES, HANDSHAKES_OF_ONE = 64, 32  # besides, so that those in use keep their places
 
 
 class _Interrupted:
@@ -120,8 +123,11 @@ def run(
         # The app's own start and end are the first listener's.
         http = connection_class(most_connections, MOST_OF_ONE_ADDRESS)
         config = _config(secure.app, http=http, lifespan="off", ssl_certfile=secure.certificate)
-        beside = (_Beside(config), secure.listening)
-    _Server(_config(app, http=connection_class(most_connections)), on_start, on_stop, beside).run(sockets=[listening])
+        few = FewTaken(secure.listening, most_connections + MOST_HANDSHAKES, MOST_OF_ONE_ADDRESS + HANDSHAKES_OF_ONE)
+        beside = (_Beside(config), few)
+    loop = "asyncio" if secure else "auto"  # others take connections by themselves, and as many as come
+    config = _config(app, http=connection_class(most_connections), loop=loop)
+    _Server(config, on_start, on_stop, beside).run(sockets=[listening])
 
 
 def _config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
@@ -156,12 +162,14 @@ def bind(host: str, port: int, option: str = "--port") -> socket.socket:
         ) from error
     listening = socket.socket(family)
     # Connections that are accepted inherit these.
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # on Windows it would let another program take the same port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listening.bind(address)
+        listening.listen()  # only now is the port this one's: two sockets may be bound to it that don't listen yet
     except (OSError, OverflowError) as error:
         listening.close()
         raise EarmarkError(f"Port {port} can't be used ({error}): choose another one with {option}.") from error

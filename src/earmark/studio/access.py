@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from earmark.errors import EarmarkError
@@ -123,8 +124,12 @@ class Access:
             if hmac.compare_digest(device.secret_hash, digest):
                 found = device
         if found is not None:
-            found.used = self._clock()
+            self.use(found)
         return found
+
+    def use(self, device: Device) -> None:
+        """Note that a device asks for something, or sends sound."""
+        device.used = self._clock()
 
     def revoke(self, identity: str) -> None:
         """Sign a device out: it may ask no more, and its connections end.
@@ -145,7 +150,8 @@ class Access:
 
     def _tell(self, what: str) -> None:
         for watcher in self.watchers:
-            watcher(what)
+            with suppress(OSError, ValueError):  # a terminal that is gone, or can't show a name, keeps nobody out
+                watcher(what)
 
     def _tries(self, address: str, now: float) -> deque[float]:
         tries = self._wrong.setdefault(address, deque(maxlen=TRIES))

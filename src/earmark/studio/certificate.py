@@ -70,14 +70,15 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
     wanted = [name for name in dict.fromkeys(names) if _is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
     file = folder / FILE
     kept = _read(file)
+    _make_private(folder)
     if kept is not None and set(wanted) <= set(kept[1]) and _is_good(kept[0], now):
+        file.chmod(0o600)  # a backup may have come back for all to read
         return _describe(file, *kept)
     known = [name for name in (kept[1] if kept else ()) if name not in wanted]
     names = tuple([*wanted, *known][:MOST_NAMES])
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _sign(key, names, now)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _make_private(folder)
     write_atomically(file, pem + certificate.public_bytes(Encoding.PEM))
     file.chmod(0o600)
     return _describe(file, certificate, names)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class SignIn:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        device = self.access.device(_secret(scope))
+        device = next(filter(None, map(self.access.device, _secrets(scope))), None)
         if device is not None and scope["path"] == SESSION:
             await self._session(device, scope)(scope, receive, send)
         elif device is not None:
@@ -92,16 +91,25 @@ class SignIn:
     async def _serve(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
         """Have the app answer; once the device is signed out, nothing of it goes in or out any more."""
 
+        is_answered = False
+
         async def receive_until_ended() -> Message:
             message = await receive()
-            return {"type": f"{scope['type']}.disconnect", "code": 1008} if device.ended.is_set() else message
+            if device.ended.is_set():
+                return {"type": f"{scope['type']}.disconnect", "code": 1008}
+            self.access.use(device)
+            return message
 
         async def send_until_ended(message: Message) -> None:
+            nonlocal is_answered
             if not device.ended.is_set():
+                is_answered = True
                 await send(message)
 
         async with _closed_at_the_end(device, scope, send):
             await self.app({**scope, DEVICE: device}, receive_until_ended, send_until_ended)
+        if scope["type"] == "http" and not is_answered:
+            await JSONResponse({"error": SIGNED_OUT}, 401)(scope, receive, send)
 
 
 @asynccontextmanager
@@ -134,11 +142,12 @@ async def _read_code(request: Request) -> str:
     raise EarmarkError("That is no code: type the one that the studio shows.")
 
 
-def _secret(scope: Scope) -> str:
+def _secrets(scope: Scope) -> Iterator[str]:
+    """What the cookies of our name hold. Cookies know no ports: those of other servers on this machine come along,
+    in whatever form, and there may be one of our name among them."""
     for name, value in scope["headers"]:
         if name == b"cookie":
-            with suppress(CookieError):
-                found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
-                if found is not None:
-                    return found.value
-    return ""
+            for cookie in value.decode("latin-1").split(";"):
+                key, _, secret = cookie.strip().partition("=")
+                if key == COOKIE:
+                    yield secret
