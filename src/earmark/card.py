@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -68,8 +69,8 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():  # a pipe would be waited for
-        return None
+    if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises for names that are too long)
+        return None  # a pipe, for one, would be waited for
     try:
         card = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -96,6 +96,7 @@ class ClipFolders:
             for path in _recordings(folder):
                 with suppress(FileNotFoundError):  # somebody deletes the file at this very moment
                     found.append(self._clip(label, path))
+        self._forget_all_but(label, {clip.path for clip in found})
         return found
 
     def all_have_sound(self) -> bool:
@@ -223,6 +224,12 @@ class ClipFolders:
         if known is None or known[0] != file or known[1].label != label:
             known = self._known[path] = (file, _measure(label, path, (stat.st_size, stat.st_mtime_ns)))
         return known[1]
+
+    def _forget_all_but(self, label: str, there: set[Path]) -> None:
+        """A studio that runs for days needs to know nothing of clips that are gone."""
+        for path, (_, clip) in list(self._known.items()):
+            if clip.label == label and path not in there:
+                self._known.pop(path, None)
 
     def _to_trash(self, paths: list[Path]) -> Moved:
         entry = self._trash / f"{time.time_ns()}-{random_id()}"

@@ -329,8 +329,8 @@ class LiveSession:
         samples = decode_pcm(body, ENCODINGS[encoding])
         if len(samples) > self._rate:
             raise ProtocolError("Chunk longer than a second.")
-        if not np.isfinite(samples).all():
-            raise ProtocolError("Samples are not finite.")
+        if not (math.isfinite(captured) and np.isfinite(samples).all()):
+            raise ProtocolError("Samples or their time are not finite.")
         return number, samples, captured
 
     def _restart(self) -> None:

@@ -14,6 +14,7 @@ from earmark.serving.guard import Guard
 from earmark.serving.run import Secure, bind, run
 from earmark.settings import SOUNDS, WORDS
 from earmark.studio.lan import Lan, open_lan
+from earmark.studio.memory import give_back_large_blocks
 from earmark.studio.policy import PAGE_HEADERS, VISITORS
 from earmark.studio.server import create_app
 from earmark.studio.sign_in import SignIn
@@ -50,6 +51,7 @@ def serve(
         EarmarkError: the mode is unknown, the project can't be opened or made, a port is taken, or the machine is in
             no network.
     """
+    give_back_large_blocks()
     project = Project(path, create=True, mode=mode or SOUNDS, labels=() if mode == WORDS else DEFAULT_LABELS)
     if mode is not None and mode != project.mode:
         project.set_mode(mode)
