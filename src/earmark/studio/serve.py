@@ -11,10 +11,10 @@ from pathlib import Path
 
 from earmark.project import DEFAULT_LABELS, Project
 from earmark.serving.guard import Guard
+from earmark.serving.memory import give_back_large_blocks
 from earmark.serving.run import Secure, bind, run
 from earmark.settings import SOUNDS, WORDS
 from earmark.studio.lan import Lan, open_lan
-from earmark.studio.memory import give_back_large_blocks
 from earmark.studio.policy import PAGE_HEADERS, VISITORS
 from earmark.studio.server import create_app
 from earmark.studio.sign_in import SignIn
