@@ -418,10 +418,10 @@ def test_what_can_not_be_recognized_is_told(wav: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     for model, says in (
         ("missing", "missing does not exist: check the path."),
-        ("text.onnx", "text.onnx is not an ONNX model that can be run: "),
+        ("text.onnx", "text.onnx is not an ONNX model, or is damaged: "),
         ("folder", "folder holds no model.onnx: name a model folder or a project."),
         ("./words", "words does not exist: check the path."),
-        ("three.wav", "three.wav is not an ONNX model that can be run: "),
+        ("three.wav", "three.wav is not an ONNX model, or is damaged: "),
     ):
         assert f"Error: {says}" in complaint("recognize", wav, "--model", model, cwd=tmp_path)
     for file, says in (

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, importing, load
@@ -194,6 +194,7 @@ def test_no_name_leads_out_of_the_project(
     shutil.rmtree(home, ignore_errors=True)
     project = Project(home / "project", create=True, mode="words")
     name = joint.join(parts).encode("utf-8", "replace").decode()
+    assume(name.partition("\0")[0])  # zipfile, which ends names there, writes none that is empty
     entries = {f"{name}.wav": SHORT, f"{name}/a.wav": wav(sounds.whistle(0.2, 2))}
     if kind == "table":
         rows = [{"file_name": f"{name}.wav", "label": label}, {"file_name": "../../secret.wav", "label": name}]
