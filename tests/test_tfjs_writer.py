@@ -214,16 +214,9 @@ def test_operations_that_no_layer_does(bad: list[NodeProto], kind: str, tmp_path
     """Refused by name, before anything is written."""
     assert kind == "Erf" or kind in OPERATIONS
     shape = [node("GlobalMaxPool", "last", "highest"), node("Flatten", "highest", "flat")]
-    end = [*shape, node("Tile", "flat thrice", "logits"), node("Softmax", "logits", "scores")]
-    constants: dict[str, Any] = {
-        "plane": PLANE,
-        "grouped": FILTER,
-        "plus": np.ones(1, np.float32),
-        "thrice": np.array([1, 3], np.int64),
-    }
-    if kind == "Conv":
-        constants["thrice"] = np.array([1, 1], np.int64)
-    labels = 2 if kind == "Conv" else 3
+    labels, joined = (2, "flat") if kind == "Conv" else (3, "flat flat flat")  # as it has two channels
+    end = [*shape, node("Concat", joined, "logits", axis=1), node("Softmax", "logits", "scores")]
+    constants: dict[str, Any] = {"plane": PLANE, "grouped": FILTER, "plus": np.ones(1, np.float32)}
     constants |= {"low": np.float32(-1), "high": np.float32(1)}
     recognizer = made_by(*image(), *bad, *end, labels=labels, **constants)
     with pytest.raises(EarmarkError, match=f"operation {kind} that TensorFlow.js' layers don't have"):
