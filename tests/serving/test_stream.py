@@ -23,6 +23,7 @@ import earmark
 from earmark.serving.app import create_app
 from tests import sounds
 from tests.serving.running import Heard, Server, listen, play, server, start
+from tests.studio.running import held
 from tests.studio.spoken import Speech
 
 
@@ -37,6 +38,28 @@ def quick() -> Iterator[Server]:
     """A server with little patience, and room for few."""
     with server("words", "--slow-seconds", "1", "--max-streams", "2") as started:
         yield started
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_a_stream_that_has_gone_leaves_nothing_large(scores: bool) -> None:
+    with server("words", program=("-m", "tests.held")) as running:
+        for way in ("ended", "closed", "wrong", "reset"):
+            with running.connect() as connection:
+                connection.send(start(sample_rate=48_000, encoding="f32le", scores=scores))
+                connection.send(some_sound(48_000)[:24_000].astype("<f4").tobytes())
+                connection.recv(30)
+                assert held(running.process) == 1
+                if way == "ended":
+                    connection.send('{"type": "end"}')
+                    listen(connection)
+                elif way == "wrong":
+                    connection.send("not JSON")
+                elif way == "reset":
+                    connection.socket.shutdown(socket.SHUT_RDWR)
+            until = time.monotonic() + 20
+            while running.metric("earmark_streams_open") and time.monotonic() < until:
+                time.sleep(0.02)
+            assert held(running.process) == 0, way
 
 
 def some_sound(rate: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -43,6 +44,10 @@ class Studio:
     def project(self) -> dict[str, Any]:
         return self.request("GET", "/api/project").json()  # type: ignore[no-any-return]
 
+    def held(self) -> int:
+        """How many resamplers it holds, where its program is `tests.held`."""
+        return held(self.process)
+
     def kill(self) -> None:
         """End it as a crash would, with no chance to tidy up."""
         self.process.kill()
@@ -64,8 +69,8 @@ class LanStudio(Studio):
 
 
 @contextmanager
-def studio(project: Path, port: int = 0) -> Iterator[Studio]:
-    with _started(project, "--port", str(port)) as process:
+def studio(project: Path, port: int = 0, program: str = "earmark") -> Iterator[Studio]:
+    with _started(project, "--port", str(port), program=program) as process:
         yield Studio(_address(process), process)
 
 
@@ -78,8 +83,10 @@ def lan_studio(project: Path, data: Path, lan_port: int = 0) -> Iterator[LanStud
 
 
 @contextmanager
-def _started(project: Path, *options: str, **settings: Any) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "earmark", "studio", str(project), *options, "--no-browser"]
+def _started(
+    project: Path, *options: str, program: str = "earmark", **settings: Any
+) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", program, "studio", str(project), *options, "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **settings)
     try:
         yield process
@@ -95,6 +102,13 @@ def _address(process: subprocess.Popen[str]) -> str:
     line = process.stdout.readline()
     assert "http://" in line, line
     return line.split(": ", 1)[1].split()[0]
+
+
+def held(process: subprocess.Popen[str]) -> int:
+    """How many resamplers a process of `tests.held` holds."""
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout is not None
+    return int(process.stdout.readline())
 
 
 class Page:

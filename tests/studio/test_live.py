@@ -350,6 +350,26 @@ def test_a_studio_listens_with_the_model_that_another_program_has_trained(
         page.close()
 
 
+def test_a_page_that_has_gone_leaves_nothing_large(tmp_path: Path) -> None:
+    with studio(tmp_path / "project", program="tests.held") as running:
+        for way in ("closed", "wrong", "recording"):
+            page = Page(running)
+            page.say(type="listen", on=True, model="words", probability_threshold=0.75)
+            page.wait("listening", on=True)
+            page.play(sounds.room(1.0, 3))
+            page.hear(30)
+            assert running.held() == 1
+            if way == "recording":
+                page.say(type="record", recording="abcdefgh", label="Left", sample_rate=sounds.RATE, first=page.number)
+            elif way == "wrong":
+                page.connection.send("not JSON")
+            page.close()
+            until = time.monotonic() + 20
+            while metric(running, "earmark_streams_open") and time.monotonic() < until:
+                time.sleep(0.02)
+            assert running.held() == 0, way
+
+
 def test_what_pages_do_is_counted(running: Studio) -> None:
     names = ("earmark_streams_total", "earmark_chunks_total", "earmark_audio_seconds_total")
     before = [metric(running, name) for name in names]

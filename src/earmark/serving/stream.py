@@ -134,6 +134,9 @@ class Stream:
             await self._end(self._work)
         finally:
             self._work.cancel()
+            # Its error holds the frames, those hold the stream, and it the work: a circle, which Python lets go of
+            # minutes later, with all that hears.
+            self._work = None
 
     def check(self, now: float) -> None:
         """Drop it if it has been stuck for too long."""

@@ -120,6 +120,7 @@ class LiveSession:
             self._studio.metrics.open.dec()
             for task in work:
                 task.cancel()
+            self._let_go()
             if self._saving:  # a recording that is complete gets saved, whether or not its page still waits
                 await asyncio.wait(self._saving)
 
@@ -138,6 +139,13 @@ class LiveSession:
             if recognizer is not None:
                 self._hear(PROJECT, recognizer, threshold)
             self._tell_listening(PROJECT, recognizer)
+
+    def _let_go(self) -> None:
+        """Free at once what is large: what hears tells this session, which holds it, and such a circle stays in memory
+        until Python looks for those, which a busy server does once in minutes."""
+        self._front_end = self._hearing = None
+        self._recordings.clear()
+        self._outgoing = asyncio.Queue(1)
 
     async def _close(self, ended: set[asyncio.Task[Any]]) -> None:
         """Say why, unless it was the page that went."""
@@ -384,6 +392,9 @@ class LiveSession:
             self.send({"type": "saved", "recording": identity, "clip": saved})
         except EarmarkError as error:
             self._refuse(identity, str(error))
+        except Exception:
+            self._refuse(identity, "The studio met an error of its own: it is told where the studio was started.")
+            raise
 
     def _refuse(self, identity: str, error: str) -> None:
         self._recordings.pop(identity, None)
