@@ -10,7 +10,6 @@ from earmark.recognizer import load
 from earmark.serving.app import IDLE_SECONDS, SLOW_SECONDS, create_app
 from earmark.serving.connections import MOST_CONNECTIONS
 from earmark.serving.guard import LOOPBACK, Guard, Visitors
-from earmark.serving.memory import give_back_large_blocks
 from earmark.serving.metrics import Metrics
 from earmark.serving.run import bind, run
 
@@ -42,7 +41,6 @@ def serve(
     Raises:
         EarmarkError: the model can't be loaded, or the host or port be listened on.
     """
-    give_back_large_blocks()
     metrics = Metrics()
     with metrics.loading(model):
         recognizer = load(model)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from earmark.project import DEFAULT_LABELS, Project
 from earmark.serving.guard import Guard
-from earmark.serving.memory import give_back_large_blocks
 from earmark.serving.run import Secure, bind, run
 from earmark.settings import SOUNDS, WORDS
 from earmark.studio.lan import Lan, open_lan
@@ -51,7 +50,6 @@ def serve(
         EarmarkError: the mode is unknown, the project can't be opened or made, a port is taken, or the machine is in
             no network.
     """
-    give_back_large_blocks()
     project = Project(path, create=True, mode=mode or SOUNDS, labels=() if mode == WORDS else DEFAULT_LABELS)
     if mode is not None and mode != project.mode:
         project.set_mode(mode)
