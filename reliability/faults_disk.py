@@ -96,6 +96,8 @@ def _import(project: Project, beside: Path) -> Callable[[], object]:
         imported = import_into(project, beside / "source")
         if imported.skipped:
             raise EarmarkError(imported.skipped[0][1])
+        if imported.left_out:
+            raise EarmarkError(imported.notes[0])
 
     return load
 

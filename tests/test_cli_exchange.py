@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -410,6 +412,28 @@ def test_an_import_that_does_not_fit_leaves_nothing(everything: Path, tmp_path: 
     told = limited(8, "import", everything, "new", cwd=tmp_path)
     assert all("can't be written (File too large)" in line for line in told.splitlines())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_import_that_is_cut_short_by_a_full_disk_exits_with_1(everything: Path, tmp_path: Path) -> None:
+    full = (
+        "import errno, itertools, os\n"
+        "from earmark import clips\n"
+        "from earmark.cli import main\n"
+        "number, write, sync = itertools.count(), clips.write_new, os.fsync\n"
+        "def fail(_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "def write_new(path, data):\n"
+        "    os.fsync = sync if next(number) < 2 else fail\n"
+        "    return write(path, data)\n"
+        "clips.write_new = write_new\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", full, "import", str(everything), str(tmp_path / "new"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(done.stdout)
+    assert (told["added"], told["skipped"]) == (2, [])
+    assert told["notes"][0].startswith(f"{told['left_out']} recordings are left out: ")
+    assert len(Project(tmp_path / "new").clips()) == 2
 
 
 def test_recordings_come_from_a_project_alone(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
+from earmark.files import write_new
 from earmark.formats import example_sets
 from earmark.formats.example_sets import write_example_set
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
@@ -409,19 +414,54 @@ def test_a_damaged_set_changes_nothing(project: Project, tmp_path: Path) -> None
     assert not project.labels
 
 
-def test_what_can_not_be_written_is_told_for_each_file(
-    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+@contextmanager
+def failing(error: OSError, taken: int) -> Iterator[None]:
+    """Clips whose first bytes don't get onto the disk, after so many that do."""
+    written: list[object] = []
 
-    with monkeypatch.context() as patched:
-        patched.setattr("os.fsync", full)
+    def write(path: Path, data: bytes) -> Path:
+        written.append(path)
+        if len(written) <= taken:
+            return write_new(path, data)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("os.fsync", lambda _: fail(error))
+            return write_new(path, data)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("earmark.clips.write_new", write)
+        yield
+
+
+def fail(error: OSError) -> None:
+    raise error
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_import_ends_when_the_disk_is_full_and_keeps_what_it_has(project: Project, folder: Path) -> None:
+    with failing(FULL, taken=3):
         done = import_into(project, folder)
-    assert (done.added, len(done.skipped)) == ([], 8)
-    assert all("No space left on device" in reason for _, reason in done.skipped)
+    assert (len(done.added), done.skipped, done.left_out) == (3, [], 5)
+    (note,) = done.notes
+    assert re.fullmatch(r"5 recordings are left out: .+ can't be written \(No space left on device\): .+\.", note)
+    assert {clip.path for clip in done.added} == {clip.path for clip in project.clips()}
+    again = import_into(project, folder)
+    assert (len(again.added), again.known, again.left_out, again.notes) == (5, 3, 0, [])
+
+
+def test_an_import_that_finds_the_disk_full_changes_nothing(project: Project, folder: Path) -> None:
+    with failing(FULL, taken=0), pytest.raises(EarmarkError, match="No space left on device"):
+        import_into(project, folder)
     assert [path for path in project.path.rglob("*") if path.is_file()] == [project.path / "earmark.toml"]
     assert len(import_into(project, folder).added) == 8
+
+
+def test_a_file_that_can_not_be_written_by_itself_is_told_and_the_others_go_on(project: Project, folder: Path) -> None:
+    with failing(OSError(errno.EIO, "Input/output error"), taken=6):
+        done = import_into(project, folder)
+    assert (len(done.added), len(done.skipped), done.left_out) == (6, 2, 0)
+    assert all("Input/output error" in reason for _, reason in done.skipped)
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)

@@ -80,11 +80,12 @@ def import_(
     _tell_skipped(imported.skipped)
     added, known = len(imported.added), imported.known
     values = {
-        "added": added, "known": known, "skipped": imported.skipped, "notes": imported.notes, "project": str(project),
+        "added": added, "known": known, "skipped": imported.skipped, "left_out": imported.left_out,
+        "notes": imported.notes, "project": str(project),
     }  # fmt: skip
     were_there = f"; {known} more were there already" if known else ""
     put(values, as_json, "\n".join([f"{_recordings(added)} → {project}{were_there}", *imported.notes]))
-    if imported.skipped and not added + known:
+    if imported.left_out or (imported.skipped and not added + known):
         raise typer.Exit(1)
 
 

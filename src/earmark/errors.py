@@ -10,6 +10,10 @@ class EarmarkError(Exception):
         return on_one_line(super().__str__())
 
 
+class DiskError(EarmarkError):
+    """The disk is full or read-only: what is written next fails, too."""
+
+
 def on_one_line(text: str) -> str:
     """How a message shows names that others chose: without what a terminal obeys, what ends a line or can't be sent."""
     return "".join("?" if category(character) in ("Cc", "Cs", "Zl", "Zp") else character for character in text)

@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from earmark.errors import EarmarkError
+from earmark.errors import DiskError, EarmarkError
 
 LEFTOVER_SECONDS = 3600  # what was touched since may still be written by somebody
 _ASIDE = re.compile(r"\.[0-9a-f]{12}\.part")
 _NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP)  # of folders on such file systems
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every next file meets them, too
 _REMEDIES = {
     errno.EIO: "check the disk, then try again",
     errno.EMFILE: "close other programs, then try again",
@@ -295,9 +296,10 @@ def _told(path: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, FileNotFoundError):
             raise EarmarkError(f"{path} can't be written, since it or its folder is gone: look again.") from error
-        reason = error.strerror if isinstance(error, OSError) else error
-        remedy = _REMEDIES.get(getattr(error, "errno", 0), "free some space or choose a folder that you may write to")
-        raise EarmarkError(f"{path} can't be written ({reason}): {remedy}.") from error
+        reason, number = error.strerror if isinstance(error, OSError) else error, getattr(error, "errno", 0)
+        remedy = _REMEDIES.get(number, "free some space or choose a folder that you may write to")
+        kind = DiskError if number in _LASTING else EarmarkError
+        raise kind(f"{path} can't be written ({reason}): {remedy}.") from error
 
 
 def _sync_folder(folder: Path) -> None:

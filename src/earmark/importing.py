@@ -16,7 +16,7 @@ import numpy as np
 
 from earmark.audio import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips import ClipFile
-from earmark.errors import EarmarkError, on_one_line
+from earmark.errors import DiskError, EarmarkError, on_one_line
 from earmark.formats.audiofolder import find_audiofolder, is_audiofolder
 from earmark.formats.example_sets import find_examples
 from earmark.formats.file_set import FileSet, Folder, Zip
@@ -29,7 +29,7 @@ from earmark.formats.teachable_samples import find_samples, is_teachable_machine
 from earmark.labels import check_label
 from earmark.project import Project
 from earmark.recognizer import PROJECT_FILE
-from earmark.recordings import Recording, read_recording
+from earmark.recordings import Recording, frame_count, read_recording
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -55,12 +55,14 @@ class Imported:
         added: the new recordings.
         known: how many recordings the project had already, which were left out.
         skipped: name and reason of each that was left out for another reason.
+        left_out: how many recordings were not looked at, as the disk is full or it would be too much; a note says why.
         notes: sentences that the user should read.
     """
 
     added: list[ClipFile] = field(default_factory=list)
     known: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    left_out: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -90,8 +92,8 @@ def import_into(
         name: what errors call the source, and what tells the label where nothing else does; by default its own.
 
     Raises:
-        EarmarkError: there is nothing to import, it can't be read as a whole, or an option is unfit; nothing is added
-            then.
+        EarmarkError: there is nothing to import, it can't be read as a whole, the disk has no room for any of it, or an
+            option is unfit; nothing is added then.
     """
     if split is not None and split not in SPLITS:
         raise EarmarkError(f"There is no split {split!r}: choose {', '.join(SPLITS)}.")
@@ -225,18 +227,35 @@ def _add_all(project: Project, wanted: deque[Found], imported: Imported, report:
     known, count = _Known(project), len(wanted)
     while wanted:  # what has been added needn't stay in memory
         if known.seconds > MAX_SECONDS or known.added_bytes > MAX_ADDED_BYTES:
+            imported.left_out = len(wanted)
             imported.notes.append(
                 f"That is as much as goes in at once, {MAX_SECONDS // 3600:,} hours or {MAX_ADDED_BYTES >> 30:,} GiB: "
-                f"{len(wanted):,} recordings are left out; import them label by label (--only)."
+                f"{_recordings(len(wanted))} left out; import them label by label (--only)."
             )
             return
         if report is not None:
             report("Adding the recordings", count - len(wanted), count)
-        _add(known, wanted.popleft(), imported)
+        found = wanted.popleft()
+        try:
+            _add(known, found, imported)
+        except DiskError as error:
+            if not imported.added:
+                raise
+            imported.left_out = len(wanted) + 1
+            imported.notes.append(f"{_recordings(imported.left_out)} left out: {error}")
+            return
+
+
+def _recordings(count: int) -> str:
+    return "One recording is" if count == 1 else f"{count:,} recordings are"
 
 
 def _add(known: _Known, found: Found, imported: Imported) -> None:
-    """Add a recording, all parts of it that are new, or note why not."""
+    """Add a recording, all parts of it that are new, or note why not.
+
+    Raises:
+        DiskError: it can't be written, and no other one could.
+    """
     file = PurePath(found.name).name
     try:
         if found.label is None:
@@ -247,12 +266,12 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
         imported.known += len(recordings) - len(new)
         for number, recording in enumerate(new, 1):
             name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
-            imported.added.append(known.project.add(label, recording, name=name))
+            at = found.key_frame if found.key_frame is not None and found.key_frame < frame_count(recording) else None
+            imported.added.append(known.project.add(label, recording, name=name, key_frame=at))
             with suppress(OSError):  # somebody deleted it just now
                 known.added_bytes += imported.added[-1].path.stat().st_size
-        if new and found.key_frame is not None:
-            with suppress(EarmarkError):  # it lies beyond the sound's end
-                known.project.set_key_frame(imported.added[-1], found.key_frame)
+    except DiskError:
+        raise
     except EarmarkError as error:
         imported.skipped.append((on_one_line(found.name), str(error)))
 

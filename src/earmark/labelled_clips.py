@@ -25,7 +25,7 @@ from earmark.folder_lock import FolderLock
 from earmark.label_list import check_new, extended, index_of
 from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE
-from earmark.recordings import Recording, SoundlessClip, part_of, read_recording
+from earmark.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
 from earmark.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
 from earmark.spectrogram import FRAME_SECONDS
 from earmark.spectrogram_file import as_spectrogram
@@ -186,6 +186,7 @@ class LabelledClips:
         sample_rate: int | None = None,
         *,
         name: str | None = None,
+        key_frame: int | None = None,
     ) -> ClipFile:
         """Add a clip, kept as FLAC at its own rate; a label that is new is added too.
 
@@ -195,18 +196,19 @@ class LabelledClips:
                 shape [samples] or [samples, channels].
             sample_rate: of samples, in Hz.
             name: the file's name without suffix; from the path, or the time, where not given.
+            key_frame: see `set_key_frame`.
 
         Raises:
-            EarmarkError: the clip can't be read or the label is unfit; nothing is written then.
+            EarmarkError: the clip can't be read, or the label or the key frame is unfit; nothing is written then.
         """
         check_label(label)
         if isinstance(clip, (str, Path)):
-            return self._add(label, read_recording(Path(clip)), name or Path(clip).stem)
+            return self._add(label, read_recording(Path(clip)), name or Path(clip).stem, key_frame)
         if isinstance(clip, SoundlessClip):
-            return self.add_spectrogram(label, clip.frames, name=name)
+            return self.add_spectrogram(label, clip.frames, name=name, key_frame=key_frame)
         if isinstance(clip, Clip):
-            return self._add(label, as_clip(clip.samples, clip.sample_rate), name)
-        return self._add(label, as_clip(clip, sample_rate), name)
+            return self._add(label, as_clip(clip.samples, clip.sample_rate), name, key_frame)
+        return self._add(label, as_clip(clip, sample_rate), name, key_frame)
 
     def add_spectrogram(
         self, label: str, frames: npt.ArrayLike, *, name: str | None = None, key_frame: int | None = None
@@ -223,14 +225,13 @@ class LabelledClips:
         Raises:
             EarmarkError: the levels, the key frame or the label are unfit; nothing is written then.
         """
-        levels = as_spectrogram(frames)
-        if key_frame is not None:
-            key_frame = _check_key_frame(key_frame, len(levels))
-        return self._add(label, SoundlessClip(levels), name, key_frame)
+        return self._add(label, SoundlessClip(as_spectrogram(frames)), name, key_frame)
 
     @_locked
-    def _add(self, label: str, recording: Recording, name: str | None, key_frame: int | None = None) -> ClipFile:
+    def _add(self, label: str, recording: Recording, name: str | None, key_frame: int | None) -> ClipFile:
         label = check_label(label)
+        if key_frame is not None:
+            key_frame = _check_key_frame(key_frame, frame_count(recording))
         labels = self.label_settings()
         is_new = label not in [known.name for known in labels]
         if is_new:
