@@ -323,6 +323,26 @@ def test_a_recording_that_can_not_be_saved_may_be_deleted(
         assert fresh.project()["examples"] == 0
 
 
+def test_recordings_that_can_not_be_saved_share_a_notice(
+    fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    with open_page(fresh, takes("left", 1), viewport={"width": 390, "height": 844}) as page:
+        clips = block_clips(tmp_path / "clapper")
+        for _ in range(3):
+            hold_mouse(page, "left", 0.5)
+        notice = page.locator(".notice", has_text="3 recordings can't be saved:")
+        expect(notice.get_by_role("listitem")).to_have_count(3)
+        files: list[str] = []
+        page.on("download", lambda download: files.append(download.suggested_filename))
+        with page.expect_event("download", lambda _: len(files) == 3):
+            notice.get_by_role("button", name="Download").click()
+        assert sorted(files) == ["recording-2.wav", "recording-3.wav", "recording.wav"]
+        clips.unlink()
+        notice.get_by_role("button", name="Try again").click()
+        assert len(wait_for_saved(fresh, 3)["labels"][0]["clips"]) == 3
+        expect(page.locator(".notice.error")).to_have_count(0)
+
+
 def test_a_browser_that_can_not_keep_recordings_says_so_while_they_wait(
     tmp_path: Path, takes: Callable[[str, int], Path]
 ) -> None:

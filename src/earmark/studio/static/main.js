@@ -248,7 +248,7 @@ const RECEIVERS = {
 };
 
 async function saved({ recording, clip }) {
-  refusals.get(recording)?.();
+  if (refusals.delete(recording)) showRefusals();
   outbox.saved(recording, clip);
   await refresh();
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
@@ -256,20 +256,39 @@ async function saved({ recording, clip }) {
   display.announce(`Saved. ${shownCount}.`);
 }
 
-/** What takes the notice of a refused recording away. @type {Map<string, () => void>} */
+/** Why recordings were refused. @type {Map<string, string>} */
 const refusals = new Map();
+let closeRefusals = () => {};
 
-/** Whoever closes the notice keeps the recording: it is sent again with the next connection, or by the next page. */
 function refused({ recording, error }) {
   if (!outbox.get(recording)) return;
   outbox.count(recording, 0);
-  refusals.get(recording)?.();
+  refusals.set(recording, error);
+  showRefusals();
+}
+
+/**
+ * One notice tells of all, lest they cover the page. Whoever closes it keeps the recordings: they are sent again with
+ * the next connection, or by the next page.
+ */
+function showRefusals() {
+  closeRefusals();
+  const ids = [...refusals.keys()];
+  if (!ids.length) return;
+  const errors = [...refusals.values()];
+  const [text, details] = ids.length === 1 ? [errors[0], []] : [`${ids.length} recordings can't be saved:`, errors];
+  const forget = (act) => () => (refusals.clear(), ids.forEach(act));
   const actions = [
-    { text: "Try again", run: () => outbox.retry(recording) },
-    { text: "Download", run: () => download(outbox.file(recording), "recording.wav"), stays: true },
-    { text: "Delete", run: () => outbox.remove(recording) },
+    { text: "Try again", run: forget((id) => outbox.retry(id)) },
+    { text: "Download", run: () => ids.forEach(downloadHeld), stays: true },
+    { text: "Delete", run: forget((id) => outbox.remove(id)) },
   ];
-  refusals.set(recording, notify(error, { isError: true, stays: true, keeps: true, actions }));
+  closeRefusals = notify(text, { isError: true, stays: true, keeps: true, details, actions });
+}
+
+/** @param {string} id @param {number} index among several */
+function downloadHeld(id, index) {
+  download(outbox.file(id), index ? `recording-${index + 1}.wav` : "recording.wav");
 }
 
 function download(file, name) {
