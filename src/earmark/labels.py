@@ -58,7 +58,7 @@ def file_stem(name: str) -> str:
     stem = stem.replace("..", "%2E%2E").removesuffix(".").removeprefix(".")
     while len(stem.encode()) > MAX_BYTES:
         stem = stem[:-1]
-    return stem.rstrip(" .") or "clip"
+    return stem.strip(" .") or "clip"
 
 
 def _is_safe(character: str) -> bool:
