@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from earmark.audio import Clip, encode_wav
 from tests import sounds
 from tests.browser import chromium
 from tests.serving.attacks import ask, request, rest, status
@@ -218,7 +219,7 @@ limits.MOST_REQUESTS = 3
 live.MOST_PAGES = 2
 live.COMMANDS_AT_ONCE, live.COMMANDS_A_SECOND = 50.0, 0.01
 live.SOUND_AT_ONCE, live.SOUND_RATE = 3.0, 0.01
-server.MOST_UPLOADS = 2
+server.MOST_UPLOADS, server.MOST_EXPORTS = 2, 1
 from earmark.cli import main
 main()
 """
@@ -273,6 +274,37 @@ def test_uploads_are_few_at_a_time(short: Studio) -> None:
     assert "Retry-After" in refused.headers
     for connection in busy:
         connection.close()
+
+
+def test_exports_are_few_at_a_time(short: Studio) -> None:
+    hiss = np.random.default_rng(1).uniform(-1, 1, 10 * sounds.RATE).astype(np.float32)  # about a megabyte as FLAC
+    file = encode_wav(Clip(hiss, sounds.RATE))
+    assert short.request("POST", "/api/clips", params={"label": "Left"}, content=file).status_code == 200
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        reader.connect(("127.0.0.1", short.port))
+        reader.sendall(request("GET", "/api/export"))
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        assert short.request("GET", "/api/export").status_code == 503
+    until = time.monotonic() + 20
+    while (answer := short.request("GET", "/api/export")).status_code == 503 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert answer.status_code == 200, "who reads no more, makes room"
+
+
+@pytest.mark.parametrize("size", [66_000, 400_000])  # the first bytes that don't fit come with the last, or before
+def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: int) -> None:
+    started = f'ulimit -f 128; exec "{sys.executable}" -m earmark studio "{tmp_path}/p" --port 0 --no-browser'
+    process = subprocess.Popen(["sh", "-c", started], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        running = Studio(process.stdout.readline().split(": ", 1)[1].split()[0], process)
+        answer = running.request("POST", "/api/clips", params={"label": "Left"}, content=bytes(size))
+        assert (answer.status_code, answer.json()) == (
+            507, {"error": "The server's disk has no room for the file: free some, then send it again."}
+        )  # fmt: skip
+        process.terminate()
+        process.wait(20)
 
 
 def test_pages_are_few_at_a_time(short: Studio) -> None:

@@ -217,6 +217,23 @@ def test_what_a_device_still_sends_after_it_was_signed_out_is_not_taken(running:
     assert running.project()["examples"] == before
 
 
+def test_what_is_on_its_way_to_a_device_that_is_signed_out_stops(running: LanStudio) -> None:
+    hiss = np.random.default_rng(1).uniform(-1, 1, 240 * sounds.RATE).astype(np.float32)  # about 30 MB as FLAC
+    file = encode_wav(Clip(hiss, sounds.RATE))
+    clips = running.request("POST", "/api/clips", params={"label": "Right"}, content=file).json()["labels"][1]["clips"]
+    with client(running) as phone:
+        sign_in(running, phone)
+        identity = phone.get("/api/lan").json()["device"]
+        with phone.stream("GET", "/api/export") as answer:
+            parts = answer.iter_raw()
+            next(parts)
+            running.request("DELETE", "/api/lan/devices", params={"device": identity})
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(parts)
+        assert answer.num_bytes_downloaded < 15_000_000
+    running.request("DELETE", "/api/clips", params={"clip": clips[0]["id"]})
+
+
 def sounds_file() -> bytes:
     return encode_wav(Clip(sounds.whistle(0.5, 1).astype(np.float32), sounds.RATE))
 
@@ -303,6 +320,27 @@ def test_handshakes_that_never_end_are_few(tmp_path: Path, data: Path) -> None:
         descriptors = Path(f"/proc/{running.process.pid}/fd")
         if descriptors.exists():
             assert sum(link.readlink().name.startswith("socket:") for link in descriptors.iterdir()) < 100
+        assert httpx.get(f"{running.address}/api/project").status_code == 200
+
+
+def test_one_address_has_few_connections(tmp_path: Path, data: Path) -> None:
+    with lan_studio(tmp_path / "besieged", data) as running, ExitStack() as held:
+        url = httpx.URL(running.network_url)
+        trust = ssl.create_default_context(cafile=str(running.certificate))
+
+        def ask() -> ssl.SSLSocket:
+            plain = held.enter_context(socket.create_connection((url.host, url.port), 10))
+            opened = held.enter_context(trust.wrap_socket(plain, server_hostname=url.host))
+            opened.sendall(f"POST /api/session HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n".encode())
+            opened.sendall(b"X-Earmark: studio\r\nContent-Length: 30\r\n\r\n{")
+            return opened
+
+        asking = [ask() for _ in range(32)]
+        time.sleep(0.3)
+        with suppress(OSError):  # it may be closed before all is asked
+            assert ask().recv(12) == b"HTTP/1.1 503"
+        asking[0].sendall(b'"code": "0000-0000-0000"    }')
+        assert asking[0].recv(12) == b"HTTP/1.1 403", "those that came before are served"
         assert httpx.get(f"{running.address}/api/project").status_code == 200
 
 

@@ -46,7 +46,7 @@ def what_is_wrong(what: str, errors: Any) -> str:
 
 
 async def upload(request: Request, file: IO[bytes], limit: int) -> None:
-    """Write the request's body into a file.
+    """Write the request's body into a file, which is closed where that has no room.
 
     Raises:
         HTTPException: it is larger than so many bytes, stands still, trickles or breaks off, or the disk is full.
@@ -65,15 +65,17 @@ async def upload(request: Request, file: IO[bytes], limit: int) -> None:
                 raise too_large
             if file.tell() < LEAST_RATE * (time.monotonic() - began - UPLOAD_SECONDS):
                 raise HTTPException(408, f"The upload brings less than {LEAST_RATE >> 10} KiB a second: send it again.")
+        file.seek(0)  # which writes what is left
     except ClientDisconnect as error:
         raise HTTPException(400, "The upload broke off: send the file again.") from error
     except asyncio.TimeoutError as error:
         raise HTTPException(408, f"The upload stood still for {UPLOAD_SECONDS} s: send the file again.") from error
     except OSError as error:
+        with suppress(OSError):
+            file.close()  # which tries to write what is left once more
         raise HTTPException(
             507, "The server's disk has no room for the file: free some, then send it again."
         ) from error
-    file.seek(0)
 
 
 async def close(websocket: WebSocket, code: int, reason: str, *, message: bool = False) -> None:

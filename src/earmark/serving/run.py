@@ -15,7 +15,7 @@ import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_reason
 from earmark.serving.connections import MOST_CONNECTIONS, connection_class
 from earmark.serving.taken import FewTaken
 
@@ -117,12 +117,20 @@ def run(
         on_stop: called and waited for when it was interrupted, while connections are still open.
         secure: where it answers besides; there an address may have few connections.
         most_connections: at a time, of each listener.
+
+    Raises:
+        EarmarkError: the certificate can't be used.
     """
     beside = None
     if secure is not None:
         # The app's own start and end are the first listener's.
         http = connection_class(most_connections, MOST_OF_ONE_ADDRESS)
         config = _config(secure.app, http=http, lifespan="off", ssl_certfile=secure.certificate)
+        try:
+            config.load()
+        except OSError as error:
+            told = f"{secure.certificate} is no certificate ({as_reason(error)}): delete it, then try again."
+            raise EarmarkError(told) from error
         few = FewTaken(secure.listening, most_connections + MOST_HANDSHAKES, MOST_OF_ONE_ADDRESS + HANDSHAKES_OF_ONE)
         beside = (_Beside(config), few)
     loop = "asyncio" if secure else "auto"  # others take connections by themselves, and as many as come
