@@ -30,6 +30,8 @@ CASE_SECONDS = 10.0  # of the processor, that a case may take
 STUCK_SECONDS = 120.0  # that it may last, however little it does
 CASE_BYTES = 2 << 30  # that it may add to the process
 MOST_DEATHS = 50  # of a target's processes, until it is given up
+# Atheris never lets go of an array that was compared: 8 KiB a case where a target compares such.
+PROCESS_CASES = 100_000
 POLL_SECONDS = 0.1
 TOLD_SECONDS = 60.0  # between two lines of progress
 AT_ONCE = 2
@@ -101,9 +103,15 @@ class Fuzz:
         before = set(self._findings.glob("*.txt"))
         with tempfile.TemporaryDirectory(prefix="earmark-fuzz-", dir=_fast_folder()) as folder:
             scratch = Path(folder).resolve()
-            for death in range(MOST_DEATHS):
-                left = self._cases - self._done, self._seconds - (time.monotonic() - began)
-                if left[0] <= 0 or left[1] <= 0 or self._run_process(scratch, *left, self._seed + death):
+            number = deaths = 0
+            while deaths < MOST_DEATHS:
+                left, seconds = self._cases - self._done, self._seconds - (time.monotonic() - began)
+                before_it = self._done
+                if left <= 0 or seconds <= 0:
+                    break
+                deaths += not self._run_process(scratch, min(left, PROCESS_CASES), seconds, self._seed + number)
+                number += 1
+                if self._done == before_it:  # it can't even begin, and another one couldn't, either
                     break
         self._outcome.cases, self._outcome.seconds = self._done, time.monotonic() - began
         new = sorted(set(self._findings.glob("*.txt")) - before)
@@ -113,7 +121,7 @@ class Fuzz:
         return self._outcome
 
     def _run_process(self, scratch: Path, cases: int, seconds: float, seed: int) -> bool:
-        """Whether there is no more to do; a case that it died of is kept."""
+        """Whether it ended by itself; a case that it died of is kept."""
         state = scratch / "state"
         state.write_bytes(bytes(STATE_BYTES))
         command = [
@@ -146,7 +154,7 @@ class Fuzz:
         data = state.read_bytes()[STATE.size : STATE.size + size]
         reason = killed or f"the process ended with {process.returncode}"
         keep_finding(self._findings, data, f"{reason}\n{log_text[-8_000:]}")
-        return count == 0  # it can't even begin, and another one couldn't, either
+        return False
 
     def _watch(self, process: subprocess.Popen[bytes], state: Path) -> str | None:
         """Wait for its end; what a case did that it was killed for, if it was."""
