@@ -113,7 +113,7 @@ def import_into(
         _add_all(project, wanted, imported, report)
         imported.notes += dict.fromkeys(map(on_one_line, findings.notes))
     if soundless := sum(not clip.has_sound for clip in imported.added):
-        which = "One recording has" if soundless == 1 else f"{soundless:,} recordings have"
+        which = _recordings(soundless, "has", "have")
         imported.notes.append(f"{which} a spectrogram and no sound: a model can learn from it, but it can't be played.")
     return imported
 
@@ -230,7 +230,7 @@ def _add_all(project: Project, wanted: deque[Found], imported: Imported, report:
             imported.left_out = len(wanted)
             imported.notes.append(
                 f"That is as much as goes in at once, {MAX_SECONDS // 3600:,} hours or {MAX_ADDED_BYTES >> 30:,} GiB: "
-                f"{_recordings(len(wanted))} left out; import them label by label (--only)."
+                f"{_recordings(len(wanted), 'is', 'are')} left out; import them label by label (--only)."
             )
             return
         if report is not None:
@@ -242,12 +242,12 @@ def _add_all(project: Project, wanted: deque[Found], imported: Imported, report:
             if not imported.added:
                 raise
             imported.left_out = len(wanted) + 1
-            imported.notes.append(f"{_recordings(imported.left_out)} left out: {error}")
+            imported.notes.append(f"{_recordings(imported.left_out, 'is', 'are')} left out: {error}")
             return
 
 
-def _recordings(count: int) -> str:
-    return "One recording is" if count == 1 else f"{count:,} recordings are"
+def _recordings(count: int, one_verb: str, verb: str) -> str:
+    return f"One recording {one_verb}" if count == 1 else f"{count:,} recordings {verb}"
 
 
 def _add(known: _Known, found: Found, imported: Imported) -> None:

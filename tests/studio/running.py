@@ -44,10 +44,6 @@ class Studio:
     def project(self) -> dict[str, Any]:
         return self.request("GET", "/api/project").json()  # type: ignore[no-any-return]
 
-    def held(self) -> int:
-        """How many resamplers it holds, where its program is `tests.held`."""
-        return held(self.process)
-
     def kill(self) -> None:
         """End it as a crash would, with no chance to tidy up."""
         self.process.kill()

@@ -352,6 +352,27 @@ def closing(function: Any) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
+def test_a_recording_that_meets_an_error_of_the_studios_own_is_refused(tmp_path: Path) -> None:
+    failing = """
+from earmark.studio import state
+async def fail(*_): raise ZeroDivisionError("Oh.")
+state.Studio.save = fail
+from earmark.cli import main
+main()
+"""
+    command = [sys.executable, "-c", failing, "studio", str(tmp_path / "p"), "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            page = Page(Studio(process.stdout.readline().split(": ", 1)[1].split()[0], process))
+            page.record("abcdefgh", "Left", sounds.whistle(0.5, 1))
+            told = "The studio met an error of its own: its terminal tells more."
+            assert page.wait("refused") == {"type": "refused", "recording": "abcdefgh", "error": told}
+            page.close()
+        finally:
+            process.terminate()
+
+
 def test_an_error_of_the_studios_own_is_told_as_one(tmp_path: Path) -> None:
     failing = """
 from earmark.studio import live

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from earmark import Project
 from earmark.audio import Clip, encode_wav
 from earmark.errors import EarmarkError
-from earmark.serving.run import bind
+from earmark.serving.run import Secure, bind, run
 from earmark.studio.server import create_app
 from tests import sounds
 from tests.studio.running import CHANGE, LanStudio, chunk, lan_studio
@@ -342,6 +342,19 @@ def test_one_address_has_few_connections(tmp_path: Path, data: Path) -> None:
         asking[0].sendall(b'"code": "0000-0000-0000"    }')
         assert asking[0].recv(12) == b"HTTP/1.1 403", "those that came before are served"
         assert httpx.get(f"{running.address}/api/project").status_code == 200
+
+
+def test_a_certificate_that_can_t_be_used_is_told_before_anything_answers(tmp_path: Path) -> None:
+    app = create_app(Project(tmp_path / "project", create=True))
+    file = tmp_path / "studio.pem"
+    file.write_text("none")
+    told = r"studio.pem is no certificate \(.+\): delete it, then try again\."
+    with (
+        bind("127.0.0.1", 0) as first,
+        bind("127.0.0.1", 0) as second,
+        pytest.raises(EarmarkError, match=told),
+    ):
+        run(app, first, lambda: pytest.fail("it answers"), secure=Secure(app, second, file))
 
 
 def test_one_port_can_t_be_both() -> None:

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 import earmark
 from tests import sounds
-from tests.studio.running import Page, Studio, chunk, studio
+from tests.studio.running import Page, Studio, chunk, held, studio
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +358,7 @@ def test_a_page_that_has_gone_leaves_nothing_large(tmp_path: Path) -> None:
             page.wait("listening", on=True)
             page.play(sounds.room(1.0, 3))
             page.hear(30)
-            assert running.held() == 1
+            assert held(running.process) == 1
             if way == "recording":
                 page.say(type="record", recording="abcdefgh", label="Left", sample_rate=sounds.RATE, first=page.number)
             elif way == "wrong":
@@ -367,7 +367,7 @@ def test_a_page_that_has_gone_leaves_nothing_large(tmp_path: Path) -> None:
             until = time.monotonic() + 20
             while metric(running, "earmark_streams_open") and time.monotonic() < until:
                 time.sleep(0.02)
-            assert running.held() == 0, way
+            assert held(running.process) == 0, way
 
 
 def test_what_pages_do_is_counted(running: Studio) -> None:

@@ -393,7 +393,7 @@ class LiveSession:
         except EarmarkError as error:
             self._refuse(identity, str(error))
         except Exception:
-            self._refuse(identity, "The studio met an error of its own: it is told where the studio was started.")
+            self._refuse(identity, "The studio met an error of its own: its terminal tells more.")
             raise
 
     def _refuse(self, identity: str, error: str) -> None:
