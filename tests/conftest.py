@@ -29,7 +29,7 @@ def recordings() -> Path:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: what the tests give it is small, and threads wait for one another where cores are busy."""
+    """PyTorch on one thread: what is compared with it is small, and threads wait for one another on busy cores."""
     import torch
 
     before = torch.get_num_threads()

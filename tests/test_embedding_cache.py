@@ -33,8 +33,6 @@ from tests.small_base import small_base
 
 Array = npt.NDArray[np.float32]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -13,11 +13,14 @@ import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
+from threadpoolctl import threadpool_info
+from torch import nn
 
 from earmark import EarmarkError
 from earmark.formats.onnx import Dense
 from earmark.formats.transfer import HeadWeights
-from earmark.heads import ADDED_WEIGHTS, DECAY, OPTIMIZERS, SCALE, Head, HeadExamples, HeadOptions, train_head
+from earmark.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
+from earmark.optimization import OPTIMIZERS
 from earmark.training import Epoch
 
 LABELS = ("up", "down", "left")
@@ -25,7 +28,7 @@ VALUES = 16
 
 Array = npt.NDArray[np.float32]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread")  # of PyTorch, the twin
 
 
 def clusters(
@@ -144,6 +147,107 @@ def test_the_first_step_is_along_the_gradient() -> None:
     assert epoch.loss == pytest.approx(np.log(3), abs=1e-6)  # all labels alike at first
 
 
+# As PyTorch does it
+
+
+class Twin(nn.Module):
+    """The head as PyTorch's own layers, in doubles, with a head's weights."""
+
+    def __init__(self, weights: HeadWeights) -> None:
+        super().__init__()
+        layers = [*weights.layers, *([weights.tuned] if weights.tuned else [])]
+        self.layers = nn.ModuleList(nn.Linear(*dense.kernel.shape[::-1]).double() for dense in layers)
+        for layer, dense in zip(self.layers, layers, strict=True):
+            layer.weight.data, layer.bias.data = torch.tensor(dense.kernel).double(), torch.tensor(dense.bias).double()
+        self.tuned = self.layers[-1] if weights.tuned else None
+        self.own = self.layers[: len(weights.layers)]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.tuned is not None:
+            features = torch.relu(self.tuned(features))
+        values = nn.functional.normalize(features) * SCALE
+        for layer in self.own[:-1]:
+            values = torch.relu(layer(values))
+        return self.own[-1](values)  # type: ignore[no-any-return]
+
+    def loss(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """What is reported; `backward` is of this and the penalty."""
+        self.zero_grad()
+        loss = (weights * nn.functional.cross_entropy(self(features), targets, reduction="none")).mean()
+        penalty = torch.stack([layer.weight.square().sum() for layer in self.own]).sum()  # type: ignore[operator]
+        (loss + DECAY * penalty).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+TORCHS = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "adam": (torch.optim.Adam, {}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    "adagrad": (torch.optim.Adagrad, {}),
+}
+
+
+@pytest.mark.parametrize("hidden_units", [0, 10])
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_loss_and_gradient_are_pytorchs(hidden_units: int, is_tuned: bool) -> None:
+    random, examples = np.random.default_rng(0), clusters([7, 5, 9], spread=1)
+    features, targets = examples.features.astype(np.float64), examples.targets
+    head = Head(VALUES, 3, hidden_units, last_layer() if is_tuned else None, random, np.float64)
+    head.parameters += random.normal(0, 0.3, len(head.parameters))
+    head.parameters[:] = head.parameters.astype(np.float32)  # as the file has them
+    weights = random.uniform(0.2, 2, len(targets))
+    twin = Twin(head.weights())
+    expected = twin.loss(*map(torch.tensor, (features, targets, weights)))
+    gradients = [parameter.grad.flatten() for parameter in twin.parameters() if parameter.grad is not None]
+    expected_gradient = torch.cat(gradients).numpy()
+    assert len(expected_gradient) == len(head.parameters)
+    loss, right, gradient, _ = head.loss(direct(head.embedding(features)), targets, weights)
+    found = [(loss, right, gradient)]
+    if is_tuned:
+        found.append(head.tuned_loss(features, targets, weights))
+        assert len(found[1][2]) == len(head.parameters)
+    is_right = twin(torch.tensor(features)).argmax(1).numpy() == targets
+    for loss, right, gradient in found:
+        assert loss == pytest.approx(expected.item(), abs=1e-9)
+        assert right == pytest.approx(weights[is_right].sum(), abs=1e-9)
+        np.testing.assert_allclose(gradient, expected_gradient[: len(gradient)], atol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("options", [{}, {"hidden_units": 6}, {"fine_tuning_epochs": 10}], ids=str)
+def test_ten_epochs_are_pytorchs(optimizer: str, options: dict[str, Any]) -> None:
+    """The same first weights and the same order of examples, drawn as the training draws them."""
+    examples = clusters([12, 8, 10], spread=1)
+    tuned = last_layer() if "fine_tuning_epochs" in options else None
+    head_options = HeadOptions(
+        epochs=10, batch_size=8, seed=3, optimizer=optimizer, fine_tuning_optimizer=optimizer, **options
+    )
+    head, history = train_head(examples, LABELS, head_options, tuned=tuned)
+    random = np.random.default_rng(3)
+    twin = Twin(Head(VALUES, 3, head_options.hidden_units, tuned, random).weights())
+    counts = np.bincount(examples.targets)[examples.targets]
+    features, targets = torch.from_numpy(examples.features).double(), torch.from_numpy(examples.targets)
+    weights = torch.from_numpy(len(targets) / 3 / counts)  # every label alike, 1 on average
+    kind, settings = TORCHS[optimizer]
+    _, rate = OPTIMIZERS[optimizer]
+    phases = [(twin.own.parameters(), rate)] + ([(twin.parameters(), 0.03 * rate)] if tuned else [])
+    number = 0
+    for parameters, start in phases:
+        steps = kind(parameters, lr=start, **settings)
+        for epoch in range(10):
+            steps.param_groups[0]["lr"] = start * 0.5 * (1 + np.cos(np.pi * epoch / 10))
+            total = 0.0
+            for batch in torch.split(torch.from_numpy(random.permutation(len(targets))), 8):
+                total += twin.loss(features[batch], targets[batch], weights[batch]).item() * len(batch)
+                steps.step()
+            assert history[number].loss == pytest.approx(total / len(targets), abs=1e-5)
+            number += 1
+    assert number == len(history)
+    with torch.no_grad():
+        expected = torch.softmax(twin(features), 1).numpy()
+    np.testing.assert_allclose(softmax(logits_of(head, examples.features), axis=1), expected, atol=1e-5)
+
+
 # The same and not the same
 
 
@@ -156,18 +260,11 @@ def test_the_same_seed_gives_the_same_head(options: dict[str, Any]) -> None:
         return train_head(examples, LABELS, HeadOptions(epochs=4, batch_size=4, seed=seed, **options), tuned=tuned)
 
     first, history = train(5)
-    torch.rand(3)  # what a program draws elsewhere doesn't matter
+    np.random.rand(3)
     again, same_history = train(5)
     np.testing.assert_array_equal(flat(first), flat(again))
     assert history == same_history
     assert not np.array_equal(flat(first), flat(train(6)[0]))
-
-
-def test_training_leaves_pytorch_as_it_was() -> None:
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
-    train_head(clusters([3, 3]), ("a", "b"), HeadOptions(epochs=2))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == threads
 
 
 def test_training_leaves_its_examples_and_the_bases_layer_as_they_were() -> None:
@@ -313,11 +410,11 @@ def test_an_exception_ends_the_training() -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    threads = torch.get_num_threads()
+    threads = [library["num_threads"] for library in threadpool_info()]
     with pytest.raises(KeyboardInterrupt):
         train_head(clusters([3, 3]), ("a", "b"), HeadOptions(), on_epoch=stop_after_two)
     assert [epoch.epoch for epoch in told] == [1, 2]
-    assert torch.get_num_threads() == threads
+    assert [library["num_threads"] for library in threadpool_info()] == threads
 
 
 def test_the_bases_layer_learns_in_the_fine_tuning_alone() -> None:
@@ -342,8 +439,9 @@ def test_a_layer_that_gives_nothing_leaves_the_head_finite() -> None:
 
 @pytest.mark.parametrize("hidden_units", [0, 6])
 def test_a_fresh_head_finds_no_label_likelier_than_another(hidden_units: int) -> None:
-    with torch.no_grad():
-        logits = Head(VALUES, 3, hidden_units, None)(torch.randn(5, VALUES))
+    random = np.random.default_rng(0)
+    logits = Head(VALUES, 3, hidden_units, None, random).logits(direct(random.normal(0, 1, (5, VALUES))))
+    assert logits.shape == (5, 3)
     assert not logits.any()
 
 

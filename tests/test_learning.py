@@ -19,8 +19,6 @@ from earmark.transfer import TaughtClip, Trained
 from tests import chirps, sounds
 from tests.small_base import small_base
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -137,7 +135,7 @@ def test_a_recording_that_can_not_be_read_is_named(tmp_path: Path) -> None:
             Training(base, "mine", {"epochs": 1}, EmbeddingCache(None)).run(clips, project.labels)
 
 
-@pytest.mark.parametrize("package", ["torch", "onnx"])
+@pytest.mark.parametrize("package", ["threadpoolctl", "onnx"])
 @pytest.mark.parametrize("base", ["sounds", "words"])
 def test_a_package_that_is_missing_is_told(project: Project, package: str, base: str) -> None:
     script = f"""if True:

@@ -258,7 +258,6 @@ def test_teachable_machine_s_code_hears_words(words: dict[str, Array], tmp_path:
     assert {result.label for result in results} >= set(SPOKEN)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_teachable_machine_s_code_hears_what_was_taught(tmp_path: Path) -> None:
     """A head has a layer normalization, which TensorFlow.js 1.3 can't do without an offset."""
     project = Project(tmp_path / "chirps", create=True, mode="words")

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, Project, load, read_clip
 from earmark.labelled_clips import Trashed
+from earmark.network import Network
 from earmark.training import Epoch
 from tests import sounds
+from tests.small_base import small_base
 
 SHORT = sounds.whistle(0.5, 1)
 OTHER = sounds.snaps(0.4, 2)
@@ -772,11 +774,41 @@ def test_a_kill_while_clips_are_added_loses_no_finished_clip(project: Project, t
         assert set(again.labels) >= {"Left", "Right", "Noise", *(clip.label for clip in clips)}
 
 
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("sounds", {"epochs": 2}),
+        ("words", {"epochs": 3, "validation_split": 0.4, "augment_by_mixing_noise_ratio": 0.5, "open_set": False}),
+        ("words", {"epochs": 2, "hidden_units": 4, "fine_tuning_epochs": 2, "open_set": False}),
+    ],
+    ids=str,
+)
+def test_the_same_recordings_give_the_same_model_whatever_they_are_called(
+    tmp_path: Path, mode: str, options: dict[str, Any]
+) -> None:
+    """Files of one size too: WAV files are as long as their sound."""
+    models, orders = [], []
+    for turn in (1, -1):
+        project = Project(tmp_path / f"project {turn}", create=True, mode=mode, labels=("Left", "Right"))
+        for label, make in (("Right", sounds.snaps), ("Left", sounds.whistle))[::turn]:
+            for take in range(5)[::turn]:
+                project.add(label, make(0.5, take), sounds.RATE)
+            for take in range(5, 8)[::turn]:
+                file = project.path / "clips" / label / f"{take * turn}.wav"
+                soundfile.write(file, make(0.4, take), sounds.RATE)
+        orders.append([read_clip(clip.path).samples[1_000] for clip in project.clips()])
+        base = "sounds" if mode == "sounds" else Network(small_base())
+        project.train(base, name="model", **options)
+        models.append((project.path / "models" / "model" / "model.onnx").read_bytes())
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+    assert models[0] == models[1]
+
+
 TRAINING = """if True:
     import os, sys
     from earmark import Project, training
     project = Project(sys.argv[1])
-    training.warm_up()
     for line in sys.stdin:  # each line starts a process that trains until it is killed
         if child := os.fork():
             os.waitpid(child, 0)

@@ -46,8 +46,6 @@ from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
 from tests.small_base import small_base
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NOISE, _ = RESERVED_LABELS
 Array = npt.NDArray[np.float32]
 

@@ -103,7 +103,7 @@ def test_models_of_the_package_and_of_teachable_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"hidden_units": 12}, {"fine_tuning_epochs": 1}])
-def test_what_was_taught(options: dict[str, Any], recordings: Path, tmp_path: Path, one_thread: None) -> None:  # noqa: ARG001
+def test_what_was_taught(options: dict[str, Any], recordings: Path, tmp_path: Path) -> None:
     """A head works on the embedding's direction, which no single layer of TensorFlow.js gives."""
     from tests.studio.spoken import RATE, recordings_of
 

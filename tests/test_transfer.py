@@ -40,8 +40,6 @@ WORDS = ("high", "bounce")  # their mean spectra differ, which is what the small
 
 Array = npt.NDArray[np.float32]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -98,7 +98,7 @@ class Bench:
         second_resampled_us: bringing a second of a 48 kHz recording to the front end's rate; it comes on top.
         import_ms, load_ms: `import earmark`, and that with `earmark.load`, in a new process.
         load_again_ms: `earmark.load` where it was called before.
-        training_seconds: the codelab's network on 450 examples for 10 epochs; None where PyTorch is missing.
+        training_seconds: the codelab's network on 450 examples for 10 epochs; None where a package is missing.
     """
 
     machine: Machine
@@ -239,7 +239,7 @@ def start_once(model: str) -> tuple[float, float]:
 
 
 def training_time(seconds: float) -> Spread | None:
-    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without PyTorch."""
+    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None where a package is missing."""
     try:
         from earmark.examples import SOUND_FRAMES, Examples
         from earmark.training import train_sounds

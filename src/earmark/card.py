@@ -20,18 +20,24 @@ MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
 NEXT_CARD_FILE = ".model.json"  # of a model that is about to take the old one's place
 REPORT_FILE = "report.html"  # of an evaluation
-_PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")
+_PACKAGES = ("earmark", "numpy", "onnx", "soxr")  # what a training computes with
 
 
-def save_model(folder: Path, model: bytes, card: dict[str, Any]) -> None:
+def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple[str, ...] = _PACKAGES) -> None:
     """Write a model and its card, to which date, versions and the model's SHA-256 are added.
+
+    Args:
+        folder: of the model.
+        model: the ONNX file's content.
+        card: what else the card says.
+        packages: whose versions it tells, where they are installed.
 
     Raises:
         EarmarkError: the folder can't be written; a model that was there is then still there.
     """
     card = {
         **card,
-        "versions": _versions(),
+        "versions": _versions(packages),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
@@ -78,12 +84,12 @@ def _read(file: Path) -> dict[str, Any] | None:
     return card if isinstance(card, dict) else None
 
 
-def _versions() -> dict[str, str]:
-    """Of the packages that are installed: saving needs neither onnx nor torch."""
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Of those that are installed: saving a model that was loaded needs no onnx."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import, and loading a model needs it not
 
     found = {}
-    for package in _PACKAGES:
+    for package in packages:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

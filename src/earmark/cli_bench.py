@@ -63,7 +63,7 @@ def _show(found: Bench) -> None:
     )
     if found.training_seconds is None:
         console.print(
-            "Training was not measured, as PyTorch is missing: install it with `pip install 'earmark[train]'`."
+            "Training was not measured, as a package for it is missing: run `pip install 'earmark[train]'`."
         )
 
 

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import string
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -249,6 +250,36 @@ def fingerprint(labels: Iterable[str], clips: Iterable[ClipFile]) -> str:
     """Changes when one of the labels or of the clips does."""
     parts = [*labels, *(f"{clip.id}:{clip.state[0]}:{clip.state[1]}" for clip in clips)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def content_hash(clip: ClipFile) -> str:
+    """Changes when the clip's file does, and is the same for all copies of it, whatever they are called.
+
+    Raises:
+        EarmarkError: the file can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with clip.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise EarmarkError(f"{clip.path} can't be read ({error.strerror}): check the file.") from error
+    return digest.hexdigest()
+
+
+def by_content(clips: Iterable[ClipFile]) -> list[ClipFile]:
+    """Clips in an order that their content alone decides: files that are named or copied otherwise have the same.
+
+    Raises:
+        EarmarkError: a file can't be read.
+    """
+    by_size: defaultdict[int, list[ClipFile]] = defaultdict(list)
+    for clip in clips:
+        by_size[clip.state[0]].append(clip)
+    # Files of one size are few among compressed ones, so that seldom one is read for this.
+    same = (by_size[size] for size in sorted(by_size))
+    return [clip for group in same for clip in (sorted(group, key=content_hash) if len(group) > 1 else group)]
 
 
 def check_length(recording: Recording) -> None:

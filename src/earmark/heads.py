@@ -1,34 +1,27 @@
-"""How a head learns: a small classifier on a base's embedding. PyTorch is imported here."""
+"""How a head learns: a small classifier on a base's embedding, in NumPy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from earmark.errors import EarmarkError
 from earmark.formats.onnx import Dense
 from earmark.formats.transfer import HeadWeights
-from earmark.training import Epoch, one_thread
+from earmark.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
+from earmark.training import Epoch
 
 SCALE = 10.0  # of the embedding's direction: how sure a head gets in so many steps
+SHORTEST = 1e-12  # length of an embedding; a shorter one has no direction
 DECAY = 4e-3  # of the weights: the penalty on their squares
 # How much all examples weigh together that were added for a label; heavier, unknown words would swallow a label of one
 # recording. What people recorded weighs 1 for each label.
 ADDED_WEIGHTS = {"_unknown_": 0.2}
-OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {  # and the learning rate at the start
-    "sgd": (partial(torch.optim.SGD, momentum=0.9, nesterov=True), 0.03),
-    "adam": (torch.optim.Adam, 0.03),
-    "rmsprop": (torch.optim.RMSprop, 0.01),
-    "adagrad": (torch.optim.Adagrad, 0.1),
-}
 FINE_TUNING_SHARE = 0.03  # of the learning rate: the base's own layer should move, not jump
 
 
@@ -92,42 +85,126 @@ class HeadExamples:
     is_added: npt.NDArray[np.bool_] | None = None
 
 
-class Head(nn.Module):
+class Head:
     """The head, and before it the base's last layer where that is tuned.
 
-    Shape: [n, values] → logits [n, labels].
+    The embedding's direction × `SCALE` → dense layers, with ReLU between them → logits. The last layer starts at 0: no
+    label is likelier at first than another. A hidden one starts uniform within ± 1 / √inputs.
+
+    Args:
+        values: of the base's embedding; where its last layer is tuned, of what goes into that.
+        labels: how many there are.
+        hidden_units: of a hidden layer; 0 for none.
+        tuned: the base's last layer, where it is to be tuned.
+        random: where the first weights are drawn from.
+        dtype: of the weights, and of all that is reckoned with them.
+
+    Attributes:
+        parameters: each layer's kernel and bias, one after the other; those of the tuned layer come last.
+        own: how many of them are the head's own.
     """
 
-    def __init__(self, values: int, labels: int, hidden_units: int, tuned: Dense | None) -> None:
-        super().__init__()
-        self.tuned = None
+    def __init__(
+        self,
+        values: int,
+        labels: int,
+        hidden_units: int,
+        tuned: Dense | None,
+        random: np.random.Generator,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        embedding = values if tuned is None else len(tuned.bias)
+        sizes = [embedding, hidden_units, labels] if hidden_units else [embedding, labels]
+        self._shapes: list[tuple[int, ...]] = [
+            shape for inputs, outputs in pairwise(sizes) for shape in ((outputs, inputs), (outputs,))
+        ]
+        self.own = sum(map(math.prod, self._shapes))
         if tuned is not None:
-            self.tuned = nn.Linear(tuned.kernel.shape[1], tuned.kernel.shape[0])
-            self.tuned.weight.data, self.tuned.bias.data = torch.tensor(tuned.kernel), torch.tensor(tuned.bias)
-            self.tuned.requires_grad_(False)  # until the head is good enough to learn from
-            values = len(tuned.bias)
-        sizes = [values, hidden_units, labels] if hidden_units else [values, labels]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
-        last = self.layers[-1]
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]  # no label is likelier at first than another
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            self._shapes += [tuned.kernel.shape, tuned.bias.shape]
+        self.parameters: Array = np.zeros(sum(map(math.prod, self._shapes)), dtype)
+        self._layers = _layers(self.parameters, self._shapes)
+        self._tuned = None
+        if tuned is not None:
+            self._tuned = kernel, bias = self._layers.pop()
+            kernel[:], bias[:] = tuned.kernel, tuned.bias
+        for kernel, bias in self._layers[:-1]:
+            bound = 1 / math.sqrt(kernel.shape[1])
+            kernel[:], bias[:] = random.uniform(-bound, bound, kernel.shape), random.uniform(-bound, bound, bias.shape)
 
-    def forward(self, features: Tensor) -> Tensor:
-        if self.tuned is not None:
-            features = torch.relu(self.tuned(features))
-        values = nn.functional.normalize(features) * SCALE
-        for layer in self.layers[:-1]:
-            values = torch.relu(layer(values))
-        return self.layers[-1](values)  # type: ignore[no-any-return]
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the base's last layer is among the parameters."""
+        return self._tuned is not None
 
-    def penalty(self) -> Tensor:
-        """The sum of the layers' squared weights."""
-        return torch.stack([layer.weight.square().sum() for layer in self.layers]).sum()  # type: ignore[operator]
+    def embedding(self, features: Array) -> Array:
+        """The base's embedding, shape [n, values]: the features themselves, or what the tuned layer makes of them."""
+        if self._tuned is None:
+            return features
+        return np.maximum(features @ self._tuned[0].T + self._tuned[1], 0)
+
+    def logits(self, directions: Array) -> Array:
+        """Of embeddings as `direct` makes them, shape [n, values] → [n, labels]."""
+        return self._forward(directions)[1]
+
+    def loss(
+        self, directions: Array, targets: npt.NDArray[np.int64], weights: Array
+    ) -> tuple[float, float, Array, Array]:
+        """What these examples say of the head's own parameters.
+
+        Args:
+            directions: embeddings as `direct` makes them, shape [n, values].
+            targets: labels as their indices, shape [n].
+            weights: of the examples, shape [n].
+
+        Returns:
+            The mean of the weighted cross-entropies in nats; the summed weight of the examples that have the highest
+            logit at their label; the gradient of that mean, with the penalty on the kernels' squares, by the own
+            parameters; and the mean's gradient by what the first layer gives.
+        """
+        given, logits = self._forward(directions)
+        losses, by_output = cross_entropy(logits, targets)
+        by_output *= (weights / len(targets))[:, np.newaxis]
+        gradient = np.empty_like(self.parameters[: self.own])
+        by_layers = _layers(gradient, self._shapes[: 2 * len(self._layers)])
+        for number in reversed(range(len(self._layers))):
+            kernel, (by_kernel, by_bias) = self._layers[number][0], by_layers[number]
+            np.matmul(by_output.T, given[number], out=by_kernel)
+            by_kernel += 2 * DECAY * kernel
+            by_output.sum(axis=0, out=by_bias)
+            if number:
+                by_output = by_output @ kernel * (given[number] > 0)
+        right = weights[logits.argmax(axis=1) == targets].sum()
+        return float((weights * losses).mean()), float(right), gradient, by_output
+
+    def tuned_loss(self, features: Array, targets: npt.NDArray[np.int64], weights: Array) -> tuple[float, float, Array]:
+        """As `loss`, from features on, and with the gradient by all parameters, those of the tuned layer too."""
+        embedding = self.embedding(features)
+        directions = direct(embedding)
+        loss, right, own, by_first = self.loss(directions, targets, weights)
+        by_directions = by_first @ self._layers[0][0]
+        # Nothing changes with an embedding's length: what counts is the part of the gradient that is across it.
+        along = (by_directions * directions).sum(axis=1, keepdims=True) / SCALE**2
+        by_embedding = (by_directions - along * directions) * SCALE / _lengths(embedding) * (embedding > 0)
+        tuned = ((by_embedding.T @ features).ravel(), by_embedding.sum(axis=0))
+        return loss, right, np.concatenate((own, *tuned))
 
     def weights(self) -> HeadWeights:
         """The weights as arrays, for the ONNX file."""
-        tuned = None if self.tuned is None else _dense(self.tuned)
-        return HeadWeights(SCALE, tuple(_dense(layer) for layer in self.layers), tuned)
+        tuned = None if self._tuned is None else _dense(*self._tuned)
+        return HeadWeights(SCALE, tuple(_dense(*layer) for layer in self._layers), tuned)
+
+    def _forward(self, directions: Array) -> tuple[list[Array], Array]:
+        """What goes into each layer, and the logits."""
+        given = [directions]
+        for kernel, bias in self._layers[:-1]:
+            given.append(np.maximum(given[-1] @ kernel.T + bias, 0))
+        kernel, bias = self._layers[-1]
+        return given, given[-1] @ kernel.T + bias
+
+
+def direct(embeddings: Array) -> Array:
+    """Embeddings, shape [n, values], brought to length `SCALE`, so that their direction alone counts."""
+    return embeddings * (SCALE / _lengths(embeddings))
 
 
 def train_head(
@@ -153,16 +230,13 @@ def train_head(
     """
     if examples.is_validation.all():
         raise EarmarkError("There are no examples to train on: record some first.")
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        head = Head(examples.features.shape[1], len(labels), options.hidden_units, tuned)
-        run = _Run(head, examples, labels, options, on_epoch)
-        _, rate = OPTIMIZERS[options.optimizer]
-        run.train(options.optimizer, options.learning_rate or rate, options.epochs)
-        if options.fine_tuning_epochs and head.tuned is not None:
-            head.tuned.requires_grad_(True)
-            _, rate = OPTIMIZERS[options.fine_tuning_optimizer]
-            run.train(options.fine_tuning_optimizer, FINE_TUNING_SHARE * rate, options.fine_tuning_epochs)
+    random = np.random.default_rng(options.seed)
+    head = Head(examples.features.shape[1], len(labels), options.hidden_units, tuned, random)
+    run = _Run(head, examples, labels, options, random, on_epoch)
+    with one_thread():
+        run.train()
+        if head.is_tuned:
+            run.fine_tune()
     return head.weights(), run.history
 
 
@@ -175,57 +249,88 @@ class _Run:
         examples: HeadExamples,
         labels: tuple[str, ...],
         options: HeadOptions,
+        random: np.random.Generator,
         on_epoch: Callable[[Epoch], object] | None,
     ) -> None:
-        self._head, self._options, self._on_epoch = head, options, on_epoch
-        learnt = ~examples.is_validation
-        self._features, self._targets = _tensors(examples, learnt)
-        self._kept_aside = _tensors(examples, examples.is_validation)
+        self._head, self._options, self._random, self._on_epoch = head, options, random, on_epoch
+        learnt, kept_aside = ~examples.is_validation, examples.is_validation
+        self._features, self._targets = examples.features[learnt], examples.targets[learnt]
+        self._kept_aside, self._kept_targets = examples.features[kept_aside], examples.targets[kept_aside]
         is_added = np.zeros_like(learnt) if examples.is_added is None else examples.is_added
-        self._weights = torch.from_numpy(_weights(examples.targets[learnt], is_added[learnt], labels))
-        self._epochs = options.epochs + (options.fine_tuning_epochs if head.tuned is not None else 0)
+        self._weights = _weights(self._targets, is_added[learnt], labels)
         self.history: list[Epoch] = []
 
-    def train(self, optimizer: str, learning_rate: float, epochs: int) -> None:
-        parameters = [parameter for parameter in self._head.parameters() if parameter.requires_grad]
-        kind, _ = OPTIMIZERS[optimizer]
-        steps = kind(parameters, lr=learning_rate)
+    def train(self) -> None:
+        """Train the head alone: what the base makes of the examples is the same in each epoch."""
+        options, head = self._options, self._head
+        learnt = direct(head.embedding(self._features))
+        kind, rate = OPTIMIZERS[options.optimizer]
+        optimizer, own = kind(), head.parameters[: head.own]
+
+        def learn(batch: npt.NDArray[np.int64], rate: float) -> tuple[float, float]:
+            loss, right, gradient, _ = head.loss(learnt[batch], self._targets[batch], self._weights[batch])
+            optimizer.step(own, gradient, rate)
+            return loss, right
+
+        self._epochs(options.epochs, options.learning_rate or rate, learn)
+
+    def fine_tune(self) -> None:
+        """Train the head and the base's last layer."""
+        options, head = self._options, self._head
+        kind, rate = OPTIMIZERS[options.fine_tuning_optimizer]
+        optimizer = kind()
+
+        def learn(batch: npt.NDArray[np.int64], rate: float) -> tuple[float, float]:
+            features, targets, weights = self._features[batch], self._targets[batch], self._weights[batch]
+            loss, right, gradient = head.tuned_loss(features, targets, weights)
+            optimizer.step(head.parameters, gradient, rate)
+            return loss, right
+
+        self._epochs(options.fine_tuning_epochs, FINE_TUNING_SHARE * rate, learn)
+
+    def _epochs(
+        self,
+        epochs: int,
+        learning_rate: float,
+        learn: Callable[[npt.NDArray[np.int64], float], tuple[float, float]],
+    ) -> None:
+        """Pass over the examples in random order, so often, with a rate that falls along a half cosine.
+
+        Args:
+            learn: takes a step of a batch at a rate, and gives the batch's mean loss and the weight of what was right.
+        """
+        count, size = len(self._targets), self._options.batch_size
+        tuning = self._options.fine_tuning_epochs if self._head.is_tuned else 0
         for number in range(epochs):
-            for group in steps.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * number / epochs))
-            loss, accuracy = self._learn(steps)
-            validation = self._validate()
-            self.history.append(Epoch(len(self.history) + 1, self._epochs, loss, accuracy, *validation))
+            rate = learning_rate * 0.5 * (1 + math.cos(math.pi * number / epochs))
+            total, correct = 0.0, 0.0
+            for batch in np.split(self._random.permutation(count), range(size, count, size)):
+                loss, right = learn(batch, rate)
+                total += loss * len(batch)
+                correct += right
+            learnt = (total / count, correct / count)
+            told = Epoch(len(self.history) + 1, self._options.epochs + tuning, *learnt, *self._validate())
+            self.history.append(told)
             if self._on_epoch is not None:
-                self._on_epoch(self.history[-1])
+                self._on_epoch(told)
 
-    def _learn(self, steps: torch.optim.Optimizer) -> tuple[float, float]:
-        """One pass over the examples in random order; returns mean loss and accuracy, both by the examples' weights."""
-        total, correct = 0.0, 0.0
-        for batch in torch.split(torch.randperm(len(self._targets)), self._options.batch_size):
-            logits = self._head(self._features[batch])
-            losses = nn.functional.cross_entropy(logits, self._targets[batch], reduction="none")
-            weights = self._weights[batch]
-            loss = (weights * losses).mean()
-            steps.zero_grad()
-            (loss + DECAY * self._head.penalty()).backward()  # type: ignore[no-untyped-call]
-            steps.step()
-            total += loss.item() * len(batch)
-            correct += float((weights * (logits.argmax(1) == self._targets[batch])).sum())
-        return total / len(self._targets), correct / len(self._targets)
-
-    @torch.no_grad()
     def _validate(self) -> tuple[float | None, float | None]:
-        features, targets = self._kept_aside
-        if len(targets) == 0:
+        if len(self._kept_targets) == 0:
             return None, None
-        logits = self._head(features)
-        accuracy = (logits.argmax(1) == targets).float().mean().item()
-        return nn.functional.cross_entropy(logits, targets).item(), accuracy
+        logits = self._head.logits(direct(self._head.embedding(self._kept_aside)))
+        losses, _ = cross_entropy(logits, self._kept_targets)
+        return float(losses.mean()), float((logits.argmax(axis=1) == self._kept_targets).mean())
 
 
-def _tensors(examples: HeadExamples, chosen: npt.NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(examples.features[chosen]), torch.from_numpy(examples.targets[chosen])
+def _layers(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Array, Array]]:
+    """A vector of parameters, or of a gradient by them, as kernels and biases."""
+    arrays = views(vector, shapes)
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+
+def _lengths(embeddings: Array) -> Array:
+    lengths: Array = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), SHORTEST)
+    return lengths
 
 
 def _weights(
@@ -239,6 +344,5 @@ def _weights(
     return (weights / weights.mean()).astype(np.float32)  # type: ignore[no-any-return]
 
 
-def _dense(layer: nn.Module) -> Dense:
-    assert isinstance(layer, nn.Linear)
-    return Dense(layer.weight.detach().numpy(), layer.bias.detach().numpy())
+def _dense(kernel: Array, bias: Array) -> Dense:
+    return Dense(kernel.astype(np.float32), bias.astype(np.float32))

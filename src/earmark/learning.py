@@ -50,7 +50,7 @@ class Training:
         """Train on these recordings.
 
         Raises:
-            EarmarkError: PyTorch is missing, a clip can't be read, or an option is unknown or out of its range.
+            EarmarkError: a package is missing, a clip can't be read, or an option is unknown or out of its range.
         """
         if self.base == SOUNDS:
             return self._train_sounds(clips, labels, on_epoch)
@@ -92,7 +92,7 @@ class Training:
 
 
 def import_training(name: str) -> ModuleType:
-    """A module that needs PyTorch.
+    """A module that needs what the extra `train` brings.
 
     Raises:
         EarmarkError: a package is missing.

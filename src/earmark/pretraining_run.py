@@ -90,7 +90,7 @@ def run(
         "validation": asdict(history[-1]),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-    save_model(output, word_model_file(network, output.name, prepared.labels), card)
+    save_model(output, word_model_file(network, output.name, prepared.labels), card, ("earmark", "numpy", "onnx", "soxr", "torch"))
 
 
 def _device(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.bases import Base, bases, default_base
 from earmark.card import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
-from earmark.clips import ClipFile, fingerprint
+from earmark.clips import ClipFile, by_content, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
@@ -294,7 +294,8 @@ class Project(Collecting):
     def _taught(self, labels: tuple[str, ...]) -> list[TaughtClip]:
         """All clips of these labels, and none of one that comes meanwhile."""
         key_frames = self.key_frames()
-        clips = [clip for label in labels for clip in self.clips(label)]
+        # By content: a project that is made anew of the same recordings gives the same model.
+        clips = [clip for label in labels for clip in by_content(self.clips(label))]
         return [TaughtClip(clip, key_frames.get(clip.id)) for clip in clips]
 
     def _label_card(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soxr
 
 from earmark.audio import Clip, read_clip
-from earmark.clips import ClipFile
+from earmark.clips import ClipFile, content_hash
 from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.examples import cut_shifted, cut_windows
@@ -329,7 +329,7 @@ class Embedder:
 
 def _mixed_plan(clip: TaughtClip, noises: Sequence[ClipFile], options: TransferOptions) -> _Plan:
     assert options.augment_by_mixing_noise_ratio is not None
-    number = int.from_bytes(hashlib.sha256(f"{options.seed} {clip.file.id}".encode()).digest()[:4], "big")
+    number = int.from_bytes(hashlib.sha256(f"{options.seed} {content_hash(clip.file)}".encode()).digest()[:4], "big")
     noise = noises[number % len(noises)] if noises else None
     return _Plan(clip, options.window_hop_ratio, (options.augment_by_mixing_noise_ratio, number, noise))
 

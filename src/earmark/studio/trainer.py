@@ -1,6 +1,6 @@
 """Training and evaluation in a process of its own: it never stalls the live sound, and can be stopped at any moment.
 
-The worker waits with PyTorch loaded, does one job after the other at low priority, and reports by lines of JSON.
+The worker waits with all modules loaded, does one job after the other at low priority, and reports by lines of JSON.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ class Trainer:
         self.job: Job | None = None
 
     async def start(self) -> None:
-        """Start the worker, which then loads PyTorch in the background."""
+        """Start the worker, which then loads its modules in the background."""
         async with self._lock:
             await self._start()
 
@@ -158,14 +159,12 @@ def _do(job: str, project: Path, report: Callable[..., None]) -> Report:
 
 
 def _warm_up() -> None:
-    """Load PyTorch and run its first step, which is slow, before anybody waits for it."""
+    """Load what training needs before anybody waits for it."""
     if hasattr(os, "nice"):
         os.nice(10)
-    try:
-        from earmark.training import warm_up
-    except ModuleNotFoundError:
-        return  # told when a training is asked for
-    warm_up()
+    with suppress(ModuleNotFoundError):  # told when a training is asked for
+        import earmark.heads
+        import earmark.training
 
 
 if __name__ == "__main__":

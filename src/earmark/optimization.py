@@ -1,0 +1,130 @@
+"""How small networks learn, in NumPy: cross-entropy with its gradient, and the optimizers.
+
+A network's parameters are one vector, of which its layers hold views: an optimizer's step is then a handful of
+operations, however many layers there are. For networks of a few thousand parameters that is what the time goes into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod, sqrt
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+Array = npt.NDArray[np.floating[Any]]
+
+
+class Optimizer(Protocol):
+    """Moves parameters against their gradient; what it remembers from step to step is its own."""
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        """Move the parameters, in place. Both arrays have the shape that the first step had."""
+
+
+class Sgd:
+    """Stochastic gradient descent with Nesterov's momentum.
+
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in the form that
+    PyTorch gives it: the velocity is a sum of gradients, which the learning rate multiplies afterwards.
+    """
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self._momentum = momentum
+        self._velocity: Array | None = None
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        if self._velocity is None:
+            self._velocity = gradient.copy()
+        else:
+            self._velocity *= self._momentum
+            self._velocity += gradient
+        parameters -= learning_rate * (gradient + self._momentum * self._velocity)
+
+
+class Adam:
+    """Source: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization" (arXiv:1412.6980), algorithm 1."""
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
+        self._mean: Array | float = 0.0
+        self._square: Array | float = 0.0
+        self._steps = 0
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        self._steps += 1
+        self._mean = self._beta1 * self._mean + (1 - self._beta1) * gradient
+        self._square = self._beta2 * self._square + (1 - self._beta2) * np.square(gradient)
+        deviation = np.sqrt(self._square) / sqrt(1 - self._beta2**self._steps) + self._epsilon
+        parameters -= learning_rate / (1 - self._beta1**self._steps) * self._mean / deviation
+
+
+class RmsProp:
+    """Source: Hinton 2012, "Neural Networks for Machine Learning", lecture 6e."""
+
+    def __init__(self, decay: float = 0.99, epsilon: float = 1e-8) -> None:
+        self._decay, self._epsilon = decay, epsilon
+        self._square: Array | float = 0.0
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        self._square = self._decay * self._square + (1 - self._decay) * np.square(gradient)
+        parameters -= learning_rate * gradient / (np.sqrt(self._square) + self._epsilon)
+
+
+class Adagrad:
+    """Source: Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning"."""
+
+    def __init__(self, epsilon: float = 1e-10) -> None:
+        self._epsilon = epsilon
+        self._square: Array | float = 0.0
+
+    def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+        self._square = self._square + np.square(gradient)
+        parameters -= learning_rate * gradient / (np.sqrt(self._square) + self._epsilon)
+
+
+OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], float]] = {  # and the learning rate at the start
+    "sgd": (Sgd, 0.03),
+    "adam": (Adam, 0.03),
+    "rmsprop": (RmsProp, 0.01),
+    "adagrad": (Adagrad, 0.1),
+}
+
+
+def views(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """The vector's values as arrays of these shapes, one after the other, sharing its memory."""
+    arrays, start = [], 0
+    for shape in shapes:
+        arrays.append(vector[start : start + prod(shape)].reshape(shape))
+        start += prod(shape)
+    return arrays
+
+
+def cross_entropy(logits: Array, targets: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    """The softmax's cross-entropy of each example, and its gradient by the logits.
+
+    Args:
+        logits: shape [n, labels].
+        targets: each example's label as its index, shape [n].
+
+    Returns:
+        Losses in nats, shape [n], and gradients, shape [n, labels]: softmax − one-hot.
+    """
+    rows = np.arange(len(targets))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    gradients = np.exp(shifted)
+    totals = gradients.sum(axis=1)
+    losses = np.log(totals) - shifted[rows, targets]
+    gradients /= totals[:, np.newaxis]
+    gradients[rows, targets] -= 1
+    return losses, gradients
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let matrix products work on one thread: handing these small ones to another takes longer than they do."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
