@@ -239,7 +239,7 @@ def start_once(model: str) -> tuple[float, float]:
 
 
 def training_time(seconds: float) -> Spread | None:
-    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None where a package is missing."""
+    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without a package."""
     try:
         from earmark.examples import SOUND_FRAMES, Examples
         from earmark.training import train_sounds

@@ -62,9 +62,7 @@ def _show(found: Bench) -> None:
         "not counted."
     )
     if found.training_seconds is None:
-        console.print(
-            "Training was not measured, as a package for it is missing: run `pip install 'earmark[train]'`."
-        )
+        console.print("Training was not measured, as a package for it is missing: run `pip install 'earmark[train]'`.")
 
 
 def _rows(found: Bench) -> list[tuple[str, Spread, float]]:

@@ -24,6 +24,8 @@ from earmark.word_network import word_model_file
 if TYPE_CHECKING:
     from earmark.progress import Report
 
+PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")  # whose versions the card tells
+
 
 def run(
     data: list[Path],
@@ -90,7 +92,7 @@ def run(
         "validation": asdict(history[-1]),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-    save_model(output, word_model_file(network, output.name, prepared.labels), card, ("earmark", "numpy", "onnx", "soxr", "torch"))
+    save_model(output, word_model_file(network, output.name, prepared.labels), card, PACKAGES)
 
 
 def _device(name: str) -> str:
