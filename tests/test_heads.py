@@ -14,7 +14,6 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_info
-from torch import nn
 
 from earmark import EarmarkError
 from earmark.formats.onnx import Dense
@@ -22,6 +21,8 @@ from earmark.formats.transfer import HeadWeights
 from earmark.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.optimization import OPTIMIZERS
 from earmark.training import Epoch
+from tests import twins
+from tests.twins import HeadTwin
 
 LABELS = ("up", "down", "left")
 VALUES = 16
@@ -150,43 +151,6 @@ def test_the_first_step_is_along_the_gradient() -> None:
 # As PyTorch does it
 
 
-class Twin(nn.Module):
-    """The head as PyTorch's own layers, in doubles, with a head's weights."""
-
-    def __init__(self, weights: HeadWeights) -> None:
-        super().__init__()
-        layers = [*weights.layers, *([weights.tuned] if weights.tuned else [])]
-        self.layers = nn.ModuleList(nn.Linear(*dense.kernel.shape[::-1]).double() for dense in layers)
-        for layer, dense in zip(self.layers, layers, strict=True):
-            layer.weight.data, layer.bias.data = torch.tensor(dense.kernel).double(), torch.tensor(dense.bias).double()
-        self.tuned = self.layers[-1] if weights.tuned else None
-        self.own = self.layers[: len(weights.layers)]
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        if self.tuned is not None:
-            features = torch.relu(self.tuned(features))
-        values = nn.functional.normalize(features) * SCALE
-        for layer in self.own[:-1]:
-            values = torch.relu(layer(values))
-        return self.own[-1](values)  # type: ignore[no-any-return]
-
-    def loss(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """What is reported; `backward` is of this and the penalty."""
-        self.zero_grad()
-        loss = (weights * nn.functional.cross_entropy(self(features), targets, reduction="none")).mean()
-        penalty = torch.stack([layer.weight.square().sum() for layer in self.own]).sum()  # type: ignore[operator]
-        (loss + DECAY * penalty).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-
-TORCHS = {
-    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-    "adam": (torch.optim.Adam, {}),
-    "rmsprop": (torch.optim.RMSprop, {}),
-    "adagrad": (torch.optim.Adagrad, {}),
-}
-
-
 @pytest.mark.parametrize("hidden_units", [0, 10])
 @pytest.mark.parametrize("is_tuned", [False, True])
 def test_loss_and_gradient_are_pytorchs(hidden_units: int, is_tuned: bool) -> None:
@@ -196,7 +160,7 @@ def test_loss_and_gradient_are_pytorchs(hidden_units: int, is_tuned: bool) -> No
     head.parameters += random.normal(0, 0.3, len(head.parameters))
     head.parameters[:] = head.parameters.astype(np.float32)  # as the file has them
     weights = random.uniform(0.2, 2, len(targets))
-    twin = Twin(head.weights())
+    twin = HeadTwin(head.weights())
     expected = twin.loss(*map(torch.tensor, (features, targets, weights)))
     gradients = [parameter.grad.flatten() for parameter in twin.parameters() if parameter.grad is not None]
     expected_gradient = torch.cat(gradients).numpy()
@@ -224,11 +188,11 @@ def test_ten_epochs_are_pytorchs(optimizer: str, options: dict[str, Any]) -> Non
     )
     head, history = train_head(examples, LABELS, head_options, tuned=tuned)
     random = np.random.default_rng(3)
-    twin = Twin(Head(VALUES, 3, head_options.hidden_units, tuned, random).weights())
+    twin = HeadTwin(Head(VALUES, 3, head_options.hidden_units, tuned, random).weights())
     counts = np.bincount(examples.targets)[examples.targets]
     features, targets = torch.from_numpy(examples.features).double(), torch.from_numpy(examples.targets)
     weights = torch.from_numpy(len(targets) / 3 / counts)  # every label alike, 1 on average
-    kind, settings = TORCHS[optimizer]
+    kind, settings = twins.OPTIMIZERS[optimizer]
     _, rate = OPTIMIZERS[optimizer]
     phases = [(twin.own.parameters(), rate)] + ([(twin.parameters(), 0.03 * rate)] if tuned else [])
     number = 0

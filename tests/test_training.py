@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.special import softmax
 from threadpoolctl import threadpool_info
-from torch import nn
 
 import earmark
 from earmark import Clip, EarmarkError
@@ -15,6 +14,7 @@ from earmark.examples import Examples, cut_examples
 from earmark.recognizer import Recognizer
 from earmark.training import Epoch, SoundNetwork, sound_model_file, train_sounds
 from tests import sounds
+from tests.twins import SoundTwin
 
 LABELS = ("Left", "Right", "Noise")
 
@@ -37,38 +37,6 @@ def fresh(labels: int, seed: int) -> SoundNetwork:
 
 def normalized(examples: Examples) -> torch.Tensor:
     return torch.from_numpy((examples.windows() + 100) / 10).double()
-
-
-class Twin(nn.Module):
-    """The codelab's network as PyTorch's own layers, in doubles, with a network's weights.
-
-    depthwiseConv2d(depthMultiplier 8, kernelSize [3, 3], relu) → maxPooling2d(poolSize [1, 2], strides [2, 2]) →
-    flatten → dense.
-    """
-
-    def __init__(self, network: SoundNetwork) -> None:
-        super().__init__()
-        weights = network.weights()
-        self.filter = nn.Conv2d(1, 8, (3, 3)).double()
-        self.pool = nn.MaxPool2d((1, 2), stride=(2, 2))
-        self.dense = nn.Linear(920, len(weights.dense_bias)).double()
-        arrays = (weights.kernel, weights.kernel_bias, weights.dense, weights.dense_bias)
-        for parameter, array in zip(self.parameters(), arrays, strict=True):
-            parameter.data = torch.tensor(array).double()
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        pooled = self.pool(torch.relu(self.filter(windows.unsqueeze(1))))
-        return self.dense(pooled.flatten(1))  # type: ignore[no-any-return]
-
-    def flat(self) -> np.ndarray:
-        return torch.cat([parameter.detach().flatten() for parameter in self.parameters()]).numpy()
-
-    def gradient(self, windows: torch.Tensor, targets: torch.Tensor) -> tuple[float, np.ndarray]:
-        self.zero_grad()
-        loss = nn.functional.cross_entropy(self(windows), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        return loss.item(), torch.cat([gradient.flatten() for gradient in gradients]).numpy()
 
 
 def exact(labels: int, seed: int) -> SoundNetwork:
@@ -115,7 +83,7 @@ def test_loss_and_gradient_are_pytorchs(labels: int, count: int, seed: int) -> N
     chosen = np.random.default_rng(seed).permutation(len(examples))[:count]
     windows, targets = normalized(examples)[chosen], torch.from_numpy(chosen % labels)
     loss, right, gradient = network.loss(windows.numpy(), targets.numpy())
-    twin = Twin(network)
+    twin = SoundTwin(network)
     expected, expected_gradient = twin.gradient(windows, targets)
     assert loss == pytest.approx(expected, abs=1e-9)
     assert right == int((twin(windows).argmax(1) == targets).sum())
@@ -129,7 +97,7 @@ def test_ten_epochs_are_pytorchs() -> None:
     examples = takes(1)
     network, history = train_sounds(examples, 3, seed=4)
     random = np.random.default_rng(4)
-    twin = Twin(SoundNetwork(3, random))
+    twin = SoundTwin(SoundNetwork(3, random))
     adam = torch.optim.Adam(twin.parameters(), lr=0.01, eps=1e-7)
     windows, targets = normalized(examples), torch.from_numpy(examples.targets)
     for epoch in history:
@@ -180,7 +148,7 @@ def test_loss_and_accuracy_are_means_over_all_examples() -> None:
     examples = takes(7)
     _, (epoch,) = train_sounds(examples, 3, epochs=1, learning_rate=1e-12, seed=3, batch_size=7)
     with torch.no_grad():
-        scores = torch.softmax(Twin(fresh(3, 3))(normalized(examples)), 1).numpy()
+        scores = torch.softmax(SoundTwin(fresh(3, 3))(normalized(examples)), 1).numpy()
     right = scores[np.arange(len(examples)), examples.targets]
     assert epoch.loss == pytest.approx(-np.log(right).mean(), rel=1e-4)
     assert epoch.accuracy == pytest.approx((scores.argmax(1) == examples.targets).mean(), abs=1e-9)
@@ -205,7 +173,7 @@ def test_the_onnx_file_scores_as_pytorch_does(learnt: tuple[SoundNetwork, list[E
     assert recognizer.input_shape == (3, 232)
     windows = takes(50).windows()
     with torch.no_grad():
-        expected = torch.softmax(Twin(network)(torch.from_numpy((windows + 100) / 10).double()), 1).numpy()
+        expected = torch.softmax(SoundTwin(network)(torch.from_numpy((windows + 100) / 10).double()), 1).numpy()
     scores = np.stack([result.scores for result in recognizer.recognize_batch(windows)])
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
