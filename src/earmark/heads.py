@@ -308,7 +308,7 @@ class _Run:
                 loss, right = learn(batch, rate)
                 total += loss * len(batch)
                 correct += right
-            learnt = (total / count, correct / count)
+            learnt = (total / count, min(1.0, correct / count))  # the weights are rounded
             told = Epoch(len(self.history) + 1, self._options.epochs + tuning, *learnt, *self._validate())
             self.history.append(told)
             if self._on_epoch is not None:
