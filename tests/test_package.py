@@ -55,6 +55,18 @@ def test_the_words_need_no_torch_and_no_web_server_either(tmp_path: Path) -> Non
     assert not loaded & {"torch", "onnx", "fastapi", "uvicorn", "starlette", "websockets", "sounddevice"}
 
 
+@pytest.mark.parametrize(("mode", "base"), [("sounds", "sounds"), ("words", "words")])
+def test_training_needs_no_torch_and_no_web_server(tmp_path: Path, mode: str, base: str) -> None:
+    project = earmark.Project(tmp_path / "clapper", create=True, mode=mode)
+    project.add("Left", sounds.whistle(1, 1), sounds.RATE)
+    project.add("Right", sounds.snaps(1, 2), sounds.RATE)
+    script = "import earmark, sys; earmark.Project(sys.argv[1]).train(sys.argv[2], epochs=1)"
+    loaded = loaded_after(script, str(project.path), base)
+    assert {"onnx", "onnxruntime"} <= loaded
+    assert not loaded & {"torch", "fastapi", "uvicorn", "starlette", "websockets", "sounddevice", "matplotlib"}
+    assert (project.path / "models" / base / "model.onnx").is_file()
+
+
 def test_every_public_name_is_there() -> None:
     for name in earmark.__all__:
         assert getattr(earmark, name) is not None
