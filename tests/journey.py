@@ -68,7 +68,6 @@ STEPS: dict[str, Callable[[float], None]] = {
     "api": lambda seconds: _run("-c", LISTENING, seconds),
     "recognize": lambda _: _earmark("recognize", "one.wav"),
     "listen": lambda _: _earmark("listen", "--input", "one.wav"),
-    "bench": lambda _: _earmark("bench", "--seconds", 0.1),
     "train": lambda _: _earmark("train", "snaps"),
     "train words": lambda _: _earmark("train", "spoken", "--epochs", 1),
     "evaluate": lambda _: _earmark("evaluate", "snaps", "--folds", 2),
