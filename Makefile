@@ -13,6 +13,7 @@ studio: .venv/.studio
 
 test: check tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python
+	sh scripts/find-tools.sh
 	$(BIN)/python -m pytest
 
 check: .venv/.test

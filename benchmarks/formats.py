@@ -12,15 +12,18 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 import earmark
 from benchmarks.table import print_table
 from earmark.exporting import onnx_file, tfjs_files
 from earmark.network import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 LOADS, WINDOWS = 9, 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests import sounds
 # No test asserts a wall-clock time, nor does hypothesis: machines are shared.
 settings.register_profile("earmark", deadline=None)
 settings.load_profile("earmark")
+
+# Some tests import onnxruntime themselves. Those of `test_privacy.py` run in an environment without this.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

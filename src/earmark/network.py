@@ -12,6 +12,7 @@ from earmark.front_end import FrontEnd
 from earmark.metadata import KEY, Metadata
 from earmark.onnx_cost import check_cost
 from earmark.onnx_file import Graph, UnfitModelError, read_graph
+from earmark.runtime import load_runtime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -152,8 +153,7 @@ def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
     Raises:
         EarmarkError: not a model; it is called by `name`.
     """
-    import onnxruntime
-
+    onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
     options.intra_op_num_threads = options.inter_op_num_threads = 1

