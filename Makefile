@@ -6,7 +6,7 @@ OPTIONS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: studio test check audit clean
+.PHONY: studio test check audit lowest dist clean
 
 studio: .venv/.studio
 	$(BIN)/earmark studio $(PROJECT) --port $(PORT) $(OPTIONS)
@@ -22,10 +22,10 @@ check: .venv/.test
 	$(BIN)/mypy
 
 .venv/bin/python:
-	sh scripts/make-venv.sh $(PYTHON)
+	sh scripts/make-venv.sh $(PYTHON) .venv
 
 .venv/.studio: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing Earmark and PyTorch into .venv (a few minutes, once)…"
+	@echo "Installing Earmark into .venv (about a minute, once)…"
 	$(INSTALL) '.[studio]'
 	touch $@
 
@@ -43,5 +43,20 @@ tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
 audit: .venv/.test
 	$(BIN)/python scripts/audit.py
 
+# The tests with the oldest packages that pyproject.toml allows.
+lowest: tests/tfjs/node_modules/.test
+	sh scripts/make-venv.sh $(PYTHON) .venv-lowest
+	.venv-lowest/bin/python scripts/lowest.py
+	sh scripts/find-browser.sh .venv-lowest/bin/python
+	.venv-lowest/bin/python -m pytest
+
+# Wheel, sdist and bill of materials of the last commit, tried out.
+dist: .venv/.dist
+	$(BIN)/python scripts/dist.py
+
+.venv/.dist: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) '.[dist]'
+	touch $@
+
 clean:
-	rm -rf .venv tests/tfjs/node_modules build dist
+	rm -rf .venv .venv-lowest tests/tfjs/node_modules build dist

@@ -26,7 +26,8 @@ else:
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
-OWN, TEST = "earmark", "test"
+OWN = "earmark"
+TOOLS = {"dist", "test"}  # extras for whoever works on Earmark
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|HPND|MIT-CMU|0BSD|CC0)", re.I
 )
@@ -49,10 +50,10 @@ NOTES = {
 
 
 def dependencies() -> dict[str, list[Requirement]]:
-    """What pyproject.toml asks for: by extra, "" without any; the extras of the tests are left out."""
+    """What pyproject.toml asks for: by extra, "" without any; those of the tools are left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {"": project["dependencies"], **project["optional-dependencies"]}
-    return {extra: list(map(Requirement, wanted)) for extra, wanted in extras.items() if extra != TEST}
+    return {extra: list(map(Requirement, wanted)) for extra, wanted in extras.items() if extra not in TOOLS}
 
 
 def needed() -> dict[str, tuple[set[str], str]]:

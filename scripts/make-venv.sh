@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes .venv with the Python that is named; Debian and its kin keep the module for it in a package of its own.
+# make-venv.sh PYTHON FOLDER: makes an environment. Debian and its kin keep the module for it in a package of its own.
 set -eu
-python=$1
+python=$1 folder=$2
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
     echo "Earmark needs Python 3.10 or newer: name one, e.g. make PYTHON=python3.12 studio" >&2
     exit 1
@@ -12,4 +12,4 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null && command -v apt-get >/d
     $as_root apt-get update -qq
     $as_root apt-get install -y -qq python3-venv
 fi
-exec "$python" -m venv .venv
+exec "$python" -m venv "$folder"

@@ -90,7 +90,9 @@ def bands_wav(tmp_path: Path) -> Path:
 
 
 def test_the_version_is_told() -> None:
-    assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
+    for arguments in (["--version"], ["--version", "no-such-command"]):
+        told = run(*arguments)
+        assert (told.returncode, told.stdout.decode()) == (0, f"earmark {earmark.__version__}\n"), arguments
 
 
 @pytest.mark.parametrize("command", ["record", "train", "evaluate", "listen", "recognize", "pretrain", "studio"])

@@ -93,3 +93,20 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     from importlib.metadata import version
 
     assert earmark.__version__ == version("earmark")
+
+
+def test_telling_the_version_is_light() -> None:
+    loaded = loaded_after("import earmark\nassert earmark.__version__")
+    assert not loaded & {"numpy", "onnxruntime", "importlib_metadata", "typer"}
+    script = """if True:
+        import sys
+        from earmark.cli import main
+        sys.argv = ["earmark", "--version"]
+        try:
+            main()
+        except SystemExit as ended:
+            assert not ended.code
+    """
+    loaded = loaded_after(script)
+    assert "typer" in loaded
+    assert not loaded & {"numpy", "torch", "onnx", "onnxruntime", "soundfile", "soxr", "sounddevice", "fastapi"}

