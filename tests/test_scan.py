@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import earmark
@@ -28,6 +28,7 @@ from earmark.scan_journal import SUFFIX, Failed, Journal
 from earmark.scan_workers import scan_by_processes
 from earmark.streaming import Detection
 from tests import sounds
+from tests.budget import budget
 
 
 def write(path: Path, *parts: np.ndarray, rate: int = sounds.RATE) -> Path:
@@ -367,7 +368,7 @@ def test_a_full_disk_is_told_and_what_was_done_is_kept(tmp_path: Path) -> None:
         assert list(journal.scanned(["a.wav", "b.wav"])) == [done]
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(data=st.data())
 def test_a_journal_cut_off_anywhere_goes_on(data: st.DataObject) -> None:
     names = [f"{number} \udcff.wav" for number in range(3)]

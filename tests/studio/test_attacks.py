@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from earmark.audio import Clip, encode_wav
 from tests import sounds
-from tests.browser import chromium
+from tests.browser import browsers
 from tests.serving.attacks import ask, request, rest, status
 from tests.studio.running import Page, Studio, chunk, studio
 
@@ -96,7 +96,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def test_another_pages_attacks_get_nothing_and_change_nothing(running: Studio, evil: int, site: str) -> None:
     running.request("POST", "/api/labels", json={"name": "Kept"})  # so that there is something to undo
     before = running.project()
-    with chromium("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
+    with browsers.borrow("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
         page = browser.new_page()
         answers: list[tuple[str, int]] = []
         page.on("response", lambda answer: answers.append((answer.url, answer.status)))
@@ -112,7 +112,7 @@ def test_another_pages_attacks_get_nothing_and_change_nothing(running: Studio, e
 
 def test_a_name_pointed_at_this_machine_shows_nothing(running: Studio) -> None:
     """DNS rebinding: to the browser the studio is the site's own, so it reads whatever is answered."""
-    with chromium("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
+    with browsers.borrow("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
         page = browser.new_page()
         answer = page.goto(f"http://evil.test:{running.port}/")
         assert answer is not None
@@ -123,7 +123,7 @@ def test_a_name_pointed_at_this_machine_shows_nothing(running: Studio) -> None:
 
 
 def test_a_link_to_the_page_may_be_followed(running: Studio, evil: int) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page = browser.new_page()
         page.goto(f"http://localhost:{evil}/")
         page.evaluate(f"location.href = '{running.address}/'")
@@ -132,7 +132,7 @@ def test_a_link_to_the_page_may_be_followed(running: Studio, evil: int) -> None:
 
 def test_the_page_runs_without_inline_script_or_style(running: Studio) -> None:
     """What its policy forbids, a browser tells; here nothing is."""
-    with chromium("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as browser:
+    with browsers.borrow("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as browser:
         page = browser.new_page()
         page.add_init_script("""window.violations = [];
             addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));""")

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio.opening import wait_for_microphone
 from tests.studio.running import LanStudio, lan_studio, studio
 
@@ -32,7 +32,7 @@ def running(tmp_path: Path) -> Iterator[LanStudio]:
 
 @pytest.fixture
 def browser(microphone: Path) -> Iterator[Browser]:
-    with chromium(*microphone_arguments(microphone)) as opened:
+    with browsers.borrow(*microphone_arguments(microphone)) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 import earmark
 from tests import sounds
-from tests.browser import chromium, device_rate, microphone_arguments
+from tests.browser import browsers, device_rate, microphone_arguments
 from tests.studio.opening import new_page, open_page, wait_for_microphone
 from tests.studio.running import Studio, studio
 
@@ -163,7 +163,7 @@ def test_a_reload_loses_nothing(codelab: Studio, takes: Callable[[str, int], Pat
 def test_nothing_overflows_from_phone_to_desktop(
     codelab: Studio, takes: Callable[[str, int], Path], width: int, height: int
 ) -> None:
-    with chromium(*microphone_arguments(takes("noise", 2))) as browser:
+    with browsers.borrow(*microphone_arguments(takes("noise", 2))) as browser:
         page, complaints = new_page(browser, codelab, viewport={"width": width, "height": height})
         wait_for_microphone(page)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -230,7 +230,7 @@ def test_the_count_rises_while_the_button_is_held(fresh: Studio, takes: Callable
 @contextmanager
 def lost_server(project: Path, recording: Path) -> Iterator[tuple[Page, int]]:
     """A page that has made a two-second recording, in the middle of which its server died; and the server's port."""
-    with chromium(*microphone_arguments(recording)) as browser, studio(project) as running:
+    with browsers.borrow(*microphone_arguments(recording)) as browser, studio(project) as running:
         page, _ = new_page(browser, running)
         page.on("dialog", lambda dialog: dialog.accept())
         wait_for_microphone(page)
@@ -346,7 +346,7 @@ def test_recordings_that_can_not_be_saved_share_a_notice(
 def test_a_browser_that_can_not_keep_recordings_says_so_while_they_wait(
     tmp_path: Path, takes: Callable[[str, int], Path]
 ) -> None:
-    with chromium(*microphone_arguments(takes("left", 1))) as browser, studio(tmp_path / "clapper") as running:
+    with browsers.borrow(*microphone_arguments(takes("left", 1))) as browser, studio(tmp_path / "clapper") as running:
         page = browser.new_page()
         page.add_init_script(
             "IDBObjectStore.prototype.put = () => { throw new DOMException('', 'QuotaExceededError') }"
@@ -465,7 +465,7 @@ def test_what_was_recorded_is_what_the_microphone_heard(
     fresh: Studio, takes: Callable[[str, int], Path], rate: int
 ) -> None:
     """The recording, cut out of a looping file, looks like a part of it, at whatever rate the device runs."""
-    with chromium(*microphone_arguments(takes("left", 1))) as browser:
+    with browsers.borrow(*microphone_arguments(takes("left", 1))) as browser:
         context = browser.new_context()
         context.add_init_script(device_rate(rate))
         page = context.new_page()
@@ -486,7 +486,7 @@ def test_what_was_recorded_is_what_the_microphone_heard(
 
 
 def test_a_page_without_a_microphone_says_so(fresh: Studio) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page, _ = new_page(browser, fresh)
         page.locator("#microphone-on").click()
         expect(page.locator("#microphone-text")).to_contain_text(re.compile("microphone", re.IGNORECASE))
@@ -495,6 +495,6 @@ def test_a_page_without_a_microphone_says_so(fresh: Studio) -> None:
 
 def test_a_silent_microphone_is_told(fresh: Studio, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(sounds.RATE * 5, np.float32), sounds.RATE, subtype="PCM_16")
-    with chromium(*microphone_arguments(tmp_path / "silent.wav")) as browser:
+    with browsers.borrow(*microphone_arguments(tmp_path / "silent.wav")) as browser:
         page, _ = new_page(browser, fresh)
         expect(page.locator("#silence")).not_to_be_empty(timeout=10_000)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import earmark
 from tests import sounds
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio import spoken
 from tests.studio.opening import new_page, open_page, wait_for_microphone
 from tests.studio.running import Studio, studio
@@ -46,7 +46,7 @@ def microphone(speech: Speech, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def browser(microphone: Path) -> Iterator[Browser]:
-    with chromium(*microphone_arguments(microphone)) as browser:
+    with browsers.borrow(*microphone_arguments(microphone)) as browser:
         yield browser
 
 
@@ -273,7 +273,7 @@ def test_axe_finds_no_fault(browser: Browser, running: Studio, scheme: str) -> N
 
 
 def test_without_a_microphone_the_page_says_so(running: Studio) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page, _ = new_page(browser, running, "/#words")
         expect(page.locator("#chips .chip")).to_have_count(len(WORDS))
         page.locator("#listen-words").click()
