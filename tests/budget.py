@@ -12,4 +12,4 @@ FEWEST = 10
 
 def budget(cases: int, **options: Any) -> settings:
     """So many cases in the whole suite, and in the quick one its share of them; a decorator."""
-    return settings(max_examples=max(FEWEST, cases * settings.default.max_examples // WHOLE), **options)
+    return settings(max_examples=max(FEWEST, cases * settings().max_examples // WHOLE), **options)

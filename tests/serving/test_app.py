@@ -273,7 +273,7 @@ def test_requests_under_way_are_told_that_the_server_stops() -> None:
             time.sleep(0.3)
             os.kill(started.pid, 2)
             assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
-        _, errors = started.communicate(timeout=20)
+        _, errors = started.communicate(timeout=60)
     assert "Traceback" not in errors
 
 
@@ -284,7 +284,7 @@ def test_an_interrupt_ends_the_server_without_a_traceback() -> None:
         assert "http://" in started.stdout.readline()
         time.sleep(0.3)
         os.kill(started.pid, 2)
-        _, errors = started.communicate(timeout=20)
+        _, errors = started.communicate(timeout=60)
     assert "Traceback" not in errors
 
 
