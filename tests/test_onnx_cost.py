@@ -106,6 +106,7 @@ def test_no_operation_makes_another_shape_than_was_worked_out(kind: str, data: s
     assert np.shape(made) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(OPERATORS.keys() - set(KEEP_SHAPES)))
 def test_each_operation_is_tried_in_earnest(kind: str) -> None:
     """The test above finds cases that run, of every sort but those that keep the shape anyway."""

@@ -79,6 +79,7 @@ def test_a_files_detections_are_the_apis(running: Server, words: earmark.Recogni
     assert len(expected) >= 6
 
 
+@pytest.mark.slow
 def test_a_long_file_is_heard_while_streams_go_on(running: Server, words: earmark.Recognizer) -> None:
     hour = sound_file(np.tile(sounds.murmur(10.0, 1)[::3], 180), "FLAC")  # half an hour
     answers: list[httpx.Response] = []

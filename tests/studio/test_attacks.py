@@ -245,6 +245,7 @@ def test_changes_that_come_too_fast_are_refused_with_a_time_to_wait(short: Studi
     assert short.request("GET", "/api/project").status_code == 200, "looking is free"
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_is_ended(short: Studio) -> None:
     head = request("POST", "/api/labels", "X-Earmark: studio", "Content-Type: application/json", "Content-Length: 99")
     with socket.create_connection(("127.0.0.1", short.port), 30) as connection:
@@ -252,6 +253,7 @@ def test_a_body_that_trickles_is_ended(short: Studio) -> None:
         assert status(rest(connection)) == 408
 
 
+@pytest.mark.slow
 def test_requests_are_few_at_a_time(short: Studio) -> None:
     head = request("POST", "/api/labels", "X-Earmark: studio", "Content-Length: 99")
     busy = [socket.create_connection(("127.0.0.1", short.port), 30) for _ in range(3)]
@@ -276,6 +278,7 @@ def test_uploads_are_few_at_a_time(short: Studio) -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_exports_are_few_at_a_time(short: Studio) -> None:
     hiss = np.random.default_rng(1).uniform(-1, 1, 10 * sounds.RATE).astype(np.float32)  # about a megabyte as FLAC
     file = encode_wav(Clip(hiss, sounds.RATE))
@@ -292,6 +295,7 @@ def test_exports_are_few_at_a_time(short: Studio) -> None:
     assert answer.status_code == 200, "who reads no more, makes room"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [66_000, 400_000])  # the first bytes that don't fit come with the last, or before
 def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: int) -> None:
     started = f'ulimit -f 128; exec "{sys.executable}" -m earmark studio "{tmp_path}/p" --port 0 --no-browser'
@@ -307,6 +311,7 @@ def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: i
         process.wait(20)
 
 
+@pytest.mark.slow
 def test_pages_are_few_at_a_time(short: Studio) -> None:
     pages = [Page(short), Page(short)]
     assert closing(lambda: Page(short)) == (1013, "2 pages are open already: close one of them.")
@@ -316,6 +321,7 @@ def test_pages_are_few_at_a_time(short: Studio) -> None:
     pages[1].close()
 
 
+@pytest.mark.slow
 def test_a_page_that_says_too_much_is_let_go(short: Studio) -> None:
     page = Page(short)
 
@@ -327,6 +333,7 @@ def test_a_page_that_says_too_much_is_let_go(short: Studio) -> None:
     assert closing(talk) == (1008, "More messages than the studio takes in a second.")
 
 
+@pytest.mark.slow
 def test_sound_that_comes_faster_than_it_lasts_ends_but_what_is_sent_again_does_not(short: Studio) -> None:
     page = Page(short)
     second = np.zeros(sounds.RATE, np.float32)
@@ -352,6 +359,7 @@ def closing(function: Any) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
+@pytest.mark.slow
 def test_a_recording_that_meets_an_error_of_the_studios_own_is_refused(tmp_path: Path) -> None:
     failing = """
 from earmark.studio import state
