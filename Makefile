@@ -4,17 +4,43 @@ PORT ?= 8000
 PROJECT ?= my-sounds
 OPTIONS ?=
 BIN := .venv/bin
+# Each of several processes has one thread: more would only wait for one another.
+WORKERS ?= logical
+PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+QUICK := -m "not slow" --hypothesis-profile quick
+REST := -m "slow or hypothesis"
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: studio test check audit lowest dist clean
+.PHONY: studio test test-all test-rest test-tools coverage check audit lowest dist clean
 
 studio: .venv/.studio
 	$(BIN)/earmark studio $(PROJECT) --port $(PORT) $(OPTIONS)
 
-test: check tests/tfjs/node_modules/.test
+# What a contributor can break in an afternoon, in minutes.
+test: check test-tools
+	$(BIN)/python $(PYTEST) $(QUICK)
+
+# All of it.
+test-all: check test-tools
+	$(BIN)/python $(PYTEST)
+
+# What `make test` leaves out, and the properties with all their cases.
+test-rest: test-tools
+	$(BIN)/python $(PYTEST) $(REST)
+
+# Which lines and branches all tests reach, in all processes; `make coverage OF='$(QUICK)'` asks it of `make test`.
+coverage: test-tools
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST) $(OF)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test test-all test-rest coverage lowest: export OMP_NUM_THREADS := 1
+test test-all test-rest coverage lowest: export OPENBLAS_NUM_THREADS := 1
+
+test-tools: .venv/.test tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python
 	sh scripts/find-tools.sh
-	$(BIN)/python -m pytest
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -44,11 +70,10 @@ audit: .venv/.test
 	$(BIN)/python scripts/audit.py
 
 # The tests with the oldest packages that pyproject.toml allows.
-lowest: tests/tfjs/node_modules/.test
+lowest: test-tools
 	sh scripts/make-venv.sh $(PYTHON) .venv-lowest
 	.venv-lowest/bin/python scripts/lowest.py
-	sh scripts/find-browser.sh .venv-lowest/bin/python
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python $(PYTEST) $(QUICK)
 
 # Wheel, sdist and bill of materials of the last commit, tried out.
 dist: .venv/.dist

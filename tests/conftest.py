@@ -11,10 +11,12 @@ from hypothesis import settings
 
 import earmark
 from tests import sounds
+from tests.budget import WHOLE
 
-# No test asserts a wall-clock time, nor does hypothesis: machines are shared.
-settings.register_profile("earmark", deadline=None)
-settings.load_profile("earmark")
+# No test asserts a wall-clock time, nor does hypothesis: machines are shared. `make test` takes the quick profile.
+settings.register_profile("whole", deadline=None, max_examples=WHOLE)
+settings.register_profile("quick", deadline=None, max_examples=WHOLE // 5)
+settings.load_profile("whole")
 
 # Some tests import onnxruntime themselves. Those of `test_privacy.py` run in an environment without this.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

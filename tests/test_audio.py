@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, open_source, read_clip
@@ -18,6 +18,7 @@ from earmark.audio import AUDIO_SUFFIXES, Resampler, Samples, as_clip, clip_leng
 from earmark.sound_reading import CHUNK_SAMPLES
 from earmark.sources import FileSource, PcmSource
 from tests import sounds
+from tests.budget import budget
 
 
 def wav(data: bytes, rate: int = 44_100, channels: int = 1, width: int = 2) -> bytes:
@@ -229,7 +230,7 @@ def test_a_wav_for_the_browser_is_read_by_python_itself() -> None:
         assert struct.unpack("<3h", file.readframes(3)) == (-32_768, 0, 16_384)
 
 
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"fLaC", b"OggS", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"ID3"]))
 @example(header()[:44], b"")
 def test_any_bytes_give_one_sentence_or_a_valid_clip(data: bytes, magic: bytes) -> None:
@@ -245,7 +246,7 @@ WHOLE = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(
     st.sampled_from(sorted(WHOLE)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans()), min_size=1, max_size=5),
@@ -346,7 +347,7 @@ class Dribble(io.RawIOBase):
         return len(piece)
 
 
-@settings(max_examples=80, deadline=None)
+@budget(80)
 @given(st.lists(st.integers(1, 9), max_size=60), st.sampled_from(["s16le", "f32le"]), st.integers(1, 3))
 def test_raw_pcm_is_the_same_however_the_pipe_cuts_it(sizes: list[int], encoding: str, channels: int) -> None:
     values = np.random.default_rng(1).integers(-128, 128, (40, channels)) / 128
@@ -400,7 +401,7 @@ def test_resampling_keeps_a_tone_and_its_length(rate: int) -> None:
     np.testing.assert_allclose(samples[middle], tone(440, 44_100)[: len(samples)][middle], atol=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@budget(30)
 @given(st.lists(st.integers(0, 3_000), max_size=10), st.sampled_from([8_000, 16_000, 44_100, 48_000]))
 def test_resampling_is_the_same_however_the_stream_is_cut(cuts: list[int], rate: int) -> None:
     samples = sounds.snaps(0.2, 4)

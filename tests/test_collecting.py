@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Project, Recognizer, Source, compute_spectrogram
 from earmark.collecting import Example
 from tests import sounds, tones
+from tests.budget import budget
 from tests.sounds import Samples
 
 
@@ -181,7 +182,7 @@ def test_a_stream_without_sound_is_told(project: Project) -> None:
 # Snippets
 
 
-@settings(max_examples=30, deadline=None)
+@budget(30)
 @given(
     st.sampled_from([16_000, 44_100, 48_000]),
     st.floats(0.1, 1.7),

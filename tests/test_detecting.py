@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -18,6 +18,7 @@ from earmark.metadata import KEY, FixedNormalization, Metadata
 from earmark.recognizer import Recognizer, load
 from earmark.spectrogram import BINS
 from earmark.streaming import Decisions, Detection, ScoredWindow
+from tests.budget import budget
 
 LABELS = ("_background_noise_", "one", "two")
 WINDOW, HOP = 20, 4  # frames; 20 is a word's window, for which windows have to agree
@@ -73,7 +74,7 @@ def runs(draw: st.DrawFn) -> npt.NDArray[np.float32]:
     return np.array(rows)
 
 
-@settings(max_examples=400, deadline=None)
+@budget(400)
 @given(
     scores=runs(),
     agreeing=st.integers(1, 7),

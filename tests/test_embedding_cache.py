@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -29,6 +29,7 @@ from earmark.heads import HeadOptions
 from earmark.network import Network
 from earmark.transfer import TaughtClip, Trained, TransferOptions, train_transfer
 from tests import chirps
+from tests.budget import budget
 from tests.small_base import small_base
 
 Array = npt.NDArray[np.float32]
@@ -66,7 +67,7 @@ def assert_same(found: dict[str, Array], expected: dict[str, Array]) -> None:
 # Keeping
 
 
-@settings(max_examples=30, deadline=None)
+@budget(30)
 @given(st.dictionaries(st.text(), arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9))), max_size=9))
 def test_what_is_kept_comes_back_to_the_last_bit(entries: dict[str, Array]) -> None:
     entries = {cache_key(key): value for key, value in entries.items()}

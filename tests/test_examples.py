@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip
@@ -11,12 +11,13 @@ from earmark.front_end import SPECTROGRAM, WAVEFORM, Frames, FrontEnd, clip_fram
 from earmark.sources import ArraySource
 from earmark.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
+from tests.budget import budget
 
 # Front ends, with the windows that words have in them: about a second, and 1.4 s.
 BOTH = pytest.mark.parametrize(("front_end", "window_frames"), [(SPECTROGRAM, 43), (WAVEFORM, 70)])
 
 
-@settings(max_examples=120, deadline=None)
+@budget(120)
 @given(st.integers(1_000, 768_000), st.floats(0, 0.4), st.integers(1, 8))
 @example(44_100, 4_096 / 44_100, 3)
 @example(44_100, 4_095 / 44_100, 3)
@@ -27,7 +28,7 @@ def test_the_count_is_what_is_really_cut(rate: int, seconds: float, window_frame
     assert example_count(samples, rate, window_frames) == len(cut_examples([(clip, 0)], window_frames))
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.sampled_from([8_000, 11_025, 16_000, 22_050, 32_000, 44_101, 48_000, 96_000, 192_000]),
     st.integers(3, 12),
@@ -121,7 +122,7 @@ def test_windows_around_a_key_frame_are_those_of_speech_commands(
     assert windows_around(frames, key_frame, window_frames, hop) == starts
 
 
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(st.integers(1, 90), st.integers(0, 300), st.integers(1, 90), st.data())
 def test_windows_around_hold_the_key_frame_and_lie_within_the_clip(
     window_frames: int, more: int, hop: int, data: st.DataObject

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError
@@ -27,6 +27,7 @@ from earmark.front_end import (
 from earmark.sources import ArraySource
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
+from tests.budget import budget
 
 BOTH = pytest.mark.parametrize("front_end", [SPECTROGRAM, WAVEFORM], ids=lambda one: one.name)
 rates = st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda tens: 10 * tens)
@@ -83,7 +84,7 @@ def test_a_frames_power_by_hand() -> None:
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000, 8_000, 22_050, 192_000])
-@settings(max_examples=25, deadline=None)
+@budget(25)
 @given(cuts=st.lists(st.integers(0, 30_000), max_size=60), seed=st.integers(0, 99), before=st.booleans())
 def test_the_waveforms_frames_are_the_same_bits_however_the_stream_is_cut(
     rate: int, cuts: list[int], seed: int, before: bool
@@ -97,7 +98,7 @@ def test_the_waveforms_frames_are_the_same_bits_however_the_stream_is_cut(
     np.testing.assert_array_equal(np.concatenate([*parts, stream.finish()]), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@budget(30)
 @given(st.lists(st.integers(0, 9_000), max_size=20), rates)
 def test_any_rates_waveform_is_the_same_bits_however_it_is_cut(cuts: list[int], rate: int) -> None:
     sound = np.random.default_rng(rate).uniform(-1, 1, 9_000).astype(np.float32)
@@ -133,7 +134,7 @@ def test_so_much_sound_gives_so_many_frames_and_a_sample_less_one_fewer(front_en
 
 
 @BOTH
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(st.lists(st.integers(0, 7), max_size=12), st.integers(1, 6), st.sampled_from([0, 7, 2.5]), st.data())
 def test_windows_are_the_same_however_the_frames_are_cut(
     front_end: FrontEnd, pieces: list[int], window_frames: int, first: float, data: st.DataObject
@@ -156,7 +157,7 @@ def test_windows_are_the_same_however_the_frames_are_cut(
     np.testing.assert_allclose(np.array(times).reshape(-1, 2), np.array(expected).reshape(-1, 2), rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(st.integers(0, 30), st.integers(1, 9), st.integers(1, 12), st.booleans())
 def test_sliding_windows_are_numpys(count: int, window_frames: int, hop: int, turned: bool) -> None:
     frames = np.random.default_rng(count).normal(size=(count, 5)).astype(np.float32)
@@ -189,7 +190,7 @@ def test_an_overlap_out_of_range_is_told(overlap: float) -> None:
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(st.integers(1, 6_000), rates, st.sampled_from([1, 3, 43, 70]))
 def test_a_clip_of_any_length_fills_a_window(front_end: FrontEnd, length: int, rate: int, window_frames: int) -> None:
     source = ArraySource(Clip(np.full(length, 0.1, np.float32), rate))
@@ -217,7 +218,7 @@ def loudness_by_loops(powers: list[float], window_frames: int) -> list[float]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(st.integers(0, 99), st.integers(1, 60), st.integers(1, 60))
 def test_a_windows_loudness_is_what_plain_loops_find(seed: int, window_frames: int, more: int) -> None:
     random = np.random.default_rng(seed)
@@ -231,7 +232,7 @@ def test_a_windows_loudness_is_what_plain_loops_find(seed: int, window_frames: i
     np.testing.assert_allclose(found, loudness_by_loops(powers, window_frames), rtol=1e-4)  # single precision in dB
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(43, 300),
@@ -255,7 +256,7 @@ def test_the_window_is_the_same_however_the_frames_come(seed: int, count: int, s
         np.testing.assert_array_equal(found, frames[:43])  # the first of equals
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(st.integers(0, 99), st.integers(50, 200), st.lists(st.integers(0, 60), max_size=20))
 def test_the_loudest_waveform_is_the_one_that_plain_loops_find(seed: int, count: int, sizes: list[int]) -> None:
     random = np.random.default_rng(seed)

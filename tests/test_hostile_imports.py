@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, importing, load
@@ -35,6 +35,7 @@ from earmark.labels import label_folder
 from earmark.spectrogram_file import read_spectrogram
 from earmark.terminal import put
 from tests import sounds
+from tests.budget import budget
 
 NOISE = "_background_noise_"
 MIB = 1 << 20
@@ -179,7 +180,7 @@ NASTY = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.sampled_from(NASTY) | st.text(max_size=12), min_size=1, max_size=4),
     joint=st.sampled_from("/\\"),

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
@@ -21,6 +21,7 @@ from earmark.metadata import KEY, FixedNormalization, Metadata
 from earmark.network import BATCH, Network
 from earmark.onnx_cost import BATCH_VALUES, OPERATORS, check_cost, cost_of, shapes_of
 from earmark.onnx_file import UnfitModelError, read_graph
+from tests.budget import budget
 
 LABELS = ("a", "b")
 
@@ -425,7 +426,7 @@ def test_a_large_network_gets_fewer_windows_at_once(monkeypatch: pytest.MonkeyPa
     assert ran == [1, 2, 2, 1]  # the first is the trial
 
 
-@settings(deadline=None, max_examples=400)
+@budget(400)
 @given(at=st.floats(0, 1, exclude_max=True), wrong=st.binary(max_size=6), cut=st.booleans())
 def test_a_damaged_file_is_read_or_told(at: float, wrong: bytes, cut: bool) -> None:
     content = whole()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
@@ -30,6 +30,7 @@ from earmark.importing import import_into
 from earmark.recordings import read_recording
 from earmark.spectrogram import compute_spectrogram
 from tests import chirps, sounds
+from tests.budget import budget
 from tests.conftest import SHARED
 from tests.tfjs_node import MODULES, skip_without_node
 
@@ -467,7 +468,7 @@ def test_a_file_that_can_not_be_written_by_itself_is_told_and_the_others_go_on(p
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=60)
+@budget(60)
 @given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from([".wav", ".npy", ".txt", ".webm", ""]))
 def test_no_name_in_a_zip_leads_out_of_the_project(
     tmp_path_factory: pytest.TempPathFactory, parts: list[str], suffix: str

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
@@ -21,6 +21,7 @@ from earmark.formats import file_set
 from earmark.formats.label_folders import write_label_folders, write_zip
 from earmark.importing import Imported, import_into
 from tests import sounds
+from tests.budget import budget
 
 
 def audio(samples: sounds.Samples, container: str = "WAV", subtype: str | None = None) -> bytes:
@@ -421,7 +422,7 @@ PLAIN = zipped([("Left/a.wav", WAV[:3_000]), ("../x/b.wav", OTHER_WAV[:2_000]), 
 SHRUNK = {kind: zipped([("Left/a.wav", WAV), ("Up/b.wav", OTHER_WAV)], kind) for kind in (8, 12, 14)}  # deflate, …
 
 
-@settings(max_examples=120, deadline=None)
+@budget(120)
 @given(
     st.sampled_from([PLAIN, *SHRUNK.values()]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255), st.booleans()), min_size=1, max_size=6),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, Recognizer, compute_spectrogram, files
@@ -20,6 +20,7 @@ from earmark import clips as clip_files
 from earmark.clips import ClipFile
 from earmark.labelled_clips import Trashed
 from tests import sounds, tones
+from tests.budget import budget
 
 SHORT = sounds.whistle(0.5, 1)
 # Half a second at 48 kHz is 22,050 samples at 44.1 kHz: 21 hops of 1,024, and a frame takes two of them.
@@ -306,7 +307,7 @@ def change_clip(project: Project, step: str, clip: ClipFile, label: str, pick: i
         trash.append(project.trim_clip(clip, 0, clip.seconds - 0.0005)[1])
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(st.lists(steps, max_size=14))
 def test_whatever_is_changed_a_key_frame_stays_with_its_sound(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[str, str, str, int]]

@@ -3,11 +3,12 @@
 import unicodedata
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.labels import check_label, folder_label, label_folder
+from tests.budget import budget
 
 # What no label's folder may hold on any of the common systems (Microsoft: "Naming Files, Paths, and Namespaces").
 FORBIDDEN = frozenset('<>:"/\\|?*\0') | {chr(code) for code in range(32)}
@@ -25,7 +26,7 @@ def accepted(text: str) -> str:
         raise
 
 
-@settings(max_examples=400, deadline=None)
+@budget(400)
 @given(st.text(max_size=70))
 @example("../x")
 @example("AC/DC")
@@ -48,7 +49,7 @@ def test_every_label_has_one_safe_folder_and_comes_back_from_it(text: str) -> No
     assert folder.upper() not in DEVICES
 
 
-@settings(max_examples=300, deadline=None)
+@budget(300)
 @given(st.text(max_size=70))
 def test_a_checked_label_is_trimmed_composed_printable_and_stays_as_it_is(text: str) -> None:
     label = accepted(text)
@@ -58,7 +59,7 @@ def test_a_checked_label_is_trimmed_composed_printable_and_stays_as_it_is(text: 
     assert check_label(label) == label
 
 
-@settings(max_examples=200, deadline=None)
+@budget(200)
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=30))
 def test_two_labels_never_share_a_folder(text: str) -> None:
     label = accepted(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
@@ -17,6 +17,7 @@ from earmark.front_end import SPECTROGRAM, WAVEFORM, FrontEnd
 from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, Normalization, WindowNormalization
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
+from tests.budget import budget
 
 WHOLE = {
     "format": 2,
@@ -46,7 +47,7 @@ normalizations = st.one_of(
 # The description
 
 
-@settings(max_examples=100, deadline=None)
+@budget(100)
 @given(
     st.text(st.characters(exclude_categories=("Cc", "Cs"))),
     st.lists(st.text(st.characters(exclude_categories=("Cc", "Cs"))), max_size=5),
@@ -102,7 +103,7 @@ def test_the_first_format_is_read_and_written_as_the_second() -> None:
     assert json.loads(metadata.to_json()) == WHOLE
 
 
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(st.characters(exclude_categories=("Cc", "Cs"))),
@@ -127,7 +128,7 @@ def test_any_json_gives_metadata_or_one_sentence(value: object, key: str | None,
         assert np.isfinite(normalized).all()
 
 
-@settings(max_examples=100, deadline=None)
+@budget(100)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs"))))
 @example("[" * 100_000)
 @example("")
@@ -272,7 +273,7 @@ def test_levels_below_the_dynamic_range_are_raised_by_hand() -> None:
     np.testing.assert_allclose(normalized, [by_hand, by_hand], rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(st.integers(0, 2**32 - 1), st.none() | st.floats(1, 150), st.integers(1, 4), st.integers(1, 60))
 def test_each_window_gets_mean_0_and_deviation_1(
     seed: int, dynamic_range: float | None, count: int, frames: int

@@ -157,6 +157,7 @@ def recognized(page: Page, levels: Array) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 def test_words_is_a_drop_in(words: dict[str, Array], tmp_path: Path) -> None:
     ours = exported(earmark.load("words"), tmp_path / "words")
     with served(tmp_path) as address, chromium() as browser:
@@ -171,6 +172,7 @@ def test_words_is_a_drop_in(words: dict[str, Array], tmp_path: Path) -> None:
             assert theirs["embedding"] == [1, 192]
 
 
+@pytest.mark.slow
 def test_it_hears_the_microphone_as_earmark_does(words: dict[str, Array], tmp_path: Path) -> None:
     ours = exported(earmark.load("words"), tmp_path / "words")
     hiss = np.random.default_rng(1).normal(0, 3e-4, RATE // 2).astype(np.float32)
@@ -204,6 +206,7 @@ def test_a_model_of_the_package_scores_there_as_it_does_here(words: dict[str, Ar
             np.testing.assert_allclose(theirs["scores"], result.scores, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_package_trains_on_words_and_on_examples_of_ours(words: dict[str, Array], tmp_path: Path) -> None:
     """createTransfer on our export, loadExamples of a set that we wrote, train: its transfer learning as it is used."""
     export_model(earmark.load("words"), tmp_path / "words", "tfjs")
@@ -250,6 +253,7 @@ def shown_by_teachable_machine(ours: Recognizer, folder: Path, talk: Array, seco
     return compared(ours, heard)
 
 
+@pytest.mark.slow
 def test_teachable_machine_s_code_hears_words(words: dict[str, Array], tmp_path: Path) -> None:
     ours = exported(earmark.load("words"), tmp_path / "model", "teachable-machine")
     hiss = np.random.default_rng(1).normal(0, 3e-4, RATE // 2).astype(np.float32)
@@ -258,6 +262,7 @@ def test_teachable_machine_s_code_hears_words(words: dict[str, Array], tmp_path:
     assert {result.label for result in results} >= set(SPOKEN)
 
 
+@pytest.mark.slow
 def test_teachable_machine_s_code_hears_what_was_taught(tmp_path: Path) -> None:
     """A head has a layer normalization, which TensorFlow.js 1.3 can't do without an offset."""
     project = Project(tmp_path / "chirps", create=True, mode="words")

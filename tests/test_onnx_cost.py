@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from earmark.onnx_cost import KEEP_SHAPES, OPERATORS, shapes_of
 from earmark.onnx_file import UnfitModelError, read_graph
+from tests.budget import budget
 
 SIZES = st.integers(1, 5)
 AXIS = st.integers(-4, 4)
@@ -85,7 +86,7 @@ def operations(draw: st.DrawFn, kind: str) -> tuple[bytes, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("kind", sorted(OPERATORS))
-@settings(deadline=None, max_examples=40)
+@budget(40)
 @given(data=st.data())
 def test_no_operation_makes_another_shape_than_was_worked_out(kind: str, data: st.DataObject) -> None:
     """What is refused may be fine; what is let through makes just that shape, or ONNX Runtime refuses it."""
@@ -105,12 +106,13 @@ def test_no_operation_makes_another_shape_than_was_worked_out(kind: str, data: s
     assert np.shape(made) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(OPERATORS.keys() - set(KEEP_SHAPES)))
 def test_each_operation_is_tried_in_earnest(kind: str) -> None:
     """The test above finds cases that run, of every sort but those that keep the shape anyway."""
     ran = 0
 
-    @settings(deadline=None, max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=200, database=None, derandomize=True)  # of which so many must run, whatever the budget
     @given(data=st.data())
     def count(data: st.DataObject) -> None:
         nonlocal ran

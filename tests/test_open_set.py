@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -19,6 +19,7 @@ from earmark.examples import cut_windows
 from earmark.labels import check_label
 from earmark.network import Network
 from earmark.streaming import RESERVED_LABELS
+from tests.budget import budget
 
 RATE = 16_000
 MODELS = Path(earmark.__file__).parent / "models"
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_noise_however_many_there_are() -> None:
 
 
 @given(st.integers(1_000, 192_000), st.floats(0, 0.3), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=40)
+@budget(40)
 def test_every_rate_and_length_gives_sound_in_range(rate: int, seconds: float, seed: int) -> None:
     for clip in open_set.synthesise_noise(len(open_set.KINDS), seconds, rate, seed):
         assert clip.sample_rate == rate

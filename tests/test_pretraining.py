@@ -283,6 +283,7 @@ def checkpoint(uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], 
     return Path(shutil.copy(uninterrupted[2] / "checkpoint.pt", tmp_path))
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_bits(
     data: PretrainingData, uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], tmp_path: Path
 ) -> None:
@@ -445,6 +446,7 @@ def pretrain_json(*arguments: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_model_folder(folder: Path, tmp_path: Path) -> None:
     rooms = tmp_path / "rooms"
     chirps.save(rooms / "train" / "rain" / "a.wav", chirps.noise(3, 5))
@@ -510,6 +512,7 @@ def hash_by_hand(folder: Path, rooms: Path) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_all_words_become_labels(tmp_path: Path) -> None:
     chirps.save_words(tmp_path / "set", ["rise", "fall", "high"], ("ann", "bob", "cid"), takes=2)
     chirps.save(tmp_path / "set" / "_background_noise_" / "room.wav", chirps.noise(3))

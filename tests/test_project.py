@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, Project, load, read_clip
@@ -24,6 +24,7 @@ from earmark.labelled_clips import Trashed
 from earmark.network import Network
 from earmark.training import Epoch
 from tests import sounds
+from tests.budget import budget
 from tests.small_base import small_base
 
 SHORT = sounds.whistle(0.5, 1)
@@ -915,7 +916,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(st.lists(steps, max_size=12))
 @example([("add", "Left", "Left", 0), ("remove", "Left", "Left", 0)] * 2 + [("restore", "Left", "Left", 0)] * 2)
 def test_no_order_of_changes_loses_a_clip(

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import earmark
@@ -32,6 +32,7 @@ from earmark.metadata import FixedNormalization, FlooredNormalization, WindowNor
 from earmark.recognizer import Params
 from earmark.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
+from tests.budget import budget
 from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
 
@@ -127,7 +128,7 @@ def test_a_float_file_beyond_full_scale_is_recognized_as_its_clip_is(recognizer:
     np.testing.assert_array_equal(got.spectrogram, expected.spectrogram)
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(st.integers(1, 6_000), st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda tens: 10 * tens))
 def test_a_clip_of_any_length_is_recognized(recognizer: Recognizer, length: int, rate: int) -> None:
     scores = recognizer.recognize(np.full(length, 0.1, np.float32), rate).scores
@@ -229,7 +230,7 @@ def test_a_words_scores_are_those_of_the_network_by_hand(words: Recognizer) -> N
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
-@settings(max_examples=15, deadline=None)
+@budget(15)
 @given(st.floats(0.6, 8.9), st.floats(0.01, 0.5))
 def test_a_burst_anywhere_in_a_long_clip_comes_to_lie_in_the_middle(
     words: Recognizer, rate: int, at: float, seconds: float
@@ -308,7 +309,7 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(words: Recognizer, tm
     assert peaks[1] < 1.2 * peaks[0]
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(st.integers(1, 45_056))
 def test_silence_on_both_sides_fills_a_short_clip(words: Recognizer, length: int) -> None:
     # A window of 43 frames takes 44 hops of 1,024 samples, 45,056; where the missing ones are odd, one more follows.
@@ -331,7 +332,7 @@ def test_a_short_clip_lies_in_the_middle_at_every_rate(words: Recognizer, rate: 
     assert middle(heard(words, samples, rate)) == pytest.approx(21, abs=max(1, milliseconds / 100))
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.floats(0, 1.3), st.integers(-2, 2), st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda n: 10 * n)
 )
@@ -394,7 +395,7 @@ def test_listening_for_words_gives_each_once_around_its_time(words: Recognizer) 
     ]
 
 
-@settings(max_examples=15, deadline=None)
+@budget(15)
 @given(st.lists(st.integers(0, 30_000), max_size=12), st.sampled_from([44_100, 16_000]))
 def test_the_words_that_ship_are_the_same_to_the_bit_however_a_stream_is_cut(
     pretrained: Recognizer, sizes: list[int], rate: int
@@ -512,7 +513,7 @@ def test_the_embedding_is_that_of_the_normalized_windows() -> None:
 # Streams
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.lists(st.integers(0, 9_000), max_size=12),
     st.sampled_from([44_100, 48_000, 16_000]),
@@ -656,7 +657,7 @@ def test_a_waveform_models_window_is_the_very_sound(waves: Recognizer) -> None:
     np.testing.assert_array_equal(window.ravel(), samples[round(1.6 * 16_000) : round(2.6 * 16_000)])
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(st.integers(1, 6_000), st.integers(1_000, 65_535) | st.integers(6_554, 40_000).map(lambda tens: 10 * tens))
 def test_a_waveform_model_recognizes_a_clip_of_any_length(waves: Recognizer, length: int, rate: int) -> None:
     scores = waves.recognize(np.full(length, 0.1, np.float32), rate).scores
@@ -676,7 +677,7 @@ def test_a_waveform_models_windows_come_in_steps_of_20_ms(waves: Recognizer) -> 
             np.testing.assert_array_equal(window.spectrogram.ravel(), samples[at : at + 16_000])
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.lists(st.integers(0, 9_000), max_size=12),
     st.sampled_from([44_100, 48_000, 16_000, 8_000]),
@@ -1117,7 +1118,7 @@ def test_a_model_that_does_not_fit_its_metadata_is_refused(model: bytes, metadat
         Recognizer(changed(model, metadata), "my model")
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=20),
     st.floats(0, 1),

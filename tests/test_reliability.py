@@ -9,6 +9,7 @@ import pytest
 from reliability.__main__ import PARTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_all_of_it_holds(part: str) -> None:
     claims = importlib.import_module(f"reliability.{part}").run(long=False)

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import earmark
@@ -28,6 +28,7 @@ from earmark.scan_journal import SUFFIX, Failed, Journal
 from earmark.scan_workers import scan_by_processes
 from earmark.streaming import Detection
 from tests import sounds
+from tests.budget import budget
 
 
 def write(path: Path, *parts: np.ndarray, rate: int = sounds.RATE) -> Path:
@@ -101,6 +102,7 @@ def test_one_recording_by_two_threads_changes_nothing(archive: Path, model: Path
     assert Scanner(task, is_alone=True).scan(str(file)) == Scanner(task).scan(str(file))
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_changes_nothing(archive: Path, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     write_bad(archive.parent / "with a bad one" / "bad.wav")
@@ -139,6 +141,7 @@ def test_bad_recordings_are_listed_and_do_not_stop_the_scan(model: Path, tmp_pat
         assert not list(tmp_path.glob(f"*{SUFFIX}"))
 
 
+@pytest.mark.slow
 def test_a_scan_that_was_killed_goes_on_where_it_was(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "long archive"
     for number in range(40):
@@ -167,6 +170,7 @@ def test_a_scan_that_was_killed_goes_on_where_it_was(model: Path, tmp_path: Path
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_control_c_ends_a_scan_which_can_go_on(model: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "archive", tmp_path / "found.csv"
     for number in range(30):
@@ -191,6 +195,7 @@ def test_control_c_ends_a_scan_which_can_go_on(model: Path, tmp_path: Path) -> N
     assert [row["path"] for row in rows(output)] == sorted(map(str, folder.iterdir()))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_takes_one_recording_with_it(archive: Path, model: Path, tmp_path: Path) -> None:
     long = write(tmp_path / "long.wav", np.tile(sounds.murmur(60, 1), 30))
     task = Task(earmark.load(model).content, "the model")
@@ -309,6 +314,7 @@ def test_control_c_at_a_terminal_while_processes_start(archive: Path, model: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_processes_end_soon_after_the_first_one_was_killed(model: Path, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         write(tmp_path / "long" / name, np.tile(sounds.murmur(60, 1), 30))
@@ -367,7 +373,7 @@ def test_a_full_disk_is_told_and_what_was_done_is_kept(tmp_path: Path) -> None:
         assert list(journal.scanned(["a.wav", "b.wav"])) == [done]
 
 
-@settings(max_examples=60, deadline=None)
+@budget(60)
 @given(data=st.data())
 def test_a_journal_cut_off_anywhere_goes_on(data: st.DataObject) -> None:
     names = [f"{number} \udcff.wav" for number in range(3)]

@@ -5,12 +5,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.labels import check_label
 from earmark.settings import COLOURS, Label, Settings, check_colour, free_colour, read_settings, write_settings
+from tests.budget import budget
 
 HEAD = 'name = "a"\nmode = "sounds"\n'
 
@@ -26,7 +27,7 @@ def accepted(name: str) -> str:
         raise
 
 
-@settings(max_examples=50, deadline=None)
+@budget(50)
 @given(
     names,
     st.sampled_from(["sounds", "words"]),
@@ -48,7 +49,7 @@ def test_what_is_written_is_read_again(
         assert read_settings(file) == written
 
 
-@settings(max_examples=150, deadline=None)
+@budget(150)
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(lambda text: (HEAD + text).encode(errors="ignore"))))
 @example((HEAD + "a = " + "[" * 5000).encode())
 @example((HEAD + "labels = 5").encode())

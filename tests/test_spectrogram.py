@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import spectrogram
 from earmark.spectrogram import FLOOR_DB, StreamingSpectrogram, compute_spectrogram
 from tests import sounds
+from tests.budget import budget
 
 BIN_HZ = 44_100 / 2_048
 
@@ -59,7 +60,7 @@ def test_silence_lies_at_the_floor() -> None:
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000, 16_000, 8_000, 22_050, 192_000])
-@settings(max_examples=25, deadline=None)
+@budget(25)
 @given(cuts=st.lists(st.integers(0, 30_000), max_size=60), seed=st.integers(0, 99))
 def test_streaming_gives_the_same_bits_however_the_stream_is_cut(rate: int, cuts: list[int], seed: int) -> None:
     sound = np.random.default_rng(seed).uniform(-1, 1, 30_000).astype(np.float32)
@@ -75,7 +76,7 @@ def test_streaming_by_single_samples_gives_the_same_bits() -> None:
     assert np.array_equal(np.concatenate([*parts, front_end.finish()]), compute_spectrogram(sound, 48_000))
 
 
-@settings(max_examples=20, deadline=None)
+@budget(20)
 @given(count=st.integers(2_048, 200_000))
 def test_a_frame_does_not_depend_on_those_computed_with_it(count: int) -> None:
     sound = np.random.default_rng(count).uniform(-1, 1, count).astype(np.float32)

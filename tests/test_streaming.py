@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import Detection, EarmarkError
 from earmark.streaming import Decisions, ScoredWindow, default_agreement, default_smoothing
+from tests.budget import budget
 
 LABELS = ("Left", "Right", "_background_noise_")
 
@@ -42,7 +43,7 @@ options_of_decisions = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@budget(200)
 @given(rows_of_scores, st.lists(st.integers(0, 6), max_size=20), options_of_decisions)
 def test_detections_are_the_same_however_the_windows_are_grouped(
     rows: list[list[float]], groups: list[int], options: dict[str, Any]
@@ -58,7 +59,7 @@ def test_detections_are_the_same_however_the_windows_are_grouped(
     assert got == expected
 
 
-@settings(max_examples=300, deadline=None)
+@budget(300)
 @given(rows_of_scores, options_of_decisions)
 def test_detections_keep_to_their_options(rows: list[list[float]], options: dict[str, Any]) -> None:
     got = decide(rows, **options)
@@ -247,7 +248,7 @@ def test_short_sounds_and_words_are_decided_on_differently() -> None:
     assert [default_agreement(43, hop) for hop in (1, 2, 9, 17, 18, 43)] == [18, 9, 2, 2, 1, 1]
 
 
-@settings(max_examples=200, deadline=None)
+@budget(200)
 @given(rows_of_scores, options_of_decisions)
 def test_each_detection_is_open_before_it_ends(rows: list[list[float]], options: dict[str, Any]) -> None:
     decisions = Decisions(LABELS, **options)

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.audio import encode_wav
 from earmark.formats.teachable_machine import MAX_ENTRIES, label_of, read_samples
 from earmark.spectrogram import compute_spectrogram
+from tests.budget import budget
 from tests.conftest import SHARED
 
 FIXTURE = SHARED / "fixtures" / "tfjs_speech_commands" / "teachable_machine_class.zip"
@@ -295,7 +296,7 @@ def test_samples_are_counted_over_all_classes(monkeypatch: pytest.MonkeyPatch) -
 LEVELS = st.none() | st.floats(-300, 50, width=32)
 
 
-@settings(max_examples=25)
+@budget(25)
 @given(st.lists(LEVELS, min_size=232, max_size=232), st.integers(0, 42), st.booleans())
 def test_levels_are_read_as_they_were_written(row: list[float | None], at: int, spaced: bool) -> None:
     frames: list[list[float | None]] = [[-100.0] * 232] * 43

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Recognizer
 from earmark.formats.tfjs import is_tfjs, read_tfjs
+from tests.budget import budget
 from tests.tfjs_models import (
     LABELS,
     SMALL_SHAPES,
@@ -344,7 +345,7 @@ def read_or_tell(path: Path) -> None:
     Recognizer(model)
 
 
-@settings(deadline=None, max_examples=300)
+@budget(300)
 @given(data=st.data())
 def test_a_changed_model_is_read_or_told(graph_folder: Path, data: st.DataObject) -> None:
     model = json.loads((graph_folder / "model.json").read_text())
@@ -356,7 +357,7 @@ def test_a_changed_model_is_read_or_told(graph_folder: Path, data: st.DataObject
     read_or_tell(folder)
 
 
-@settings(deadline=None, max_examples=300)
+@budget(300)
 @given(at=st.floats(0, 1, exclude_max=True), wrong=st.binary(max_size=8), cut=st.booleans())
 def test_a_damaged_zip_is_read_or_told(graph_folder: Path, at: float, wrong: bytes, cut: bool) -> None:
     file = pack(graph_folder, graph_folder.parent / "damaged.zip")

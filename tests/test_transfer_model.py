@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from scipy.special import softmax
@@ -25,6 +25,7 @@ from earmark.heads import Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.metadata import Metadata
 from earmark.network import Network
 from earmark.speech_embedding import speech_network
+from tests.budget import budget
 from tests.conftest import SHARED
 from tests.small_base import BINS, FRAMES, VALUES, hidden_layer, mean_spectra, small_base
 from tests.tfjs_models import random_weights, save
@@ -138,7 +139,7 @@ def test_the_file_scores_as_the_head_does(base: Network, hidden_units: int) -> N
     assert scores.std(axis=0).max() > 0.01, "the windows matter"
 
 
-@settings(max_examples=40, deadline=None)
+@budget(40)
 @given(
     st.integers(1, 20), st.integers(1, 6), st.integers(0, 9), st.floats(0.01, 100), st.integers(0, 2**32), st.booleans()
 )

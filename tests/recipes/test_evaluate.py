@@ -153,6 +153,7 @@ def test_noise_and_silence_are_counted_by_the_second(data: Path) -> None:
     assert counts == [6, 6, 81]  # two times three seconds; digital silence and 80 levels
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("livekit"), reason="needs livekit-wakeword, which needs Python 3.11")
 def test_the_program_measures_a_model(data: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(word_network())

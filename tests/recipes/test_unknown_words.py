@@ -47,6 +47,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 # The choice
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_what_is_chosen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unknown_words, "COUNT", 256)

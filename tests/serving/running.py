@@ -51,7 +51,7 @@ def server(*arguments: str, program: Sequence[str] = ("-m", "earmark"), stderr: 
         yield Server(line.split(": ", 1)[1].split()[0], process)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 

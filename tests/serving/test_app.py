@@ -79,6 +79,7 @@ def test_a_files_detections_are_the_apis(running: Server, words: earmark.Recogni
     assert len(expected) >= 6
 
 
+@pytest.mark.slow
 def test_a_long_file_is_heard_while_streams_go_on(running: Server, words: earmark.Recognizer) -> None:
     hour = sound_file(np.tile(sounds.murmur(10.0, 1)[::3], 180), "FLAC")  # half an hour
     answers: list[httpx.Response] = []
@@ -273,7 +274,7 @@ def test_requests_under_way_are_told_that_the_server_stops() -> None:
             time.sleep(0.3)
             os.kill(started.pid, 2)
             assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
-        _, errors = started.communicate(timeout=20)
+        _, errors = started.communicate(timeout=60)
     assert "Traceback" not in errors
 
 
@@ -284,7 +285,7 @@ def test_an_interrupt_ends_the_server_without_a_traceback() -> None:
         assert "http://" in started.stdout.readline()
         time.sleep(0.3)
         os.kill(started.pid, 2)
-        _, errors = started.communicate(timeout=20)
+        _, errors = started.communicate(timeout=60)
     assert "Traceback" not in errors
 
 

@@ -61,6 +61,7 @@ def connected(running: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", running.port), 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: b"])
 def test_a_client_that_never_ends_its_request_is_let_go(short: Server, said: bytes) -> None:
     with connected(short) as connection:
@@ -68,12 +69,14 @@ def test_a_client_that_never_ends_its_request_is_let_go(short: Server, said: byt
         assert rest(connection) == b""
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_a_byte_now_and_then_is_let_go(short: Server) -> None:
     with connected(short) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: ")
         assert is_let_go(connection)
 
 
+@pytest.mark.slow
 def test_a_second_request_must_come_as_soon_as_the_first(short: Server) -> None:
     with connected(short) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /hea")
@@ -81,6 +84,7 @@ def test_a_second_request_must_come_as_soon_as_the_first(short: Server) -> None:
         assert is_let_go(connection)
 
 
+@pytest.mark.slow
 def test_idle_connections_make_room_for_one_that_asks(short: Server) -> None:
     idle = [connected(short) for _ in range(MOST)]
     assert status(ask(short.port, request("GET", "/health"))) == 200
@@ -89,6 +93,7 @@ def test_idle_connections_make_room_for_one_that_asks(short: Server) -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_where_all_connections_are_at_work_a_new_one_is_told(short: Server) -> None:
     busy = [connected(short) for _ in range(MOST_UPLOADS)]
     with short.connect() as stream:
@@ -111,6 +116,7 @@ def test_a_head_without_end_is_refused(running: Server) -> None:
     assert status(answer) in (0, 400, 431)
 
 
+@pytest.mark.slow
 def test_an_upload_that_trickles_is_ended(short: Server) -> None:
     with connected(short) as connection:
         connection.sendall(UPLOAD)

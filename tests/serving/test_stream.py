@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soxr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 import earmark
 from earmark.serving.app import create_app
 from tests import sounds
+from tests.budget import budget
 from tests.serving.running import Heard, Server, listen, play, server, start
 from tests.studio.running import held
 from tests.studio.spoken import Speech
@@ -325,7 +326,7 @@ START_VALUES = st.dictionaries(
 SAID = st.lists(st.one_of(st.binary(max_size=64), st.text(max_size=30), st.just('{"type": "end"}')), max_size=6)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=START_VALUES, said=SAID)
 def test_whatever_is_said_the_server_closes_with_a_reason_and_lives(
     running: Server, values: dict[str, object], said: list[str | bytes]

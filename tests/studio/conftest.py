@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import soundfile
 
 import earmark
 from tests import sounds
+from tests.browser import browsers
 from tests.studio import spoken
 from tests.studio.spoken import Speech
 
@@ -29,3 +31,9 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("room") / "room.wav"
     soundfile.write(file, sounds.murmur(4.0, 1), sounds.RATE)
     return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browsers_end_with_their_module() -> Iterator[None]:
+    yield
+    browsers.close()

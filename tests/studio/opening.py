@@ -10,14 +10,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio.running import Studio
 
 
 @contextmanager
 def open_page(running: Studio, recording: Path, **options: Any) -> Iterator[Page]:
     """The page with its microphone on; a message on the browser's console fails the test."""
-    with chromium(*microphone_arguments(recording)) as browser:
+    with browsers.borrow(*microphone_arguments(recording)) as browser:
         page, complaints = new_page(browser, running, **options)
         wait_for_microphone(page)
         yield page

@@ -88,7 +88,7 @@ def _started(
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 

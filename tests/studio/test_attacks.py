@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from earmark.audio import Clip, encode_wav
 from tests import sounds
-from tests.browser import chromium
+from tests.browser import browsers
 from tests.serving.attacks import ask, request, rest, status
 from tests.studio.running import Page, Studio, chunk, studio
 
@@ -96,7 +96,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def test_another_pages_attacks_get_nothing_and_change_nothing(running: Studio, evil: int, site: str) -> None:
     running.request("POST", "/api/labels", json={"name": "Kept"})  # so that there is something to undo
     before = running.project()
-    with chromium("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
+    with browsers.borrow("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
         page = browser.new_page()
         answers: list[tuple[str, int]] = []
         page.on("response", lambda answer: answers.append((answer.url, answer.status)))
@@ -112,7 +112,7 @@ def test_another_pages_attacks_get_nothing_and_change_nothing(running: Studio, e
 
 def test_a_name_pointed_at_this_machine_shows_nothing(running: Studio) -> None:
     """DNS rebinding: to the browser the studio is the site's own, so it reads whatever is answered."""
-    with chromium("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
+    with browsers.borrow("--host-resolver-rules=MAP evil.test 127.0.0.1") as browser:
         page = browser.new_page()
         answer = page.goto(f"http://evil.test:{running.port}/")
         assert answer is not None
@@ -123,7 +123,7 @@ def test_a_name_pointed_at_this_machine_shows_nothing(running: Studio) -> None:
 
 
 def test_a_link_to_the_page_may_be_followed(running: Studio, evil: int) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page = browser.new_page()
         page.goto(f"http://localhost:{evil}/")
         page.evaluate(f"location.href = '{running.address}/'")
@@ -132,7 +132,7 @@ def test_a_link_to_the_page_may_be_followed(running: Studio, evil: int) -> None:
 
 def test_the_page_runs_without_inline_script_or_style(running: Studio) -> None:
     """What its policy forbids, a browser tells; here nothing is."""
-    with chromium("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as browser:
+    with browsers.borrow("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream") as browser:
         page = browser.new_page()
         page.add_init_script("""window.violations = [];
             addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));""")
@@ -245,6 +245,7 @@ def test_changes_that_come_too_fast_are_refused_with_a_time_to_wait(short: Studi
     assert short.request("GET", "/api/project").status_code == 200, "looking is free"
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_is_ended(short: Studio) -> None:
     head = request("POST", "/api/labels", "X-Earmark: studio", "Content-Type: application/json", "Content-Length: 99")
     with socket.create_connection(("127.0.0.1", short.port), 30) as connection:
@@ -252,6 +253,7 @@ def test_a_body_that_trickles_is_ended(short: Studio) -> None:
         assert status(rest(connection)) == 408
 
 
+@pytest.mark.slow
 def test_requests_are_few_at_a_time(short: Studio) -> None:
     head = request("POST", "/api/labels", "X-Earmark: studio", "Content-Length: 99")
     busy = [socket.create_connection(("127.0.0.1", short.port), 30) for _ in range(3)]
@@ -276,6 +278,7 @@ def test_uploads_are_few_at_a_time(short: Studio) -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_exports_are_few_at_a_time(short: Studio) -> None:
     hiss = np.random.default_rng(1).uniform(-1, 1, 10 * sounds.RATE).astype(np.float32)  # about a megabyte as FLAC
     file = encode_wav(Clip(hiss, sounds.RATE))
@@ -292,6 +295,7 @@ def test_exports_are_few_at_a_time(short: Studio) -> None:
     assert answer.status_code == 200, "who reads no more, makes room"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [66_000, 400_000])  # the first bytes that don't fit come with the last, or before
 def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: int) -> None:
     started = f'ulimit -f 128; exec "{sys.executable}" -m earmark studio "{tmp_path}/p" --port 0 --no-browser'
@@ -307,6 +311,7 @@ def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: i
         process.wait(20)
 
 
+@pytest.mark.slow
 def test_pages_are_few_at_a_time(short: Studio) -> None:
     pages = [Page(short), Page(short)]
     assert closing(lambda: Page(short)) == (1013, "2 pages are open already: close one of them.")
@@ -316,6 +321,7 @@ def test_pages_are_few_at_a_time(short: Studio) -> None:
     pages[1].close()
 
 
+@pytest.mark.slow
 def test_a_page_that_says_too_much_is_let_go(short: Studio) -> None:
     page = Page(short)
 
@@ -327,6 +333,7 @@ def test_a_page_that_says_too_much_is_let_go(short: Studio) -> None:
     assert closing(talk) == (1008, "More messages than the studio takes in a second.")
 
 
+@pytest.mark.slow
 def test_sound_that_comes_faster_than_it_lasts_ends_but_what_is_sent_again_does_not(short: Studio) -> None:
     page = Page(short)
     second = np.zeros(sounds.RATE, np.float32)
@@ -352,6 +359,7 @@ def closing(function: Any) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
+@pytest.mark.slow
 def test_a_recording_that_meets_an_error_of_the_studios_own_is_refused(tmp_path: Path) -> None:
     failing = """
 from earmark.studio import state

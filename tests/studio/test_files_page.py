@@ -130,6 +130,7 @@ def test_a_set_of_examples_is_dropped_onto_the_page(running: Studio, microphone:
     assert {"上一张", "下一张", "_background_noise_"} < set(counts)
 
 
+@pytest.mark.slow
 def test_what_is_new_what_is_known_and_what_is_skipped_are_told_apart(running: Studio, microphone: Path) -> None:
     with open_page(running, microphone) as page:
         drop(page, "body", {"one.zip": zipped({"Left/1.wav": wav(1)})})
@@ -165,7 +166,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("place", ["body", "#right"])
+@pytest.mark.parametrize("place", ["body", pytest.param("#right", marks=pytest.mark.slow)])
 def test_what_holds_no_recordings_is_told_wherever_it_is_dropped(running: Studio, microphone: Path, place: str) -> None:
     with open_page(running, microphone) as page:
         for name, (content, told) in WRONG.items():
@@ -174,6 +175,7 @@ def test_what_holds_no_recordings_is_told_wherever_it_is_dropped(running: Studio
     assert clips(running) == {"Left": 0, "Right": 0, "Noise": 0}
 
 
+@pytest.mark.slow
 def test_of_what_is_dropped_beside_the_classes_sets_are_imported_and_sounds_are_not(
     running: Studio, microphone: Path
 ) -> None:
@@ -184,6 +186,7 @@ def test_of_what_is_dropped_beside_the_classes_sets_are_imported_and_sounds_are_
     assert clips(running) == {"Left": 0, "Right": 1, "Noise": 0}
 
 
+@pytest.mark.slow
 def test_a_dragged_folder_is_invited_like_a_file_but_told_to_be_one(
     running: Studio, microphone: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +215,7 @@ def test_a_dragged_folder_is_invited_like_a_file_but_told_to_be_one(
             expect(page.locator("body.receiving, .card.target")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_several_sets_can_be_chosen_at_once(running: Studio, microphone: Path, tmp_path: Path) -> None:
     for take, label in ((1, "Left"), (2, "Right")):
         (tmp_path / f"{label}.zip").write_bytes(zipped({f"{label}/{take}.wav": wav(take)}))

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio.opening import wait_for_microphone
 from tests.studio.running import LanStudio, lan_studio, studio
 
@@ -32,7 +32,7 @@ def running(tmp_path: Path) -> Iterator[LanStudio]:
 
 @pytest.fixture
 def browser(microphone: Path) -> Iterator[Browser]:
-    with chromium(*microphone_arguments(microphone)) as opened:
+    with browsers.borrow(*microphone_arguments(microphone)) as opened:
         yield opened
 
 
@@ -62,13 +62,14 @@ def test_a_phone_scans_the_code_records_and_is_signed_out(running: LanStudio, br
     hold.dispatch_event("pointerdown", {"button": 0, "isPrimary": True, "pointerId": 1})
     visitor.wait_for_timeout(800)
     hold.dispatch_event("pointerup", {"button": 0, "isPrimary": True, "pointerId": 1})
-    expect(desktop.locator("#console")).to_contain_text(re.compile("[1-9][0-9]* examples collected"), timeout=15_000)
+    expect(desktop.locator("#console")).to_contain_text(re.compile("[1-9][0-9]* examples collected"))
 
     desktop.get_by_role("button", name=re.compile("Sign out Pixel 8")).click()
     expect(desktop.locator("#phones-none")).to_be_visible()
-    expect(visitor.get_by_role("button", name="Sign in")).to_be_visible(timeout=15_000)
+    expect(visitor.get_by_role("button", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_code_is_typed_and_a_used_or_wrong_one_refused(running: LanStudio, browser: Browser) -> None:
     code = running.lan()["code"]
     visitor = phone(browser)
@@ -90,6 +91,7 @@ def test_a_code_is_typed_and_a_used_or_wrong_one_refused(running: LanStudio, bro
     assert other.evaluate("location.hash") == ""
 
 
+@pytest.mark.slow
 def test_the_dialog_can_be_used_by_everybody(running: LanStudio, browser: Browser) -> None:
     desktop = browser.new_context().new_page()
     desktop.goto(running.address)
@@ -103,6 +105,7 @@ def test_the_dialog_can_be_used_by_everybody(running: LanStudio, browser: Browse
     expect(desktop.locator("#phones")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_studio_on_this_machine_alone_speaks_of_no_phones(tmp_path: Path, browser: Browser) -> None:
     with studio(tmp_path / "clapper") as alone:
         page = browser.new_context().new_page()

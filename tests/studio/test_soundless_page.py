@@ -77,6 +77,7 @@ def trim(page: Page) -> None:
     dialog.get_by_role("button", name="Cancel").click()
 
 
+@pytest.mark.slow
 def test_the_page_says_which_base_can_not_be_used(running: Studio, microphone: Path) -> None:
     with open_page(running, microphone) as page:
         expect(page.get_by_role("radio", name="words", exact=True)).to_be_checked()
@@ -84,6 +85,7 @@ def test_the_page_says_which_base_can_not_be_used(running: Studio, microphone: P
         expect(page.locator("#base-hint p").last).to_contain_text("of some only the spectrogram is left")
 
 
+@pytest.mark.slow
 def test_another_base_must_be_chosen_when_the_chosen_one_can_not_be_used_any_more(
     running: Studio, microphone: Path
 ) -> None:

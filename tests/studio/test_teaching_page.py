@@ -163,6 +163,7 @@ def test_the_evaluation_tells_what_was_heard_as_what_and_leads_to_its_report(tau
         expect(page.locator("#evaluation-open")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_without_a_report_the_evaluation_says_why(own: Studio, tmp_path: Path, microphone: Path) -> None:
     folder = tmp_path / "words" / "models" / "words"
     (folder / "report.html").unlink()
@@ -175,6 +176,7 @@ def test_without_a_report_the_evaluation_says_why(own: Studio, tmp_path: Path, m
         expect(dialog.get_by_role("link")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_threshold_keeps_words_away(taught: Studio, microphone: Path) -> None:
     with open_page(taught, microphone) as page:
         slider = page.locator("#project-threshold")
@@ -212,6 +214,7 @@ def test_changing_the_mode_by_keyboard_ends_the_listening_and_keeps_the_recordin
         expect(page.locator("#evaluation-open")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_base_that_is_not_here_says_what_to_do(taught: Studio, microphone: Path) -> None:
     """The server's answer is changed on its way, for the package is either here or not."""
 
@@ -250,6 +253,7 @@ def test_holding_the_button_makes_one_recording(tmp_path: Path, microphone: Path
         expect(page.locator("#evaluation-hint")).to_contain_text("at least two recordings")
 
 
+@pytest.mark.slow
 def test_changed_recordings_make_the_evaluation_stale(own: Studio, microphone: Path) -> None:
     with open_page(own, microphone) as page:
         expect(page.locator("#evaluation-hint")).not_to_contain_text("changed since")
@@ -257,7 +261,7 @@ def test_changed_recordings_make_the_evaluation_stale(own: Studio, microphone: P
         expect(page.locator("#evaluation-hint")).to_contain_text("The recordings changed since.")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1_280, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1_280, "light", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_fault_and_nothing_overflows(
     taught: Studio, microphone: Path, width: int, scheme: str
 ) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import earmark
 from tests import sounds
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio import spoken
 from tests.studio.opening import new_page, open_page, wait_for_microphone
 from tests.studio.running import Studio, studio
@@ -22,6 +22,11 @@ from tests.studio.spoken import Speech
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 WORDS = [*DIGITS, "up", "down", "left", "right", "go", "stop", "yes", "no"]
+SLOW = pytest.mark.slow
+SIZES = [
+    (390, 844),
+    *(pytest.param(*size, marks=SLOW) for size in ((360, 740), (768, 1_024), (1_280, 720), (1_920, 1_080))),
+]
 HEARD = 60_000  # ms that a word may take: the microphone plays each once in half a minute
 # What the large word has shown, also for a moment, and the highest score on a chip.
 FOLLOW = """
@@ -46,7 +51,7 @@ def microphone(speech: Speech, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def browser(microphone: Path) -> Iterator[Browser]:
-    with chromium(*microphone_arguments(microphone)) as browser:
+    with browsers.borrow(*microphone_arguments(microphone)) as browser:
         yield browser
 
 
@@ -83,6 +88,7 @@ def list_entries(page: Page) -> list[str]:
     return page.locator("#detections .heard-word").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_spoken_words_are_shown_large_and_the_last_ten_listed(page: Page, speech: Speech) -> None:
     assert page.locator("#chips .chip span:first-child").all_inner_texts() == WORDS
     expect(page.locator("#word")).to_be_empty()
@@ -114,6 +120,7 @@ def test_spoken_words_are_shown_large_and_the_last_ten_listed(page: Page, speech
     assert all(0.75 <= score <= 1 for score in scores)
 
 
+@pytest.mark.slow
 def test_the_threshold_keeps_words_away_and_can_be_changed_while_listening(page: Page) -> None:
     slider = page.get_by_role("slider", name="Probability threshold")
     expect(slider).to_have_value("0.75")
@@ -151,6 +158,7 @@ def test_choosing_the_other_tab_stops_listening(page: Page) -> None:
     expect(page.locator("#word")).not_to_be_empty(timeout=HEARD)
 
 
+@pytest.mark.slow
 def test_choosing_the_words_stops_the_projects_listening(browser: Browser, trained: earmark.Project) -> None:
     with studio(trained.path) as running:
         page, complaints = new_page(browser, running)
@@ -221,6 +229,7 @@ def test_keys_that_record_do_not_where_nobody_sees_it(page: Page, running: Studi
     expect(page.locator("#console")).to_have_text("0 examples collected")
 
 
+@pytest.mark.slow
 def test_listening_goes_on_when_the_connection_comes_back(browser: Browser, tmp_path: Path) -> None:
     with studio(tmp_path / "clapper") as first:
         page, _ = open_words(browser, first)
@@ -232,13 +241,13 @@ def test_listening_goes_on_when_the_connection_comes_back(browser: Browser, tmp_
         expect(page.locator("#word")).to_be_empty()
         expect(page.locator("#listen-words")).to_have_text("Stop")
     with studio(tmp_path / "clapper", first.port):
-        expect(page.locator("#banner")).to_be_hidden(timeout=20_000)
+        expect(page.locator("#banner")).to_be_hidden()
         expect(page.locator("#word")).not_to_be_empty(timeout=HEARD)
         expect(page.locator("#detections li")).to_have_count(before + 1, timeout=HEARD)
         page.context.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844), (768, 1_024), (1_280, 720), (1_920, 1_080)])
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: int, height: int) -> None:
     page, complaints = open_words(browser, running, viewport={"width": width, "height": height})
     listen(page)
@@ -260,7 +269,7 @@ def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: 
     assert complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=SLOW)])
 def test_axe_finds_no_fault(browser: Browser, running: Studio, scheme: str) -> None:
     page, complaints = open_words(browser, running, color_scheme=scheme, bypass_csp=True)
     quiet = Axe().run(page).response["violations"]
@@ -273,7 +282,7 @@ def test_axe_finds_no_fault(browser: Browser, running: Studio, scheme: str) -> N
 
 
 def test_without_a_microphone_the_page_says_so(running: Studio) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page, _ = new_page(browser, running, "/#words")
         expect(page.locator("#chips .chip")).to_have_count(len(WORDS))
         page.locator("#listen-words").click()
@@ -281,6 +290,7 @@ def test_without_a_microphone_the_page_says_so(running: Studio) -> None:
         expect(page.locator("#microphone-text")).not_to_contain_text("listens through")
 
 
+@pytest.mark.slow
 def test_noise_is_no_word(running: Studio, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "room.wav", sounds.room(5.0, 1), sounds.RATE, subtype="PCM_16")
     with open_page(running, tmp_path / "room.wav") as page:
