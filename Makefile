@@ -13,6 +13,7 @@ studio: .venv/.studio
 
 test: check tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python
+	sh scripts/find-portaudio.sh $(BIN)/python
 	$(BIN)/python -m pytest
 
 check: .venv/.test
@@ -36,7 +37,7 @@ check: .venv/.test
 tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
 	sh scripts/find-node.sh
 	@echo "Installing TensorFlow.js for the tests into tests/tfjs/node_modules…"
-	cd tests/tfjs && npm ci --silent
+	cd tests/tfjs && npm ci --loglevel=error
 	touch $@
 
 audit: .venv/.test
