@@ -40,7 +40,8 @@ test test-all test-rest coverage lowest: export OPENBLAS_NUM_THREADS := 1
 
 test-tools: .venv/.test tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python
-	sh scripts/find-tools.sh
+	sh scripts/find-portaudio.sh $(BIN)/python
+	sh scripts/find-strace.sh
 
 check: .venv/.test
 	$(BIN)/ruff check .
@@ -63,7 +64,7 @@ check: .venv/.test
 tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
 	sh scripts/find-node.sh
 	@echo "Installing TensorFlow.js for the tests into tests/tfjs/node_modules…"
-	cd tests/tfjs && npm ci --silent
+	cd tests/tfjs && npm ci --loglevel=error
 	touch $@
 
 audit: .venv/.test

@@ -20,6 +20,7 @@ import soundfile
 import earmark
 from earmark import Project
 from tests import bands, sounds, tones
+from tests.portaudio import without_portaudio
 from tests.studio import spoken
 
 COMMAND = str(Path(sys.executable).with_name("earmark"))
@@ -189,15 +190,23 @@ def test_a_bad_recording_is_told_in_one_line_and_makes_no_project(
     assert not (tmp_path / "new").exists()
 
 
-def run_failing(*arguments: object, stdin: bytes = b"") -> str:
+def run_failing(*arguments: object, stdin: bytes = b"", **environment: str) -> str:
     """What a command says on standard error that fails in whichever way, without a traceback."""
     command = [COMMAND, *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    done = subprocess.run(command, input=stdin, env={**os.environ, **environment}, capture_output=True, check=False)
     assert b"Traceback" not in done.stderr
     assert done.returncode in (1, 2)
     if done.returncode == 1:
         assert len(done.stderr.decode().splitlines()) == 1
     return done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["listen", "listen words --json", "listen --device 7", "record {}/new Left"])
+def test_a_microphone_without_portaudio_is_told_and_nothing_is_made(command: str, tmp_path: Path) -> None:
+    told = run_failing(*command.format(tmp_path).split(), **without_portaudio(tmp_path))
+    assert told.startswith("Error: The microphone needs PortAudio, which can't be loaded: install it (")
+    assert "libportaudio2" in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_terminal_without_unicode_is_no_reason_to_fail(tmp_path: Path, wav: Path) -> None:

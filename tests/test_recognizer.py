@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from tests import bands, sounds, tones
 from tests.budget import budget
 from tests.conftest import SHARED
 from tests.corpus import clip_rows, read_row
+from tests.portaudio import skip_without_portaudio, without_portaudio
 
 
 @pytest.fixture(scope="module")
@@ -892,8 +894,37 @@ def test_without_a_clip_one_window_of_the_microphone_is_recognized(microphone: d
 
 
 def test_an_unknown_microphone_is_told(waves: Recognizer) -> None:
+    skip_without_portaudio()
     with pytest.raises(EarmarkError, match=r"'no such microphone' .+: .+\.$"):
         waves.recognize(device="no such microphone")
+
+
+def test_a_microphone_without_portaudio_is_told(tmp_path: Path) -> None:
+    """By each way to it, and as an error that names the remedy."""
+    script = """if True:
+        import earmark
+        recognizer = earmark.load("words")
+        project = earmark.Project("new", create=True)
+        for use in (
+            recognizer.recognize,
+            lambda: next(iter(recognizer.listen())),
+            lambda: project.collect_example("Left"),
+            lambda: earmark.open_source(device="no such microphone"),
+        ):
+            try:
+                use()
+            except earmark.EarmarkError as error:
+                print(error)
+    """
+    environment = {**os.environ, **without_portaudio(tmp_path)}
+    arguments = [sys.executable, "-c", script]
+    run = subprocess.run(arguments, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+    told = run.stdout.splitlines()
+    assert len(told) == 4
+    assert all(
+        re.fullmatch(r"The microphone needs PortAudio, .+: install it \(.+libportaudio2.+\.", one) for one in told
+    )
 
 
 # Loading

@@ -346,6 +346,7 @@ def _sounddevice() -> Any:
         import sounddevice
     except OSError as error:  # the Python package is there, the system's PortAudio isn't
         raise EarmarkError(
-            "The microphone needs PortAudio: install it (Debian and Ubuntu: apt install libportaudio2)."
+            "The microphone needs PortAudio, which can't be loaded: install it (Debian and Ubuntu: apt install "
+            "libportaudio2), or give a sound file instead."
         ) from error
     return sounddevice
