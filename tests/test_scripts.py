@@ -11,7 +11,7 @@ import pytest
 from tests.portaudio import without_portaudio
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("sh", "dirname", "id", "rm")
+TOOLS = ("sh", "dirname", "id", "rm", "uname")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the scripts install packages on Linux")
 
@@ -48,7 +48,7 @@ def run(machine: Path, script: str) -> list[str]:
     """What a script says that fails, line by line."""
     python = {"make-venv.sh": "python3"}.get(script, sys.executable)
     done = subprocess.run(
-        ["/bin/sh", ROOT / "scripts" / script, python],
+        ["/bin/sh", ROOT / "scripts" / script, python, ".venv"],
         env={"PATH": str(machine), **without_portaudio(machine)},
         cwd=machine.parent,
         capture_output=True,
@@ -66,6 +66,7 @@ MISSING = pytest.mark.parametrize(
         ("find-node.sh", "Node for the tests"),
         ("find-portaudio.sh", "PortAudio for the tests"),
         ("find-browser.sh", "A browser for the tests"),
+        ("find-strace.sh", "strace for the tests that trace network calls"),
         ("make-venv.sh", "What makes virtual environments for Python 3.12"),
     ],
 )
@@ -73,6 +74,7 @@ PACKAGES = {
     "find-node.sh": "nodejs npm",
     "find-portaudio.sh": "libportaudio2",
     "find-browser.sh": "chromium",
+    "find-strace.sh": "strace",
     "make-venv.sh": "python3.12-venv",
 }
 
