@@ -38,6 +38,7 @@ EXTRA = "studio"
 SDIST = ("src/earmark/", "docs/", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", ".gitignore")
 ADDED = {"PKG-INFO"}
 RATE = 44_100
+_TIMES = range(2 * RATE)  # two seconds
 
 
 def main() -> None:
@@ -201,17 +202,18 @@ def _write(file: Path, samples: Iterable[float]) -> None:
 
 
 def _whistle(chance: random.Random) -> list[float]:
-    pitch = chance.uniform(1_100, 1_300)
-    return [0.5 * math.sin(math.tau * pitch * at / RATE) + chance.gauss(0, 0.01) for at in range(2 * RATE)]
+    wobble, depth = chance.uniform(3, 5), 200  # around 1,200 Hz, so often a second and so far
+    phases = (1_200 * at / RATE - depth / math.tau / wobble * math.cos(math.tau * wobble * at / RATE) for at in _TIMES)
+    return [0.5 * math.sin(math.tau * phase) + chance.gauss(0, 0.01) for phase in phases]
 
 
 def _snaps(chance: random.Random) -> list[float]:
     every = RATE // 15
-    return [chance.gauss(0, math.exp(-(at % every) / 400)) for at in range(2 * RATE)]
+    return [chance.gauss(0, math.exp(-(at % every) / 400)) for at in _TIMES]
 
 
 def _murmur(chance: random.Random) -> list[float]:
-    return [chance.gauss(0, 0.01) for _ in range(2 * RATE)]
+    return [chance.gauss(0, 0.01) for _ in _TIMES]
 
 
 # Running others: what they have to say is shown, and ends this where they fail.
