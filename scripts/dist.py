@@ -102,10 +102,10 @@ def check(wheel: Path, sdist: Path, source: Path) -> str:
         (metadata,) = (name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
         told = Parser().parsestr(opened.read(metadata).decode("utf-8"))
     committed = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
-    _compare(wheel, names, {name.removeprefix("src/") for name in committed if name.startswith("src/earmark/")})
+    compare(wheel, names, {name.removeprefix("src/") for name in committed if name.startswith("src/earmark/")})
     with tarfile.open(sdist) as files:
         packed = {str(PurePosixPath(*PurePosixPath(one.name).parts[1:])) for one in files if one.isfile()}
-    _compare(sdist, packed, ADDED | {name for name in committed if name.startswith(SDIST)})
+    compare(sdist, packed, ADDED | {name for name in committed if name.startswith(SDIST)})
     version = re.search(r'^__version__ = "(.+)"$', (source / "src/earmark/__init__.py").read_text("utf-8"), re.M)
     if version is None or told["Version"] != version[1]:
         _fail(f"The wheel calls itself {told['Version']}, which is not the version in src/earmark/__init__.py.")
@@ -113,7 +113,7 @@ def check(wheel: Path, sdist: Path, source: Path) -> str:
     return version[1]
 
 
-def _compare(file: Path, names: set[str], expected: set[str]) -> None:
+def compare(file: Path, names: set[str], expected: set[str]) -> None:
     """The names are those of the commit: no test, no data, nothing forgotten."""
     if names != expected:
         lacks, more = (", ".join(sorted(some)) or "none" for some in (expected - names, names - expected))

@@ -43,8 +43,7 @@ NOTES = {
     "numpy": "The wheels hold OpenBLAS (BSD) and GCC's run-time libraries (GPL-3.0 with the run-time exception, which "
     "asks nothing of their users; libquadmath LGPL-2.1-or-later).",
     "matplotlib": "Its own licence, like Python's.",
-    "torch": "For NVIDIA cards pip takes another build by default, with packages nvidia-* under NVIDIA's own licence; "
-    "Earmark's Makefile takes the build without.",
+    "torch": "Of the package index's builds, those for Linux bring packages nvidia-*, under NVIDIA's own licence.",
     "ray": "The wheel holds copies of other packages, under permissive licences.",
 }  # fmt: skip
 
@@ -66,8 +65,13 @@ def needed() -> dict[str, tuple[set[str], str]]:
                 continue
             for package in _walk(requirement, set()):
                 extras, range_ = found.get(package, (set(), ""))
-                found[package] = (extras | {extra}, str(requirement.specifier) if package == name else range_)
+                found[package] = (extras | {extra}, _range(requirement) if package == name else range_)
     return found
+
+
+def _range(requirement: Requirement) -> str:
+    """The lower bound first."""
+    return ",".join(sorted(map(str, requirement.specifier), reverse=True))
 
 
 def _walk(requirement: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:

@@ -179,6 +179,7 @@ def test_raw_pcm_is_recorded_from_standard_input(tmp_path: Path, encoding: str) 
         ("a\nb", ["--input", "-"], bytes(20_000), "control characters"),
         ("Left", ["--device", "²"], b"", ": "),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )  # fmt: skip
 def test_a_bad_recording_is_told_in_one_line_and_makes_no_project(
     tmp_path: Path, label: str, options: list[str], stdin: bytes, says: str

@@ -163,8 +163,9 @@ def test_a_recording_that_goes_on_too_long_is_refused(page: Page) -> None:
         b"\x00" * 15,
         struct.pack("<IB3xd", 0, 7, 0.0) + b"\x00" * 8,
         struct.pack("<IB3xd", 0, 1, 0.0) + b"\x00" * 7,
-        chunk(0, np.full(64, np.nan, np.float32)),
-        chunk(0, np.zeros(60_000, np.float32)),
+        # Named, as their bytes hold the time: several processes must find the same tests.
+        pytest.param(chunk(0, np.full(64, np.nan, np.float32)), id="not finite"),
+        pytest.param(chunk(0, np.zeros(60_000, np.float32)), id="too long"),
     ],
 )
 def test_what_the_protocol_does_not_know_ends_the_connection_not_the_server(
