@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import wave
 import zipfile
@@ -69,10 +68,8 @@ def _commit(folder: Path) -> Path:
     """The files of the last commit, in a folder of their own."""
     if changes := _output("git", "status", "--porcelain", "--untracked-files=no"):
         _say(f"Of the last commit; what has changed since is not in it:\n{changes}")
-    archive = folder.with_suffix(".tar")
-    _run("git", "archive", "--format=tar", f"--output={archive}", "HEAD", cwd=ROOT)
-    with tarfile.open(archive) as files:
-        files.extractall(folder, filter="data")
+    _run("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
+    shutil.rmtree(folder / ".git")
     return folder
 
 
@@ -103,8 +100,8 @@ def check(wheel: Path, sdist: Path, source: Path) -> str:
         told = Parser().parsestr(opened.read(metadata).decode("utf-8"))
     committed = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
     compare(wheel, names, {name.removeprefix("src/") for name in committed if name.startswith("src/earmark/")})
-    with tarfile.open(sdist) as files:
-        packed = {str(PurePosixPath(*PurePosixPath(one.name).parts[1:])) for one in files if one.isfile()}
+    listed = _output("tar", "--list", "--gzip", "--file", str(sdist)).splitlines()
+    packed = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in listed if not name.endswith("/")}
     compare(sdist, packed, ADDED | {name for name in committed if name.startswith(SDIST)})
     version = re.search(r'^__version__ = "(.+)"$', (source / "src/earmark/__init__.py").read_text("utf-8"), re.M)
     if version is None or told["Version"] != version[1]:

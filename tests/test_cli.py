@@ -204,7 +204,7 @@ def run_failing(*arguments: object, stdin: bytes = b"", **environment: str) -> s
 
 @pytest.mark.parametrize("command", ["listen", "listen words --json", "listen --device 7", "record {}/new Left"])
 def test_a_microphone_without_portaudio_is_told_and_nothing_is_made(command: str, tmp_path: Path) -> None:
-    told = run_failing(*command.format(tmp_path).split(), **without_portaudio(tmp_path))
+    told = run_failing(*command.format(tmp_path).split(), stdin=b"", **without_portaudio(tmp_path))
     assert told.startswith("Error: The microphone needs PortAudio, which can't be loaded: install it (")
     assert "libportaudio2" in told
     assert not (tmp_path / "new").exists()
