@@ -91,9 +91,7 @@ def bands_wav(tmp_path: Path) -> Path:
 
 
 def test_the_version_is_told() -> None:
-    for arguments in (["--version"], ["--version", "no-such-command"]):
-        told = run(*arguments)
-        assert (told.returncode, told.stdout.decode()) == (0, f"earmark {earmark.__version__}\n"), arguments
+    assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["record", "train", "evaluate", "listen", "recognize", "pretrain", "studio"])
@@ -179,7 +177,6 @@ def test_raw_pcm_is_recorded_from_standard_input(tmp_path: Path, encoding: str) 
         ("a\nb", ["--input", "-"], bytes(20_000), "control characters"),
         ("Left", ["--device", "²"], b"", ": "),
     ],
-    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )  # fmt: skip
 def test_a_bad_recording_is_told_in_one_line_and_makes_no_project(
     tmp_path: Path, label: str, options: list[str], stdin: bytes, says: str
@@ -191,10 +188,12 @@ def test_a_bad_recording_is_told_in_one_line_and_makes_no_project(
     assert not (tmp_path / "new").exists()
 
 
-def run_failing(*arguments: object, stdin: bytes = b"", **environment: str) -> str:
+def run_failing(*arguments: object, stdin: bytes = b"", environment: dict[str, str] | None = None) -> str:
     """What a command says on standard error that fails in whichever way, without a traceback."""
     command = [COMMAND, *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, env={**os.environ, **environment}, capture_output=True, check=False)
+    done = subprocess.run(
+        command, input=stdin, env={**os.environ, **(environment or {})}, capture_output=True, check=False
+    )
     assert b"Traceback" not in done.stderr
     assert done.returncode in (1, 2)
     if done.returncode == 1:
@@ -204,7 +203,7 @@ def run_failing(*arguments: object, stdin: bytes = b"", **environment: str) -> s
 
 @pytest.mark.parametrize("command", ["listen", "listen words --json", "listen --device 7", "record {}/new Left"])
 def test_a_microphone_without_portaudio_is_told_and_nothing_is_made(command: str, tmp_path: Path) -> None:
-    told = run_failing(*command.format(tmp_path).split(), stdin=b"", **without_portaudio(tmp_path))
+    told = run_failing(*command.format(tmp_path).split(), environment=without_portaudio(tmp_path))
     assert told.startswith("Error: The microphone needs PortAudio, which can't be loaded: install it (")
     assert "libportaudio2" in told
     assert not (tmp_path / "new").exists()

@@ -64,7 +64,12 @@ def test_a_phone_scans_the_code_records_and_is_signed_out(running: LanStudio, br
     hold.dispatch_event("pointerup", {"button": 0, "isPrimary": True, "pointerId": 1})
     expect(desktop.locator("#console")).to_contain_text(re.compile("[1-9][0-9]* examples collected"))
 
-    desktop.get_by_role("button", name=re.compile("Sign out Pixel 8")).click()
+    sign_out = desktop.get_by_role("button", name=re.compile("Sign out Pixel 8"))
+    drawn = sign_out.element_handle()
+    desktop.get_by_role("button", name="New code").click()
+    expect(desktop.locator("#phones-code")).to_have_text(running.lan()["code"])
+    assert drawn.evaluate("node => node.isConnected"), "somebody may be about to press it"
+    sign_out.click()
     expect(desktop.locator("#phones-none")).to_be_visible()
     expect(visitor.get_by_role("button", name="Sign in")).to_be_visible()
 

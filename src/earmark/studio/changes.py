@@ -9,6 +9,7 @@ from earmark.clips import check_length
 from earmark.formats.found import read_sound
 from earmark.importing import Imported
 from earmark.project import Project
+from earmark.studio.label_names import LabelNames
 
 Undo = Callable[[], object]
 
@@ -19,14 +20,22 @@ def add_label(project: Project, name: str, colour: str | None) -> Undo:
 
 
 def change_label(
-    project: Project, name: str, new_name: str | None, colour: str | None, position: int | None
+    project: Project, names: LabelNames, name: str, new_name: str | None, colour: str | None, position: int | None
 ) -> Undo | None:
-    with project.lock:
+    with project.lock, names.lock:
+        name = names.current(name, project.labels)
         before, place = project.label(name), project.labels.index(name)
         after = project.change_label(name, new_name=new_name, colour=colour, position=position)
         if after == before and project.labels.index(name) == place:
             return None
-    return lambda: project.change_label(after.name, new_name=before.name, colour=before.colour, position=place)
+        names.rename(before.name, after.name)
+
+    def undo() -> None:
+        with project.lock, names.lock:
+            project.change_label(after.name, new_name=before.name, colour=before.colour, position=place)
+            names.rename(after.name, before.name)
+
+    return undo
 
 
 def remove_label(project: Project, name: str) -> Undo:

@@ -154,17 +154,14 @@ def _add_label_routes(app: FastAPI, studio: Studio) -> None:
 
     @app.patch("/api/labels")
     async def change_label(label: LabelName, wanted: LabelChange) -> dict[str, Any]:
-        described = await studio.change(
+        return await studio.change(
             "Change class",
-            lambda: changes.change_label(project, label, wanted.name, wanted.colour, wanted.position),
+            lambda: changes.change_label(project, studio.names, label, wanted.name, wanted.colour, wanted.position),
         )
-        if wanted.name is not None:
-            studio.renamed(label, wanted.name)
-        return described
 
     @app.delete("/api/labels")
     async def remove_label(label: LabelName) -> dict[str, Any]:
-        return await studio.change("Remove class", lambda: changes.remove_label(project, label))
+        return await studio.change("Remove class", lambda: changes.remove_label(project, studio.current(label)))
 
 
 def _add_clip_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
@@ -174,13 +171,17 @@ def _add_clip_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
     async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
         with uploads.one(), tempfile.TemporaryFile() as file:
             await upload(request, file, CLIP_BYTES)
-            return await studio.change("Add recording", lambda: changes.add_clip(project, label, file.read(), name))
+            return await studio.change(
+                "Add recording", lambda: changes.add_clip(project, studio.current(label), file.read(), name)
+            )
 
     @app.patch("/api/clips")
     async def change_clip(clip: ClipId, wanted: ClipChange) -> dict[str, Any]:
         label, start, end = wanted.label, wanted.start, wanted.end
         if label is not None:
-            return await studio.change("Move recording", lambda: changes.move_clip(project, clip, label))
+            return await studio.change(
+                "Move recording", lambda: changes.move_clip(project, clip, studio.current(label))
+            )
         if start is None or end is None:
             raise EarmarkError("Say what to change: a label to move to, or start and end to trim to.")
         return await studio.change("Trim recording", lambda: changes.trim_clip(project, clip, start, end))
@@ -217,7 +218,7 @@ def _add_exchange_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
         done: list[Imported] = []
 
         def change() -> Undo | None:
-            done.append(import_into(project, file, name=name, label=label))
+            done.append(import_into(project, file, name=name, label=None if label is None else studio.current(label)))
             return changes.forget_import(project, done[0]) if done[0].added else None
 
         with uploads.one(), tempfile.TemporaryFile() as file:

@@ -26,6 +26,7 @@ from earmark.settings import SOUNDS, Label
 from earmark.streaming import SHORT_WINDOW
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
+from earmark.studio.label_names import LabelNames
 from earmark.studio.trainer import Job, Report, Trainer
 
 UNDO_STEPS = 100
@@ -66,7 +67,7 @@ class Studio:
         self._progress: Report | None = None  # of the job that is running, where it tells any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
         self._steps = 0
-        self._renamed: dict[str, str] = {}
+        self.names = LabelNames()
         self._undo_lock, self._save_lock = asyncio.Lock(), asyncio.Lock()
         # So that a page notices when another project is served at its address.
         self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
@@ -136,10 +137,9 @@ class Studio:
         self.broadcast({"type": "changed"})
         return await self.describe()
 
-    def renamed(self, old: str, new: str) -> None:
-        """Remember a label's new name, for recordings that began under the old one."""
-        self._renamed[old] = new
-        self._renamed.pop(new, None)
+    def current(self, label: str) -> str:
+        """What a label is called now that a page knows by this name."""
+        return self.names.current(label, self.project.labels)
 
     def saved(self, recording: str) -> str | None:
         """The clip id of a recording that is on disk already."""
@@ -154,7 +154,8 @@ class Studio:
         check_length(clip)
 
         def add() -> Undo:
-            saved = self.project.add(self._current(label), clip, name=recording_name(recording))
+            with self.project.lock:  # it keeps its name until the recording is there
+                saved = self.project.add(self.current(label), clip, name=recording_name(recording))
             self._saved[recording] = saved.id
             return lambda: self.project.remove_clip(saved)
 
@@ -217,9 +218,11 @@ class Studio:
 
     def _describe_project(self) -> dict[str, Any]:
         project = self.project
-        settings, clips = project.label_settings(), project.clips()
+        with self.names.lock:
+            settings, clips = project.label_settings(), project.clips()
+            ids = [self.names.id(label.name) for label in settings]
         now = fingerprint([label.name for label in settings], clips)
-        labels = [self._describe_label(label, clips) for label in settings]
+        labels = [{"id": id_, **self._describe_label(label, clips)} for id_, label in zip(ids, settings, strict=True)]
         evaluation = read_evaluation(project, now) or {}
         return {
             "id": self._id,
@@ -271,12 +274,6 @@ class Studio:
             "created": card.get("created"),
             "stale": card.get("clips_fingerprint") != now,
         }
-
-    def _current(self, label: str) -> str:
-        labels = self.project.labels
-        while label not in labels and label in self._renamed:
-            label = self._renamed[label]
-        return label
 
     def _recording(self, clip: ClipFile) -> tuple[str, str] | None:
         match = re.search("-([a-z0-9]{8})$", clip.path.stem)

@@ -25,7 +25,7 @@ const query = (path, values) => `${path}?${new URLSearchParams(values)}`;
 const json = async (...request) => (await ask(...request)).json();
 
 /** @typedef {{id: string, seconds: number, examples: number, has_sound: boolean, error: string|null}} Clip */
-/** @typedef {{name: string, colour: string, examples: number, clips: Clip[]}} Label */
+/** @typedef {{id: string, name: string, colour: string, examples: number, clips: Clip[]}} Label */
 /** @typedef {{epoch: number, epochs: number, loss: number, accuracy: number, validation_accuracy?: number|null}} Epoch */
 /** @typedef {{what: string, done: number, count: number}} Progress */
 /** @typedef {{hits: number, count: number, value: number|null, interval: number[]}} Share */

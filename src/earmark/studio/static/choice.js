@@ -1,7 +1,7 @@
 /** What is taught, and what it is trained on. */
 
 import * as api from "./api.js";
-import { byId, element, setText } from "./dom.js";
+import { arrange, byId, element, Entry, setText } from "./dom.js";
 
 const HINTS = {
   sounds: "Record each sound. Record the noise of the room too.",
@@ -11,57 +11,49 @@ const HINTS = {
 };
 
 export class Choice {
-  #mode = byId("mode");
   #base = byId("base");
-  /** @type {import("./api.js").ProjectState|null} */
-  #state = null;
-  #shown = "";
+  #mode = new Entry((mode) => check(byId("mode"), mode));
+  #chosen = new Entry((base) => check(this.#base, base));
 
   /** @param {(request: () => Promise<any>) => Promise<boolean>} change tells whether it went well */
   constructor(change) {
-    this.#mode.addEventListener("change", ({ target }) => this.#choose(change, { mode: target.value }));
-    this.#base.addEventListener("change", ({ target }) => this.#choose(change, { base: target.value }));
-  }
-
-  async #choose(change, wanted) {
-    if (!(await change(() => api.changeProject(wanted)))) this.#check();
+    const choose = (entry, wanted) => entry.save(() => change(() => api.changeProject(wanted)));
+    byId("mode").addEventListener("change", ({ target }) => choose(this.#mode, { mode: target.value }));
+    this.#base.addEventListener("change", ({ target }) => choose(this.#chosen, { base: target.value }));
   }
 
   /** @param {import("./api.js").ProjectState} state */
   update(state) {
-    this.#state = state;
     setText(byId("classes-hint"), HINTS[state.mode]);
     this.#base.hidden = state.bases.length < 2;
-    this.#buildBases(state.bases);
-    this.#check();
+    this.#showBases(state.bases);
+    this.#mode.show(state.mode);
+    this.#chosen.show(state.base);
     const chosen = state.bases.find(({ name }) => name === state.base);
     const sentences = this.#base.hidden ? [] : hints(chosen, state.bases);
     byId("base-hint").replaceChildren(...sentences.map((textContent) => element("p", { textContent })));
   }
 
-  /** Check what is chosen as the server has it. */
-  #check() {
-    for (const [fieldset, value] of [
-      [this.#mode, this.#state.mode],
-      [this.#base, this.#state.base],
-    ])
-      for (const input of fieldset.querySelectorAll("input")) input.checked = input.value === value;
+  /** A radio stays as long as its base does: a new one would take the focus away, and the click that is under way. */
+  #showBases(bases) {
+    const segments = this.#base.querySelector(".segments");
+    const shown = new Map([...segments.children].map((segment) => [segment.querySelector("input").value, segment]));
+    const wanted = bases.map(({ name }) => shown.get(name) ?? segment(name));
+    arrange(segments, wanted);
+    bases.forEach(({ remedy }, i) => (wanted[i].querySelector("input").disabled = remedy !== null));
   }
+}
 
-  #buildBases(bases) {
-    const shown = JSON.stringify(bases);
-    if (shown === this.#shown) return; // a new radio would take the focus away
-    this.#shown = shown;
-    const labels = bases.map(({ name, remedy }) =>
-      element(
-        "label",
-        {},
-        element("input", { type: "radio", name: "base", value: name, disabled: remedy !== null }),
-        element("span", { textContent: name }),
-      ),
-    );
-    this.#base.querySelector(".segments").replaceChildren(...labels);
-  }
+const segment = (name) =>
+  element(
+    "label",
+    {},
+    element("input", { type: "radio", name: "base", value: name }),
+    element("span", { textContent: name }),
+  );
+
+function check(fieldset, value) {
+  for (const input of fieldset.querySelectorAll("input")) input.checked = input.value === value;
 }
 
 function hints(chosen, bases) {

@@ -1,7 +1,7 @@
 /** The cards of the classes: their names, colours, record buttons and recordings. */
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
-import { arrange, counted, element, setText } from "./dom.js";
+import { arrange, counted, element, Entry, setText } from "./dom.js";
 import { dropped } from "./files.js";
 import { unit } from "./labels.js";
 import { menuButton } from "./menu.js";
@@ -15,8 +15,8 @@ const INVITATIONS = {
 
 /**
  * @typedef {object} ClassActions what the page can do with a class, besides what it does with its clips
- * @property {(label: string, name: string) => Promise<boolean>} rename tells whether it went well
- * @property {(label: string, colour: string) => void} recolour
+ * @property {(label: string, name: string) => Promise<boolean>} rename
+ * @property {(label: string, colour: string) => Promise<boolean>} recolour
  * @property {(label: string, position: number) => void} place
  * @property {(label: string) => void} remove
  * @property {(label: string) => void} chooseFiles
@@ -25,7 +25,7 @@ const INVITATIONS = {
 
 /** The list of all classes. */
 export class Classes {
-  /** @type {Map<string, Card>} */
+  /** By their labels' ids: a card stays when its label is renamed. @type {Map<string, Card>} */
   #cards = new Map();
   #list;
   #outbox;
@@ -42,17 +42,16 @@ export class Classes {
     this.#list = list;
     this.#outbox = outbox;
     this.#recorder = recorder;
-    this.#actions = { ...actions, rename: (label, name) => this.#rename(label, name) };
-    this.rename = actions.rename;
+    this.#actions = actions;
   }
 
   /** @param {import("./api.js").ProjectState} project */
   update(project) {
     const kept = new Map();
     project.labels.forEach((label, position) => {
-      const card = this.#cards.get(label.name) ?? new Card(this.#recorder, this.#actions);
+      const card = this.#cards.get(label.id) ?? new Card(this.#recorder, this.#actions);
       card.update(label, position, project);
-      kept.set(label.name, card);
+      kept.set(label.id, card);
     });
     this.#cards = kept;
     arrange(
@@ -64,25 +63,12 @@ export class Classes {
 
   /** Show the counts, with what is not saved yet, and the recording that runs. */
   count() {
-    for (const card of this.#cards.values()) card.count(this.#outbox, this.#recorder.label);
-  }
-
-  /** Keep the card while its label changes its name, and with it the focus. */
-  async #rename(label, name) {
-    const card = this.#cards.get(label);
-    this.#cards.delete(label);
-    this.#cards.set(name, card);
-    const isDone = await this.rename(label, name);
-    if (!isDone && this.#cards.get(name) === card) {
-      this.#cards.delete(name);
-      this.#cards.set(label, card);
-    }
-    return isDone;
+    for (const card of this.#cards.values()) card.count(this.#outbox, this.#recorder);
   }
 
   /** Put the cursor into the name of a class. @param {string} name */
   edit(name) {
-    this.#cards.get(name)?.edit();
+    for (const card of this.#cards.values()) if (card.name === name) card.edit();
   }
 }
 
@@ -97,8 +83,12 @@ class Card {
     type: "color",
     className: "swatch",
     title: "Colour",
-    onchange: () => this.#actions.recolour(this.#label.name, this.#colour.value),
+    oninput: () => (this.#isPicking = true),
+    onchange: () => this.#recolour(),
+    onblur: () => (this.#isPicking = false),
   });
+  #isPicking = false;
+  #colourEntry = new Entry((colour) => (this.#colour.value = colour), () => this.#isPicking);
   #name = element("input", {
     className: "name",
     autocomplete: "off",
@@ -106,6 +96,7 @@ class Card {
     onblur: () => this.#rename(),
     onkeydown: (event) => this.#type(event),
   });
+  #nameEntry = new Entry((name) => (this.#name.value = name), () => this.#name === document.activeElement);
   #more = menuButton(() => this.#menu());
   #count = element("p", { className: "count" });
   #recordButton = element("button", { type: "button", className: "record" });
@@ -138,9 +129,9 @@ class Card {
     this.#unit = unit(project);
     setText(this.#empty, INVITATIONS[project.mode]);
     this.node.style.setProperty("--label", label.colour);
-    this.#colour.value = label.colour;
+    this.#colourEntry.show(label.colour);
     this.#colour.setAttribute("aria-label", `Colour of ${label.name}`);
-    if (this.#name !== document.activeElement) this.#name.value = label.name;
+    this.#nameEntry.show(label.name);
     this.#name.maxLength = project.limits.label_characters;
     this.#name.setAttribute("aria-label", `Name of class ${position + 1}`);
     this.#more.setAttribute("aria-label", `More for ${label.name}`);
@@ -159,12 +150,17 @@ class Card {
     else this.#recordButton.setAttribute("aria-keyshortcuts", String(position + 1));
   }
 
-  /** @param {import("./outbox.js").Outbox} outbox @param {string|null} recorded the label that is being recorded */
-  count(outbox, recorded) {
-    const isRecording = recorded === this.#label.name;
+  get name() {
+    return this.#label.name;
+  }
+
+  /** @param {import("./outbox.js").Outbox} outbox @param {import("./recorder.js").Recorder} recorder */
+  count(outbox, recorder) {
+    const isRecording = recorder.label === this.#label.name;
     setText(this.#count, counted(this.#label.examples + outbox.examples(this.#label.name), this.#unit));
     this.node.classList.toggle("recording", isRecording);
-    setText(this.#recordText, isRecording ? `Recording ${outbox.running.seconds.toFixed(1)} s` : "Hold to record");
+    const text = recorder.awaited === this.#label.name ? "The microphone starts…" : "Hold to record";
+    setText(this.#recordText, isRecording ? `Recording ${outbox.running.seconds.toFixed(1)} s` : text);
   }
 
   edit() {
@@ -180,25 +176,29 @@ class Card {
     this.#name.blur();
   }
 
-  async #rename() {
+  #rename() {
     const name = this.#name.value.trim();
-    const isNew = name !== "" && name !== this.#label.name;
-    if (isNew && (await this.#actions.rename(this.#label.name, name))) return;
-    this.#name.value = this.#label.name;
+    if (name === "" || name === this.#label.name) this.#name.value = this.#label.name;
+    else this.#nameEntry.save(() => this.#actions.rename(this.#label.name, name));
+  }
+
+  #recolour() {
+    const { value } = this.#colour;
+    this.#isPicking = false;
+    this.#colourEntry.save(() => this.#actions.recolour(this.#label.name, value));
   }
 
   #menu() {
     const { place, chooseFiles, remove } = this.#actions;
-    const { name } = this.#label;
     return [
-      { text: "Add sound files…", run: () => chooseFiles(name) },
-      { text: "Move to the left", run: () => place(name, this.#position - 1), isOff: this.#position === 0 },
+      { text: "Add sound files…", run: () => chooseFiles(this.name) },
+      { text: "Move to the left", run: () => place(this.name, this.#position - 1), isOff: this.#position === 0 },
       {
         text: "Move to the right",
-        run: () => place(name, this.#position + 1),
+        run: () => place(this.name, this.#position + 1),
         isOff: this.#position === this.#total - 1,
       },
-      { text: "Remove class", run: () => remove(name) },
+      { text: "Remove class", run: () => remove(this.name) },
     ];
   }
 

@@ -21,7 +21,7 @@ const FOLD = 4; // bins a row: a thumbnail is 58 pixels high
 
 /** The list of a label's clips, newest first. */
 export class ClipList {
-  /** @type {Map<string, Tile>} */
+  /** By what they show: a tile stays when its label is renamed, which gives its clip another id. @type {Map<string, Tile>} */
   #tiles = new Map();
   #list;
   #label;
@@ -43,12 +43,13 @@ export class ClipList {
   update(clips) {
     const kept = new Map();
     clips.forEach((clip, i) => {
-      const tile = this.#tiles.get(clip.id) ?? new Tile(clip, this.#label, this.#actions, !this.#isFirst);
-      tile.name(i + 1);
-      kept.set(clip.id, tile);
+      const key = keyOf(clip);
+      const tile = this.#tiles.get(key) ?? new Tile(clip, this.#label, this.#actions, !this.#isFirst);
+      tile.update(clip, i + 1);
+      kept.set(key, tile);
     });
     const heir = this.#heir(kept);
-    for (const [id, tile] of this.#tiles) if (!kept.has(id)) tile.leave();
+    for (const [key, tile] of this.#tiles) if (!kept.has(key)) tile.leave();
     this.#tiles = kept;
     this.#isFirst = false;
     arrange(
@@ -60,9 +61,9 @@ export class ClipList {
 
   /** Who gets the focus when it lies in a tile that goes: the same button of a tile beside it, null for none. */
   #heir(kept) {
-    const gone = [...this.#tiles.values()].find(
-      (tile) => !kept.has(tile.clip.id) && tile.node.contains(document.activeElement),
-    );
+    const [, gone] = [...this.#tiles].find(
+      ([key, tile]) => !kept.has(key) && tile.node.contains(document.activeElement),
+    ) ?? [];
     if (!gone) return undefined;
     const place = [...gone.node.children].indexOf(/** @type {any} */ (document.activeElement));
     const beside = gone.node.nextElementSibling ?? gone.node.previousElementSibling;
@@ -71,8 +72,11 @@ export class ClipList {
   }
 }
 
+/** @param {import("./api.js").Clip} clip */
+const keyOf = ({ id, seconds, has_sound, error }) => JSON.stringify([id.split("/").at(-1), seconds, has_sound, error]);
+
 class Tile {
-  clip;
+  #clip;
   #label;
   #actions;
   #canvas = element("canvas", { width: 1, height: 1, "aria-hidden": "true" });
@@ -83,44 +87,45 @@ class Tile {
   #isPlaying = false;
 
   constructor(clip, label, actions, isNew) {
-    this.clip = clip;
+    this.#clip = clip;
     this.#label = label;
     this.#actions = actions;
-    this.#delete = iconButton("delete", { title: "Delete", onclick: () => actions.deleteClip(clip) });
+    this.#delete = iconButton("delete", { title: "Delete", onclick: () => actions.deleteClip(this.#clip) });
     this.node = element("li", { className: isNew ? "clip new" : "clip" });
     if (clip.error) this.#buildBroken();
     else this.#build();
   }
 
   #build() {
-    const length = element("span", { className: "duration", textContent: duration(this.clip.seconds) });
+    const length = element("span", { className: "duration", textContent: duration(this.#clip.seconds) });
     const silent = { className: "picture", role: "img", title: "No sound: only the spectrogram is left" };
     const playable = { type: "button", className: "picture", onclick: () => this.#play() };
-    this.#picture = this.clip.has_sound
+    this.#picture = this.#clip.has_sound
       ? element("button", playable, this.#canvas, this.#playhead, icon("play"), length)
       : element("div", silent, this.#canvas, icon("silent"), length);
     this.#more = menuButton(() => this.#menu(), { title: "Trim or move" });
     this.node.append(this.#picture, this.#more, this.#delete);
     this.node.draggable = true;
     this.node.addEventListener("dragstart", (event) => {
-      event.dataTransfer.setData(CLIP_TYPE, JSON.stringify(this.clip));
+      event.dataTransfer.setData(CLIP_TYPE, JSON.stringify(this.#clip));
       event.dataTransfer.effectAllowed = "move";
     });
-    whenSeen(this.node, () => drawClip(this.#canvas, this.clip.id, FOLD).catch(this.#actions.failed));
+    whenSeen(this.node, () => drawClip(this.#canvas, this.#clip.id, FOLD).catch(this.#actions.failed));
   }
 
   #buildBroken() {
     this.node.classList.add("broken");
-    this.node.append(element("p", { textContent: this.clip.error }), this.#delete);
+    this.node.append(element("p", { textContent: this.#clip.error }), this.#delete);
   }
 
-  /** @param {number} number its place in time */
-  name(number) {
+  /** @param {import("./api.js").Clip} clip with the id that it has now @param {number} number its place in time */
+  update(clip, number) {
+    this.#clip = clip;
     const name = `recording ${number} of ${this.#label()}`;
     this.#delete.setAttribute("aria-label", `Delete ${name}`);
     this.#more?.setAttribute("aria-label", `Trim or move ${name}`);
-    const length = duration(this.clip.seconds);
-    const what = this.clip.has_sound ? `Play ${name}, ${length}` : `Spectrogram of ${name}, ${length}, without sound`;
+    const length = duration(this.#clip.seconds);
+    const what = this.#clip.has_sound ? `Play ${name}, ${length}` : `Spectrogram of ${name}, ${length}, without sound`;
     this.#picture?.setAttribute("aria-label", what);
   }
 
@@ -133,8 +138,8 @@ class Tile {
     const { labels, trim, move } = this.#actions;
     const others = labels().filter((label) => label !== this.#label());
     return [
-      { text: "Trim…", run: () => trim(this.clip) },
-      ...others.map((label) => ({ text: `Move to ${label}`, run: () => move(this.clip, label) })),
+      { text: "Trim…", run: () => trim(this.#clip) },
+      ...others.map((label) => ({ text: `Move to ${label}`, run: () => move(this.#clip, label) })),
     ];
   }
 
@@ -144,7 +149,7 @@ class Tile {
       this.#show(false);
       if (error) this.#actions.failed(error);
     };
-    player.play(api.audioAddress(this.clip.id), { onprogress: (seconds) => this.#progress(seconds), onstop: stopped });
+    player.play(api.audioAddress(this.#clip.id), { onprogress: (seconds) => this.#progress(seconds), onstop: stopped });
     this.#show(true);
   }
 
@@ -157,7 +162,7 @@ class Tile {
   }
 
   #progress(seconds) {
-    this.#playhead.style.left = `${(100 * seconds) / this.clip.seconds}%`;
+    this.#playhead.style.left = `${(100 * seconds) / this.#clip.seconds}%`;
   }
 }
 

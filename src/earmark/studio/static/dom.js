@@ -92,6 +92,66 @@ export function arrange(parent, children) {
 }
 
 /**
+ * What a person enters into a control. No state of the server that is older than it undoes it: while a change is on its
+ * way, the control shows what is wanted.
+ */
+export class Entry {
+  #write;
+  #isBusy;
+  #known;
+  #waiting = 0;
+  #last = Promise.resolve();
+
+  /**
+   * @param {(value: any) => void} write shows a value
+   * @param {() => boolean} [isBusy] whether somebody is about to enter something
+   */
+  constructor(write, isBusy = () => false) {
+    this.#write = write;
+    this.#isBusy = isBusy;
+  }
+
+  /** Show what the server has, now or once nothing newer is under way. */
+  show(value) {
+    this.#known = value;
+    if (this.#waiting === 0 && !this.#isBusy()) this.#write(value);
+  }
+
+  /**
+   * Change it there: one change after the other, as they would else overtake one another.
+   * @param {() => Promise<any>} send ends once the answer has been shown, or the failure told
+   */
+  save(send) {
+    this.#waiting++;
+    this.#last = this.#last.then(send).finally(() => {
+      this.#waiting--;
+      this.show(this.#known);
+    });
+    return this.#last;
+  }
+}
+
+/**
+ * Have a button do what it said when it was pressed: until it is let go, a message of the server may change its text.
+ * @template T
+ * @param {HTMLButtonElement} button
+ * @param {() => T} meaning of the button now
+ * @param {(meant: T) => void} act
+ */
+export function onPress(button, meaning, act) {
+  /** @type {T[]} */
+  let pressed = [];
+  const press = () => (pressed = [meaning()]);
+  button.addEventListener("pointerdown", press);
+  button.addEventListener("keydown", ({ key }) => (key === " " || key === "Enter") && press());
+  button.addEventListener("click", () => {
+    const [meant] = pressed.length ? pressed : [meaning()];
+    pressed = [];
+    act(meant);
+  });
+}
+
+/**
  * Whether a key pressed there is text, and so no shortcut.
  * @param {EventTarget} target
  */

@@ -1,7 +1,7 @@
 /** The evaluation: start, cancel, and what came of it, in short and in a dialog. */
 
 import * as api from "./api.js";
-import { byId, counted, element, setText, showProgress } from "./dom.js";
+import { byId, counted, element, onPress, setText, showProgress } from "./dom.js";
 import { isBaseUnfit, isReserved, labelName } from "./labels.js";
 import { notify, notifyError } from "./notice.js";
 
@@ -25,6 +25,8 @@ export class Evaluation {
   #result = null;
   /** Which evaluation `#result` is. */
   #key = "";
+  /** What the dialog shows. */
+  #shown = "";
 
   /**
    * @param {import("./project.js").Project} project
@@ -35,7 +37,7 @@ export class Evaluation {
     this.#project = project;
     this.#display = display;
     this.#use = use;
-    this.#button.addEventListener("click", () => this.#toggle());
+    onPress(this.#button, () => this.isRunning, (isRunning) => this.#toggle(isRunning));
     this.#open.addEventListener("click", () => this.#dialog.showModal());
   }
 
@@ -64,9 +66,10 @@ export class Evaluation {
     this.#show();
   }
 
-  async #toggle() {
+  /** @param {boolean} isRunning so that it is to be cancelled */
+  async #toggle(isRunning) {
     try {
-      await this.#project.change(this.isRunning ? api.cancelEvaluation : api.startEvaluation);
+      await this.#project.change(isRunning ? api.cancelEvaluation : api.startEvaluation);
     } catch (error) {
       notifyError(error);
     }
@@ -81,12 +84,20 @@ export class Evaluation {
       const result = evaluation.created ? await api.readEvaluation() : null;
       if (key !== this.#key) return; // another one was asked for meanwhile
       this.#result = result;
-      this.#dialog.querySelector(".body").replaceChildren(...(result ? this.#details(result) : []));
+      this.#showDetails(result);
     } catch (error) {
       this.#key = "";
       if (error.isAnswer) notifyError(error);
     }
     this.#show();
+  }
+
+  /** Only where they are others: somebody may be reading them, or about to press a button among them. */
+  #showDetails(result) {
+    const shown = JSON.stringify([this.#project.state.mode, { ...result, stale: null }]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#dialog.querySelector(".body").replaceChildren(...(result ? this.#details(result) : []));
   }
 
   #show() {

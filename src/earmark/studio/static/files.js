@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, counted } from "./dom.js";
-import { notify, notifyError } from "./notice.js";
+import { notify, notifyError, showNotice } from "./notice.js";
 
 const SOUNDS = /\.(wav|flac|ogg|oga|opus|mp3|aiff?|au|caf|webm|mkv|mka|mp4|m4a|mov|3gp|aac|npy)$/i;
 /** Whether a file is one recording. Whatever else comes, the server knows by its content, or says what it is. */
@@ -70,13 +70,15 @@ export class Files {
   async add(label, files) {
     const sounds = files.filter(isSound);
     const skipped = [];
+    const adding = (i) => `Adding ${i + 1} of ${sounds.length}: ${sounds[i].name}`;
+    const notice = sounds.length ? showNotice(adding(0), { stays: true }) : null;
     for (const [i, file] of sounds.entries()) {
-      const done = notify(`Adding ${i + 1} of ${sounds.length}: ${file.name}`, { stays: true });
+      notice.retell(adding(i));
       await this.#send(file, () => api.addClip(label, file)).catch(({ message }) =>
         skipped.push({ name: file.name, error: message }),
       );
-      done();
     }
+    notice?.close();
     if (sounds.length) report({ added: sounds.length - skipped.length, skipped });
     await this.#importAll(
       files.filter((file) => !isSound(file)),

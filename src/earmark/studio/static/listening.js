@@ -8,7 +8,7 @@
  * is the slider's.
  */
 
-import { byId, element, onceAFrame, setText } from "./dom.js";
+import { byId, element, onceAFrame, onPress, setText } from "./dom.js";
 import { isReserved, labelName } from "./labels.js";
 import { Stage } from "./stage.js";
 import { Threshold } from "./threshold.js";
@@ -42,6 +42,8 @@ export class Listening {
   /** @type {{shown: number, latency: number}[]} */
   #latencies = [];
   #scores = [];
+  /** Questions that the server hasn't answered: an answer to an older one is no news. */
+  #asked = 0;
   #schedule = onceAFrame(() => this.#draw());
 
   /**
@@ -55,12 +57,13 @@ export class Listening {
     this.#display = display;
     this.#live = live;
     this.#threshold = new Threshold(byId("project-threshold"), byId("project-threshold-value"), this.#bars, live);
-    this.#button.addEventListener("click", () => {
-      if (!this.isWanted) wake();
-      this.want(!this.isWanted);
+    const press = (isWanted) => {
+      if (!isWanted) wake();
+      this.want(!isWanted);
       // The word that is heard would else be below the screen's edge.
       if (this.isWanted && this.#mode === "words") this.#button.scrollIntoView({ block: "start" });
-    });
+    };
+    onPress(this.#button, () => this.isWanted, press);
   }
 
   /** @param {boolean} isWanted */
@@ -73,6 +76,8 @@ export class Listening {
 
   /** Tell the server what is wanted. */
   ask() {
+    if (!this.#live.isOpen) return;
+    this.#asked++;
     const threshold = this.#mode === "words" ? { probability_threshold: this.#threshold.value } : {};
     this.#live.send({ type: "listen", on: this.isWanted, ...threshold });
   }
@@ -84,11 +89,14 @@ export class Listening {
 
   /** The connection is lost: what was under way is no more. */
   lose() {
+    this.#asked = 0;
     this.#stage.quiet();
   }
 
   /** @param {{on: boolean, labels?: string[]}} message */
   receive({ on, labels = [] }) {
+    this.#asked = Math.max(0, this.#asked - 1);
+    if (this.#asked > 0) return;
     this.isWanted = on;
     this.#labels = on ? labels : [];
     this.#latencies = [];

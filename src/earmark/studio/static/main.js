@@ -12,7 +12,7 @@ import { unit } from "./labels.js";
 import { Listening } from "./listening.js";
 import { Live } from "./live.js";
 import { Microphone } from "./microphone.js";
-import { notify, notifyError } from "./notice.js";
+import { notify, notifyError, showNotice } from "./notice.js";
 import { Outbox } from "./outbox.js";
 import { Phones } from "./phones.js";
 import { player } from "./player.js";
@@ -103,8 +103,22 @@ function undo(step) {
   });
 }
 
+/** The labels' names by their ids. @type {Map<string, string>} */
+let names = new Map();
+
+/** A label may get another name while it is recorded: the recording goes with it. */
+function followNames(labels) {
+  const renamed = labels.filter(({ id, name }) => names.has(id) && names.get(id) !== name);
+  const newNames = new Map(renamed.map(({ id, name }) => [names.get(id), name]));
+  names = new Map(labels.map(({ id, name }) => [id, name]));
+  if (newNames.size === 0) return;
+  outbox.rename(newNames);
+  recorder.rename(newNames);
+}
+
 function showProject() {
   const { state } = project;
+  followNames(state.labels);
   if (state.undo_step !== offer.step) offer.close();
   outbox.settle(new Set(state.labels.flatMap(({ clips }) => clips.map(({ id }) => id))));
   setText(byId("project-name"), state.name);
@@ -154,14 +168,14 @@ function showBanner() {
   setText(byId("banner"), trouble + count + warning);
 }
 
-/** Start a recording if that is possible now. */
+/** Whether chunks can be numbered: what an earlier page left unsaved is known. */
+let isRestored = false;
+
+/** Start a recording if that is possible now; else the microphone is turned on, and the press waits for it. */
 function begin(label) {
-  if (microphone.state !== "on" || microphone.isAsleep) {
-    if (microphone.isAsleep) microphone.wake();
-    else microphone.start();
-    notify("Turn on the microphone. Then hold the button again.");
-    return false;
-  }
+  if (microphone.isAsleep) microphone.wake();
+  else if (microphone.state === "off") microphone.start();
+  if (microphone.state !== "on" || microphone.isAsleep || !isRestored) return false;
   player.stop();
   listening.want(false);
   outbox.begin(project.state.id, label, microphone.rate);
@@ -192,8 +206,13 @@ function sayHello() {
 }
 
 function microphoneChanged() {
-  if (microphone.state !== "on") recorder.finish();
-  else if (microphone.rate !== saidRate) sayHello();
+  const { state, problem, rate } = microphone;
+  if (state === "on" && rate !== saidRate) sayHello();
+  if (state === "on") recorder.resume();
+  else if (recorder.label !== null) recorder.finish();
+  if (state !== "off" || recorder.awaited === null) return;
+  recorder.giveUp();
+  notify(problem, { isError: true });
 }
 
 async function connected() {
@@ -258,7 +277,8 @@ async function saved({ recording, clip }) {
 
 /** Why recordings were refused. @type {Map<string, string>} */
 const refusals = new Map();
-let closeRefusals = () => {};
+/** @type {ReturnType<typeof showNotice>|null} */
+let refusalNotice = null;
 
 function refused({ recording, error }) {
   if (!outbox.get(recording)) return;
@@ -272,18 +292,21 @@ function refused({ recording, error }) {
  * the next connection, or by the next page.
  */
 function showRefusals() {
-  closeRefusals();
-  const ids = [...refusals.keys()];
-  if (!ids.length) return;
   const errors = [...refusals.values()];
-  const [text, details] = ids.length === 1 ? [errors[0], []] : [`${ids.length} recordings can't be saved:`, errors];
-  const forget = (act) => () => (refusals.clear(), ids.forEach(act));
+  if (!errors.length) return refusalNotice?.close();
+  const [text, details] = errors.length === 1 ? [errors[0], []] : [`${errors.length} recordings can't be saved:`, errors];
+  if (refusalNotice?.retell(text, details)) return;
+  const take = () => {
+    const ids = [...refusals.keys()];
+    refusals.clear();
+    return ids;
+  };
   const actions = [
-    { text: "Try again", run: forget((id) => outbox.retry(id)) },
-    { text: "Download", run: () => ids.forEach(downloadHeld), stays: true },
-    { text: "Delete", run: forget((id) => outbox.remove(id)) },
+    { text: "Try again", run: () => take().forEach((id) => outbox.retry(id)) },
+    { text: "Download", run: () => [...refusals.keys()].forEach(downloadHeld), stays: true },
+    { text: "Delete", run: () => take().forEach((id) => outbox.remove(id)) },
   ];
-  closeRefusals = notify(text, { isError: true, stays: true, keeps: true, details, actions });
+  refusalNotice = showNotice(text, { isError: true, stays: true, keeps: true, details, actions });
 }
 
 /** @param {string} id @param {number} index among several */
@@ -333,11 +356,12 @@ function shortcut(event) {
 }
 
 function wire() {
-  microphone.onchunk = takeChunk;
   microphone.addEventListener("state", microphoneChanged);
   project.addEventListener("change", showProject);
   outbox.addEventListener("change", showOutbox);
   recorder.addEventListener("short", () => notify("Hold the button while you make the sound."));
+  recorder.addEventListener("early", () => notify("The microphone was not on yet. Hold the button until it is."));
+  recorder.addEventListener("wait", () => classes.count());
   recorder.addEventListener("discard", () => notify("Recording discarded."));
   recorder.attachDigits((position) =>
     isProjectShown() ? project.state?.labels[position]?.name : undefined,
@@ -374,6 +398,9 @@ async function start() {
   sound.isPhone = phones.isPhone;
   // Before any sound: the numbers of held recordings must not be given again.
   await outbox.restore(project.state.id);
+  isRestored = true;
+  microphone.onchunk = takeChunk;
+  recorder.resume();
   live.connect();
   if (await microphone.isAllowed()) microphone.start();
 }

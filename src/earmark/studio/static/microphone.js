@@ -28,6 +28,8 @@ export class Microphone extends EventTarget {
   #stream = null;
   /** @type {AudioContext|null} */
   #context = null;
+  /** Whether another device was chosen while one was being opened. */
+  #isOutdated = false;
 
   constructor() {
     super();
@@ -54,23 +56,26 @@ export class Microphone extends EventTarget {
   }
 
   /**
-   * Turn it on, or change to another device.
+   * Turn it on, or change to another device. While it starts, only another device is news.
    * @param {string} [deviceId]
    */
   async start(deviceId) {
-    if (this.state === "starting") return;
     if (deviceId) localStorage.setItem(REMEMBERED, deviceId);
-    this.stop();
+    if (deviceId) this.#isOutdated = true;
+    if (this.state === "starting") return;
     this.#enter("starting");
-    try {
-      await this.#open(deviceId ?? localStorage.getItem(REMEMBERED) ?? undefined);
-      this.#enter("on");
-    } catch (error) {
-      this.stop(remedy(error));
-    }
+    let failure = null;
+    do {
+      this.#isOutdated = false;
+      this.#close();
+      failure = await this.#open(localStorage.getItem(REMEMBERED) ?? undefined).catch((error) => error);
+    } while (this.#isOutdated);
+    if (failure) this.stop(remedy(failure));
+    else this.#enter("on");
     await this.#readDevices();
   }
 
+  /** @param {string} [deviceId] @returns {Promise<any>} */
   async #open(deviceId) {
     if (!window.isSecureContext || !navigator.mediaDevices) throw new DOMException("", "Insecure");
     this.#stream = await openDevice(deviceId);
@@ -100,11 +105,16 @@ export class Microphone extends EventTarget {
 
   /** Turn it off. @param {string} [problem] why, if not because the user wants it */
   stop(problem = "") {
+    this.#close();
+    this.problem = problem;
+    this.#enter("off");
+  }
+
+  #close() {
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#context?.close().catch(() => {});
     this.#stream = this.#context = null;
-    this.problem = problem;
-    this.#enter("off");
+    this.problem = "";
   }
 
   wake() {

@@ -18,6 +18,17 @@ const MOST = 3;
  * @returns {() => void} takes the notice away
  */
 export function notify(text, { stays = false, isError = false, details = [], actions = [], keeps = false } = {}) {
+  return showNotice(text, { stays, isError, details, actions, keeps }).close;
+}
+
+/**
+ * As `notify`, for what is told anew as it goes on: its buttons stay where they are, as somebody may be about to press one.
+ * @param {string} text
+ * @param {Parameters<typeof notify>[1]} options
+ * @returns {{close: () => void, retell: (text: string, details?: string[]) => boolean}} `retell` says whether it is
+ *   still there
+ */
+export function showNotice(text, { stays = false, isError = false, details = [], actions = [], keeps = false } = {}) {
   const notice = element("div", { className: isError ? "notice error" : "notice", role: isError ? "alert" : "status" });
   const close = () => notice.remove();
   notice.append(message(text, details));
@@ -28,7 +39,11 @@ export function notify(text, { stays = false, isError = false, details = [], act
   const others = byId("notices").querySelectorAll(".notice:not([data-keep])");
   if (others.length > MOST) others[0].remove();
   if (!stays) closeLater(notice, isError ? ERROR_SHOWN_FOR : SHOWN_FOR);
-  return close;
+  const retell = (newText, newDetails = []) => {
+    notice.querySelector(".notice-text").replaceChildren(...message(newText, newDetails).childNodes);
+    return notice.isConnected;
+  };
+  return { close, retell };
 }
 
 function message(text, details) {

@@ -141,6 +141,11 @@ export class Outbox extends EventTarget {
     if (recording.end !== null) this.#live.send(stopMessage(recording));
   }
 
+  /** Labels got other names: their recordings are theirs still. @param {Map<string, string>} names new ones by old ones */
+  rename(names) {
+    for (const recording of this.#recordings.values()) recording.label = names.get(recording.label) ?? recording.label;
+  }
+
   /** @param {string} id @param {number} examples */
   count(id, examples) {
     const recording = this.#recordings.get(id);

@@ -1,12 +1,14 @@
 /** Phones as microphones: on the studio's computer how one gets in, and which are in; on a phone the way out. */
 
 import * as api from "./api.js";
-import { byId, element, setText } from "./dom.js";
+import { arrange, byId, element, setText } from "./dom.js";
 import { notifyError } from "./notice.js";
 
 export class Phones {
   #dialog = byId("phones");
   #shownCode = "";
+  /** By their devices' ids. @type {Map<string, Element>} */
+  #items = new Map();
 
   constructor() {
     byId("phones-open").addEventListener("click", () => this.#dialog.showModal());
@@ -34,7 +36,8 @@ export class Phones {
     if (code !== this.#shownCode) byId("phones-qr").src = api.qrAddress(code);
     this.#shownCode = code;
     byId("phones-none").hidden = devices.length > 0;
-    byId("phones-list").replaceChildren(...devices.map((device) => this.#item(device)));
+    this.#items = new Map(devices.map((device) => [device.id, this.#items.get(device.id) ?? this.#item(device)]));
+    arrange(byId("phones-list"), [...this.#items.values()]);
   }
 
   /** @param {api.Device} device */

@@ -5,16 +5,22 @@ import { isTyping } from "./dom.js";
 const SHORTEST = 0.15; // s; a shorter press is a slip of the finger
 const HOLD_KEYS = new Set([" ", "Enter"]);
 
-/** Dispatches `short` when a press was too short to be meant, and `discard` when the user throws a recording away. */
+/**
+ * Dispatches `short` when a press was too short to be meant, `discard` when the user throws a recording away, and `wait`
+ * when a press begins or ceases to wait for the microphone, `early` if it ended before that was on.
+ */
 export class Recorder extends EventTarget {
   /** What holds the recording: only its release ends it. */
   #holder = "";
+  /** The label of a press that waits until a recording can start. @type {string|null} */
+  awaited = null;
   #outbox;
   #begin;
 
   /**
    * @param {import("./outbox.js").Outbox} outbox
-   * @param {(label: string) => boolean} begin starts the recording if that is possible now
+   * @param {(label: string) => boolean} begin starts the recording if that is possible now, or sees to it that it will
+   *   be, and then `resume` is called
    */
   constructor(outbox, begin) {
     super();
@@ -24,6 +30,9 @@ export class Recorder extends EventTarget {
     addEventListener("pagehide", () => this.finish());
     document.addEventListener("visibilitychange", () => document.hidden && this.finish());
     document.addEventListener("keyup", (event) => this.#release(event.code));
+    // Wherever it is let go: the button may have been moved from below the pointer, or be gone.
+    for (const end of ["pointerup", "pointercancel"])
+      document.addEventListener(end, (event) => /** @type {PointerEvent} */ (event).isPrimary && this.#release("pointer"));
     document.addEventListener("keydown", (event) => this.#escape(event), true);
   }
 
@@ -43,9 +52,6 @@ export class Recorder extends EventTarget {
       button.setPointerCapture(event.pointerId);
       this.#press(label(), "pointer");
     });
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      button.addEventListener(end, () => this.#release("pointer"));
-    }
     button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch would open it
     this.#attachKeys(button, label);
   }
@@ -60,7 +66,7 @@ export class Recorder extends EventTarget {
     // A click that no pointer or key made comes from assistive technology, which can't hold: it starts and stops.
     button.addEventListener("click", (event) => {
       if (event.detail !== 0) return;
-      if (this.label !== null) this.finish();
+      if (this.label !== null || this.awaited !== null) this.finish();
       else this.#press(label(), "click");
     });
   }
@@ -89,26 +95,52 @@ export class Recorder extends EventTarget {
   }
 
   #press(label, holder) {
-    if (this.label !== null || !this.#begin(label)) return;
+    if (this.label !== null || this.awaited !== null) return;
     this.#holder = holder;
+    if (!this.#begin(label)) this.#wait(label);
   }
 
   #release(holder) {
-    if (this.label !== null && holder === this.#holder) this.finish();
+    if (holder === this.#holder) this.finish();
   }
 
-  /** End the recording, whatever holds it. */
+  /** Start what a press waits for, now that it may be possible. */
+  resume() {
+    if (this.awaited !== null && this.#begin(this.awaited)) this.#wait(null);
+  }
+
+  /** A recording can't be started after all: whoever waits for it is told why otherwise. */
+  giveUp() {
+    if (this.awaited !== null) this.#wait(null);
+  }
+
+  /** Labels got other names. @param {Map<string, string>} names new ones by old ones */
+  rename(names) {
+    if (this.awaited !== null) this.awaited = names.get(this.awaited) ?? this.awaited;
+  }
+
+  #wait(label) {
+    this.awaited = label;
+    this.dispatchEvent(new Event("wait"));
+  }
+
+  /** End the recording, whatever holds it, or the wait for it. */
   finish() {
+    if (this.awaited !== null) {
+      this.giveUp();
+      this.dispatchEvent(new Event("early"));
+    }
     if (this.label === null) return;
     if (this.#outbox.running.seconds < SHORTEST) return this.#discard("short");
     this.#outbox.finish();
   }
 
   #escape(event) {
-    if (event.key !== "Escape" || this.label === null) return;
+    if (event.key !== "Escape" || (this.label === null && this.awaited === null)) return;
     event.preventDefault();
     event.stopPropagation();
-    this.#discard("discard");
+    this.giveUp();
+    if (this.label !== null) this.#discard("discard");
   }
 
   #discard(event) {

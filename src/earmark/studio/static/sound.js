@@ -13,6 +13,8 @@ export class SoundPanel {
   isPhone = false;
   #microphone;
   #heardAt = 0;
+  /** What the choice of devices offers. */
+  #offered = "";
   #level = FLOOR;
   #drawnAt = 0;
   #schedule = onceAFrame(() => this.#draw());
@@ -71,11 +73,12 @@ export class SoundPanel {
   #showDevices() {
     const { devices, deviceId, state } = this.#microphone;
     const select = byId("device");
-    const options = devices.map((device, i) =>
-      element("option", { value: device.deviceId, textContent: device.label || `Microphone ${i + 1}` }),
-    );
-    if (state !== "on") options.unshift(element("option", { value: "", textContent: "Turned off" }));
-    select.replaceChildren(...options);
+    const options = devices.map((device, i) => ({ value: device.deviceId, textContent: device.label || `Microphone ${i + 1}` }));
+    if (state !== "on") options.unshift({ value: "", textContent: "Turned off" });
+    const offered = JSON.stringify(options);
+    // Somebody may be choosing: what they choose from is exchanged only where it is another.
+    if (offered !== this.#offered) select.replaceChildren(...options.map((option) => element("option", option)));
+    this.#offered = offered;
     select.value = state === "on" ? deviceId : "";
     select.disabled = devices.length === 0;
   }

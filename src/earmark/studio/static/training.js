@@ -1,7 +1,7 @@
 /** The training panel: start, cancel, and what happens in between. */
 
 import * as api from "./api.js";
-import { byId, counted, setText, showProgress } from "./dom.js";
+import { byId, counted, onPress, setText, showProgress } from "./dom.js";
 import { drawCurve } from "./curve.js";
 import { isBaseUnfit } from "./labels.js";
 import { notify, notifyError } from "./notice.js";
@@ -27,7 +27,7 @@ export class Training {
   constructor(project, display) {
     this.#project = project;
     this.#display = display;
-    this.#button.addEventListener("click", () => this.#toggle());
+    onPress(this.#button, () => this.isRunning, (isRunning) => this.#toggle(isRunning));
   }
 
   /** @param {import("./api.js").ProjectState} state */
@@ -69,9 +69,10 @@ export class Training {
     this.#display.flash(`Accuracy: ${percent(accuracy)} Epoch: ${epoch}`);
   }
 
-  async #toggle() {
+  /** @param {boolean} isRunning so that it is to be cancelled */
+  async #toggle(isRunning) {
     try {
-      await this.#project.change(this.isRunning ? api.cancelTraining : api.startTraining);
+      await this.#project.change(isRunning ? api.cancelTraining : api.startTraining);
     } catch (error) {
       notifyError(error);
     }

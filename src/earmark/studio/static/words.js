@@ -4,7 +4,7 @@
  */
 
 import { Chips } from "./chips.js";
-import { byId, setText } from "./dom.js";
+import { byId, onPress, setText } from "./dom.js";
 import { Stage } from "./stage.js";
 import { Threshold } from "./threshold.js";
 
@@ -28,10 +28,11 @@ export class Words {
    */
   constructor(live, wake) {
     this.#live = live;
-    this.#button.addEventListener("click", () => {
-      if (!this.isWanted) wake();
-      this.want(!this.isWanted);
-    });
+    const press = (isWanted) => {
+      if (!isWanted) wake();
+      this.want(!isWanted);
+    };
+    onPress(this.#button, () => this.isWanted, press);
     this.#threshold = new Threshold(byId("threshold"), byId("threshold-value"), byId("chips"), live);
   }
 
