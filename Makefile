@@ -29,10 +29,12 @@ test-rest: test-tools
 	$(BIN)/python $(PYTEST) $(REST)
 
 # Which lines and branches all tests reach, in all processes; `make coverage OF='$(QUICK)'` asks it of `make test`.
+# What is left after combining is of processes that were killed while they wrote it.
 coverage: test-tools
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) $(OF)
 	$(BIN)/coverage combine --quiet
+	rm -f .coverage.*
 	$(BIN)/coverage report
 
 test test-all test-rest coverage lowest: export OMP_NUM_THREADS := 1

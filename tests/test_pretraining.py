@@ -531,6 +531,7 @@ def test_all_words_become_labels(tmp_path: Path) -> None:
     assert card["recipe"]["teacher"] is False
 
 
+@pytest.mark.slow
 def test_what_the_command_cant_do_is_told(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine"
     given = ("pretrain", "--no-teacher", "--labels", "rise")

@@ -286,7 +286,7 @@ def test_labels_are_cut_to_the_room_there_is() -> None:
     assert shorten("音" * 11) == "音" * 9 + "…"
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+@pytest.mark.parametrize("look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "phone"))])
 def test_a_browser_shows_it_whole_and_without_complaint(evaluated: Evaluation, tmp_path: Path, look: str) -> None:
     file = tmp_path / "report.html"
     write_report(evaluated, file, title="clapper", model_card={"name": "sounds"})

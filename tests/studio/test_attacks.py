@@ -233,7 +233,7 @@ def short(tmp_path: Path) -> Iterator[Studio]:
     assert process.stdout is not None
     yield Studio(process.stdout.readline().split(": ", 1)[1].split()[0], process)
     process.terminate()
-    process.wait(20)
+    process.wait(60)
     process.stdout.close()
 
 
@@ -308,7 +308,7 @@ def test_an_upload_that_the_disk_has_no_room_for_is_told(tmp_path: Path, size: i
             507, {"error": "The server's disk has no room for the file: free some, then send it again."}
         )  # fmt: skip
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.slow

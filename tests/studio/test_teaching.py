@@ -254,6 +254,7 @@ def test_an_evaluation_of_other_recordings_is_stale_and_one_of_another_base_anot
         assert running.project()["evaluation"]["stale"] is False
 
 
+@pytest.mark.slow
 def test_without_matplotlib_there_are_numbers_and_what_to_install(evaluated: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(evaluated, tmp_path / "words"))
     script = (
@@ -319,7 +320,9 @@ def open_and_end(project: Path, mode: str | None = None) -> earmark.Project:
     return earmark.Project(project)
 
 
-@pytest.mark.parametrize(("mode", "labels"), [(None, 3), ("sounds", 3), ("words", 0)])
+@pytest.mark.parametrize(
+    ("mode", "labels"), [(None, 3), pytest.param("sounds", 3, marks=pytest.mark.slow), ("words", 0)]
+)
 def test_a_studio_is_opened_in_a_mode(tmp_path: Path, mode: str | None, labels: int) -> None:
     project = open_and_end(tmp_path / "new", mode)
     assert (project.mode, len(project.labels)) == (mode or "sounds", labels)
