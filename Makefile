@@ -10,6 +10,7 @@ PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 QUICK := -m "not slow" --hypothesis-profile quick
 REST := -m "slow or hypothesis"
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+NOT_INSTALLED := { echo "Installing into .venv failed; pip says why above. It needs a way to the package index." >&2; exit 1; }
 
 .PHONY: studio test test-all test-rest test-tools coverage check audit lowest dist clean
 
@@ -54,13 +55,13 @@ check: .venv/.test
 	sh scripts/make-venv.sh $(PYTHON) .venv
 
 .venv/.studio: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing Earmark into .venv (about a minute, once)…"
-	$(INSTALL) '.[studio]'
+	@echo "Installing Earmark into .venv (a minute or two, once)…"
+	$(INSTALL) '.[studio]' || $(NOT_INSTALLED)
 	touch $@
 
 .venv/.test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing Earmark, PyTorch and the test tools into .venv (a few minutes, once)…"
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test]' || $(NOT_INSTALLED)
 	touch $@
 
 tests/tfjs/node_modules/.test: tests/tfjs/package-lock.json
@@ -83,7 +84,7 @@ dist: .venv/.dist
 	$(BIN)/python scripts/dist.py
 
 .venv/.dist: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) '.[dist]'
+	$(INSTALL) '.[dist]' || $(NOT_INSTALLED)
 	touch $@
 
 clean:

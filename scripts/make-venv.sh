@@ -6,6 +6,10 @@ command -v "$python" >/dev/null || {
     echo "There is no $python here: install Python 3.10 or newer, or name it, e.g. make PYTHON=python3.12 studio" >&2
     exit 1
 }
+"$python" -c '' || {
+    echo "$python can't be run: name another Python, 3.10 or newer, e.g. make PYTHON=python3.12 studio" >&2
+    exit 1
+}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
     echo "Earmark needs Python 3.10 or newer, and $python is older: name one, e.g. make PYTHON=python3.12 studio" >&2
     exit 1

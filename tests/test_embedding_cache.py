@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from earmark import Project
+from earmark.clips import by_content
 from earmark.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
 from earmark.heads import HeadOptions
 from earmark.network import Network
@@ -294,7 +295,9 @@ def train(
 ) -> Trained:
     key_frames = project.key_frames()
     return train_transfer(
-        base or Network(small_base()), [TaughtClip(clip, key_frames.get(clip.id)) for clip in project.clips()],
+        base or Network(small_base()),
+        # As a project learns from them: label by label, in the order of what they hold.
+        [TaughtClip(clip, key_frames.get(clip.id)) for x in project.labels for clip in by_content(project.clips(x))],
         project.labels, TransferOptions(open_set=open_set, **options), HeadOptions(epochs=3), name=name, cache=cache,
     )  # fmt: skip
 

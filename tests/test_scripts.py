@@ -119,6 +119,12 @@ def test_an_old_python_is_told(machine: Path) -> None:
     assert told.startswith("Earmark needs Python 3.10 or newer, and python3 is older: ")
 
 
+def test_a_python_that_can_not_be_run_is_told(machine: Path) -> None:
+    put(machine, "python3", "/bin/sh\nexit 127")
+    (told,) = run(machine, "make-venv.sh")
+    assert told.startswith("python3 can't be run: name another Python, 3.10 or newer")
+
+
 def test_no_python_at_all_is_told(machine: Path) -> None:
     (told,) = run(machine, "make-venv.sh")
     assert told.startswith("There is no python3 here: install Python 3.10 or newer, or name it")

@@ -46,6 +46,8 @@ SHIFTS = (-0.4, -0.2, 0.0, 0.2, 0.4)
 CUTTING = 1  # to be counted up when windows are cut or noise is made in another way: the cache is stale then
 THREADS = min(4, os.cpu_count() or 1)
 
+_made: dict[str, Array] = {}  # what this process knows of the clips that come with Earmark
+
 
 @dataclass(frozen=True)
 class TaughtClip:
@@ -315,12 +317,14 @@ class Embedder:
         folder = user_cache()
         cache = EmbeddingCache(None if folder is None else folder / "embeddings.sqlite")
         key = cache_key(self._name, CUTTING, what, shifts)
-        known = cache.get([key])
+        known = _made if key in _made else cache.get([key])
         if key not in known:
             frames, front_end = self.network.metadata.window_frames, self.network.front_end
             embedded = [self.network.embed_windows(cut_shifted(clip, frames, front_end, shifts)) for clip in make()]
             known = {key: np.concatenate(embedded)}
             cache.put(known)
+        # An evaluation asks for it once for each part, and there may be no folder to keep it in.
+        _made[key] = known[key]
         return known[key]
 
     def _embed_plan(self, plan: _Plan) -> Array:
