@@ -19,7 +19,7 @@ from playwright.sync_api import Page, Route, expect
 
 import earmark
 from tests import sounds
-from tests.browser import chromium, microphone_arguments
+from tests.browser import browsers, microphone_arguments
 from tests.studio.opening import new_page, open_page
 from tests.studio.running import Studio, studio
 
@@ -43,7 +43,7 @@ class Held:
     def __init__(self, page: Page, address: str, method: str, *, before: bool = False) -> None:
         self._page, self._method, self._before = page, method, before
         self._routes: list[tuple[Route, Any]] = []
-        self._is_open = False
+        self._address, self._is_open = address, False
         page.route(address, self._hold)
 
     def _hold(self, route: Route) -> None:
@@ -67,6 +67,7 @@ class Held:
                 route.continue_()
             else:
                 route.fulfill(response=answer)
+        self._page.unroute(self._address, self._hold)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def words_studio(tmp_path: Path) -> Iterator[Studio]:
 @contextmanager
 def slow_page(running: Studio, recording: Path) -> Iterator[Page]:
     """A page whose microphone is asked for and not there yet."""
-    with chromium(*microphone_arguments(recording)) as browser:
+    with browsers.borrow(*microphone_arguments(recording)) as browser:
         context = browser.new_context(bypass_csp=True)  # so that a test may wait for what a script says
         context.add_init_script(SLOW_MICROPHONE)
         page = context.new_page()
@@ -311,7 +312,7 @@ def test_a_press_that_ends_before_the_microphone_is_on_is_told(fresh: Studio, mi
 
 
 def test_a_press_whose_microphone_does_not_come_is_told_why(fresh: Studio) -> None:
-    with chromium() as browser:
+    with browsers.borrow() as browser:
         page, _ = new_page(browser, fresh)
         expect(page.locator("#left")).to_be_visible()
         begin_holding(page)
