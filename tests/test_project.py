@@ -596,6 +596,16 @@ def test_a_trained_project_says_when_its_model_is_stale(trained: Project, copy: 
     assert copy.fingerprint() != card["clips_fingerprint"]
 
 
+def test_a_model_is_fresh_whatever_the_recordings_are_called(project: Project) -> None:
+    for label in ("Left", "Right"):
+        for name, seconds in (("a", 0.5), ("b", 0.3), ("c", 0.4)):  # in another order than their sizes
+            project.add(label, SHORT[: round(seconds * sounds.RATE)], sounds.RATE, name=name)
+    project.train(epochs=1)
+    card = project.model_card()
+    assert card is not None
+    assert card["clips_fingerprint"] == project.fingerprint()
+
+
 def test_training_again_with_the_same_seed_gives_the_same_model(copy: Project) -> None:
     model = copy.path / "models" / "sounds" / "model.onnx"
     before = model.read_bytes()

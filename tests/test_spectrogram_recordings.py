@@ -308,15 +308,21 @@ def test_what_asks_for_its_sound_is_refused() -> None:
 # Training
 
 
-def test_short_sounds_are_learnt_alike_with_and_without_sound(tmp_path: Path) -> None:
+def learnt(project: Project, cache: EmbeddingCache, **options: Any) -> Recognizer:
+    """As `train` does, but in the order of names: files with sound and without have another content."""
+    training = Training(project.base, project.base, options, cache)
+    return Recognizer(training.run(taught(project), project.labels).model)
+
+
+def test_short_sounds_are_learnt_alike_with_and_without_sound(tmp_path: Path, cache: EmbeddingCache) -> None:
     project = Project(tmp_path / "clapper", create=True)
     for take in range(2):
         project.add("Left", sounds.whistle(1.5, 10 * take + 1), sounds.RATE, name=f"{take}")
         project.add("Right", sounds.snaps(1.5, 10 * take + 2), sounds.RATE, name=f"{take}")
-    before = project.train(epochs=2).content
+    before = learnt(project, cache, epochs=2).content
     take_every_other_sound(project)
     assert [clip.has_sound for clip in project.clips()] == [False, True, False, True]
-    after = project.train(epochs=2)
+    after = learnt(project, cache, epochs=2)
     assert after.content == before
     for clip, label in ((project.clips("Left")[0], "Left"), (project.clips("Right")[0], "Right")):
         assert after.recognize(clip.path).label == label
@@ -344,7 +350,9 @@ def test_words_are_learnt_alike_with_and_without_sound(
     assert train() == before
 
 
-def test_real_words_are_learnt_and_recognized_as_well_without_sound(recordings: Path, tmp_path: Path) -> None:
+def test_real_words_are_learnt_and_recognized_as_well_without_sound(
+    recordings: Path, tmp_path: Path, cache: EmbeddingCache
+) -> None:
     project = Project(tmp_path / "words", create=True, mode="words")
     project.set_base("words")
     rows = clip_rows(recordings, "wake_words")
@@ -358,9 +366,9 @@ def test_real_words_are_learnt_and_recognized_as_well_without_sound(recordings: 
                 project.add(word, samples, rate, name=f"{number}")
             else:
                 tests.append((word, aside.add(word, samples, rate)))
-    with_sound = project.train()
+    with_sound = learnt(project, cache)
     take_every_other_sound(project)
-    without = project.train()
+    without = learnt(project, cache)
     assert without.content == with_sound.content, "a window's frames are the same, to the last bit"
     right = 0
     for word, clip in tests:

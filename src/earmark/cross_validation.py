@@ -54,6 +54,7 @@ def cross_validate(
     """
     if folds < 2:
         raise EarmarkError(f"folds is {folds}: it must be 2 or more.")
+    training.check(clips)
     parts, files = _divide(clips, folds), find_sounds(background)
     scored: list[ScoredClip] = []
     all_labels = labels

@@ -16,7 +16,7 @@ from earmark.examples import SOUND_FRAMES, cut_examples
 from earmark.network import Network
 from earmark.recordings import read_recording
 from earmark.settings import SOUNDS
-from earmark.transfer import TaughtClip, Trained, TransferOptions, train_transfer
+from earmark.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -65,6 +65,15 @@ class Training:
             self._network, clips, labels, options, head_options,
             name=self.name, cache=self.cache, report=report, on_epoch=on_epoch,
         )  # fmt: skip
+
+    def check(self, clips: Sequence[TaughtClip]) -> None:
+        """Refuse recordings that the base can't learn from, before the first of several trainings.
+
+        Raises:
+            EarmarkError: the base hears sound, and one of the recordings has none.
+        """
+        if self.base != SOUNDS:
+            check_sound(self._network, clips)
 
     @cached_property
     def _network(self) -> Network:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ class Project(Collecting):
         clips = self._taught(labels)
         _check_trainable([clip.file for clip in clips], training)
         training = replace(training, name=name)
-        trained = training.run(_with_examples(clips), labels, report=report, on_epoch=on_epoch)
+        trained = training.run(_by_content(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
         recognizer.history = tuple(trained.history)
         files = [clip.file for clip in clips]
@@ -170,7 +171,7 @@ class Project(Collecting):
         labels = self.labels
         clips, training = self._taught(labels), self._training(base, options)
         _check_trainable([clip.file for clip in clips], training)
-        return cross_validate(training, _with_examples(clips), labels, folds, background, report)
+        return cross_validate(training, _by_content(clips), labels, folds, background, report)
 
     # Exchange
 
@@ -294,9 +295,7 @@ class Project(Collecting):
     def _taught(self, labels: tuple[str, ...]) -> list[TaughtClip]:
         """All clips of these labels, and none of one that comes meanwhile."""
         key_frames = self.key_frames()
-        # By content: a project that is made anew of the same recordings gives the same model.
-        clips = [clip for label in labels for clip in by_content(self.clips(label))]
-        return [TaughtClip(clip, key_frames.get(clip.id)) for clip in clips]
+        return [TaughtClip(clip, key_frames.get(clip.id)) for label in labels for clip in self.clips(label)]
 
     def _label_card(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
         own = [self.examples_in(clip) for clip in clips if clip.label == label.name]
@@ -311,8 +310,14 @@ def _name_of(base: str | Path | Network) -> str:
     return file_stem(path.parent.name if path.name in (MODEL_FILE, CARD_FILE) else path.stem)
 
 
-def _with_examples(clips: list[TaughtClip]) -> list[TaughtClip]:
-    return [clip for clip in clips if clip.file.examples]
+def _by_content(clips: list[TaughtClip]) -> list[TaughtClip]:
+    """Those with examples, each label's in an order that their content decides.
+
+    So a project that is made anew of the same recordings gives the same model.
+    """
+    taught = {clip.file.path: clip for clip in clips if clip.file.examples}
+    by_label = groupby((clip.file for clip in taught.values()), lambda file: file.label)
+    return [taught[file.path] for _, files in by_label for file in by_content(files)]
 
 
 def _check_trainable(clips: list[ClipFile], training: Training) -> None:

@@ -155,7 +155,7 @@ def train_transfer(
     base.check_embedding()
     if not clips:
         raise EarmarkError("There are no recordings to train on: record some first.")
-    _check_sound(base, clips)
+    check_sound(base, clips)
     network, tuned = base, None
     if head_options.fine_tuning_epochs:
         tunable = tunable_model(base.content, base.metadata)
@@ -181,8 +181,12 @@ def train_transfer(
     return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
 
 
-def _check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
-    """Refuse recordings of which only the spectrogram is left, where the base hears the sound itself."""
+def check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
+    """Refuse recordings of which only the spectrogram is left, where the base hears the sound itself.
+
+    Raises:
+        EarmarkError: one of the clips is such a recording.
+    """
     soundless = next((clip.file.path for clip in clips if not clip.file.has_sound), None)
     if soundless is not None and base.front_end is not SPECTROGRAM:
         raise EarmarkError(
