@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,16 @@ settings.load_profile("whole")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `thinned(n)`, all cases but the first n are slow."""
+    seen: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        if isinstance(item, pytest.Function) and (thinned := item.get_closest_marker("thinned")):
+            seen[item.path, item.originalname] += 1
+            if seen[item.path, item.originalname] > thinned.args[0]:
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

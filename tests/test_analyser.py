@@ -59,6 +59,7 @@ def test_frames_are_those_of_chromiums_analyser(recordings: Path) -> None:
     assert anywhere <= 0.003
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [sounds.whistle, sounds.snaps, sounds.murmur])
 def test_so_they_are_on_sounds_made_here(make: Callable[[float, int], np.ndarray]) -> None:
     near, _, count = differences([soxr.resample(make(2.0, 7), sounds.RATE, 44_100)])

@@ -64,6 +64,7 @@ def assert_what_is_in_a_second(told: dict[str, Any]) -> None:
     assert cost["second_resampled_us"] > frames / 50
 
 
+@pytest.mark.slow
 def test_words_and_the_machine_are_measured() -> None:
     (told,) = run_json("bench", *SHORT)
     assert_consistent(told)
@@ -112,6 +113,7 @@ def test_a_person_gets_a_table() -> None:
     assert re.search(r"By arithmetic it keeps up with [\d,]+ live streams; a server's own work is not counted\.", told)
 
 
+@pytest.mark.slow
 def test_without_what_training_needs_the_rest_is_measured() -> None:
     script = "import sys; sys.modules['onnx'] = None; from earmark.cli import main; main()"
     command = [sys.executable, "-c", script, "bench", *SHORT]

@@ -115,6 +115,7 @@ def test_the_default_model_is_shown(command: str) -> None:
     assert "[default: words]" in told
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -161,6 +162,7 @@ def test_raw_pcm_is_recorded_from_standard_input(tmp_path: Path, encoding: str) 
     np.testing.assert_allclose(stored, values[:8_000].mean(axis=1) / 32_768, atol=1e-6)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     ("label", "options", "stdin", "says"),
     [
@@ -254,6 +256,7 @@ def test_a_project_named_words_is_not_taken_for_the_words_that_come_with_earmark
         assert len(told_as_json["scores"]) == labels
 
 
+@pytest.mark.slow
 def test_a_training_that_can_not_be_is_told(bands_model: Path, tmp_path: Path) -> None:
     assert "is not a project: create it" in complaint("train", tmp_path / "missing")
     Project(tmp_path / "empty", create=True)
@@ -423,6 +426,7 @@ def test_a_long_file_gets_the_label_of_its_loudest_part(bands_model: Path, bands
     assert sum(told["scores"].values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_can_not_be_recognized_is_told(wav: Path, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     (tmp_path / "folder").mkdir()
@@ -498,6 +502,7 @@ def test_every_option_of_a_training_reaches_it(tunes: Path, tmp_path: Path) -> N
     assert by_api.labels == ("deep", "[red]shrill[/]")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -524,6 +529,7 @@ def test_a_trainings_option_that_can_not_be_is_told_in_one_sentence(
     assert Project(tunes).models() == []
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "options",
     [
@@ -573,6 +579,7 @@ def test_an_evaluation_is_told_to_a_person(tunes: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "a.html").is_file()
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_can_not_be_is_told(tunes: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     base = ("--base", tmp_path / "tones.onnx")
@@ -590,6 +597,7 @@ def test_an_evaluation_that_can_not_be_is_told(tunes: Path, tmp_path: Path) -> N
         assert says in complaint("evaluate", *options)
 
 
+@pytest.mark.slow
 def test_a_threshold_of_a_label_that_is_not_understood_is_told(trained: Project, wav: Path) -> None:
     listen = ("listen", trained.path, "--input", wav, "--label-threshold")
     for text in ("Left", "Left=", "Left=high", "=", "Left=2", "Left=nan", "=0.5", "Up=0.5"):

@@ -139,6 +139,7 @@ def test_of_many_that_are_left_out_the_first_are_told(tmp_path: Path) -> None:
     assert len(told["skipped"]) == 30
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -187,6 +188,7 @@ def test_a_label_is_only_for_what_has_none(everything: Path, tmp_path: Path) -> 
     assert labels(tmp_path / "new")["mine"] == 1
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("thing", "options", "says"),
     [
@@ -227,6 +229,7 @@ def test_when_nothing_can_be_read_the_exit_code_says_so(project: Path, tmp_path:
     assert labels(project) == {"rise": 2, "fall": 2}
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -313,6 +316,7 @@ def test_a_model_that_can_not_be_exported_is_told_and_nothing_is_written(
         assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("to", ["tfjs", "onnx", "folders", "examples"])
 def test_what_is_there_stays(to: str, project: Path, tmp_path: Path) -> None:
     thing: object = project if to in ("folders", "examples") else "words"
@@ -328,6 +332,7 @@ def test_what_is_there_stays(to: str, project: Path, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "file").read_text() == "mine"
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -400,6 +405,7 @@ def limited(kilobytes: int, *arguments: object, cwd: Path) -> str:
     return done.stderr
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("to", [to.value for to in ExportFormat])
 def test_an_export_that_does_not_fit_leaves_nothing(to: str, project: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
@@ -460,6 +466,7 @@ def test_an_option_that_would_change_nothing_is_refused(options: tuple[str, ...]
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("to", ["folders", "speech-commands", "audiofolder", "examples"])
 def test_a_project_without_recordings_is_not_written(to: str, tmp_path: Path) -> None:
     Project(tmp_path / "empty", create=True)

@@ -203,6 +203,7 @@ def test_a_stream_gives_what_decoding_it_whole_gives(codec: str, container: str,
     np.testing.assert_array_equal(np.concatenate(again), expected.samples)
 
 
+@pytest.mark.slow
 def test_a_recording_of_any_length_is_streamed_in_constant_memory() -> None:
     peaks = []
     for seconds in (60, 660):

@@ -183,6 +183,7 @@ def test_parquet_has_plain_types_and_bounded_groups() -> None:
     assert parquet.read_table(pyarrow.BufferReader(written("parquet", []))).num_rows == 0
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_scan_that_fails_leaves_nothing(tmp_path: Path, format: str) -> None:
     if format in NEEDS:

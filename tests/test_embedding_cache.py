@@ -398,6 +398,7 @@ def test_each_base_has_its_own(project: Project, file: Path) -> None:
     assert embedded(project, file) == 0
 
 
+@pytest.mark.thinned(3)
 @EVERY_DAMAGE
 def test_a_training_goes_on_whatever_became_of_the_file(
     project: Project, file: Path, damage: Callable[[Path], None]

@@ -120,6 +120,7 @@ def test_a_model_in_a_zip_that_begins_nowhere_is_told(tmp_path: Path) -> None:
         load(tmp_path / "my.zip")
 
 
+@pytest.mark.slow
 def test_a_recording_is_held_three_times_at_most(project: Project) -> None:
     """As it came, as it is kept, and once in between."""
     noise = np.random.default_rng(1).normal(0, 0.1, 590 * 8_000).astype(np.float32)

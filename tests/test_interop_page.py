@@ -41,6 +41,8 @@ from tests.things import (
     zipped,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "interop.md").read_text("utf-8")
 COMMAND = str(Path(sys.executable).with_name("earmark"))

@@ -225,6 +225,7 @@ def test_a_zip_that_claims_to_unpack_to_more_than_its_limit_is_refused(project: 
     assert project.clips() == []
 
 
+@pytest.mark.slow
 def test_a_bomb_is_told_before_it_fills_the_memory(project: Project) -> None:
     bomb = [("Left/bomb.wav", WAV[:44] + bytes((256 << 20) + 1))]
     with pytest.raises(EarmarkError, match=r"unpacks to .* times its size"):

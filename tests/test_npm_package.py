@@ -188,6 +188,7 @@ def test_it_hears_the_microphone_as_earmark_does(words: dict[str, Array], tmp_pa
     assert {result.label for result in results if result.score > 0.9} >= set(SPOKEN)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_package_scores_there_as_it_does_here(words: dict[str, Array], tmp_path: Path) -> None:
     """What the package made itself goes there and back."""
     folder = SHARED / "fixtures" / "tfjs_speech_commands" / "browser_fft_18w"

@@ -251,6 +251,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(("given", "told"), REFUSED.items())
 def test_what_cannot_be_is_told_in_one_sentence(
     archive: Path, model: Path, tmp_path: Path, given: str, told: str
@@ -440,6 +441,7 @@ def test_what_changes_the_results_is_another_scan(model: Path, monkeypatch: pyte
         assert other != same, number
 
 
+@pytest.mark.slow
 def test_how_far_a_scan_is_counts_what_was_done_before_and_parts_of_recordings(model: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "archive", tmp_path / "found.csv"
     for number in range(3):
@@ -473,6 +475,7 @@ def test_a_scan_keeps_to_its_overlap(archive: Path) -> None:
     assert outcome.detections == expected
 
 
+@pytest.mark.slow
 def test_a_scan_by_one_process_goes_on_when_that_dies(archive: Path, model: Path, tmp_path: Path) -> None:
     long = write(tmp_path / "long.wav", np.tile(sounds.murmur(60, 1), 30))
     names = [str(long), *sorted(map(str, archive.rglob("*.*")))]

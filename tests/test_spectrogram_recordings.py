@@ -331,6 +331,7 @@ def test_short_sounds_are_learnt_alike_with_and_without_sound(tmp_path: Path, ca
         np.testing.assert_array_equal(spectrogram, np.load(clip.path))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     "options", [{}, {"window_hop_ratio": 0.25}, {"open_set": False}, {"validation_split": 0.5}], ids=str
 )
@@ -350,6 +351,7 @@ def test_words_are_learnt_alike_with_and_without_sound(
     assert train() == before
 
 
+@pytest.mark.slow
 def test_real_words_are_learnt_and_recognized_as_well_without_sound(
     recordings: Path, tmp_path: Path, cache: EmbeddingCache
 ) -> None:

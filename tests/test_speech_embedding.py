@@ -60,6 +60,7 @@ def unit(values: Array) -> Array:
 # What the package gives
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("embedding")
 @pytest.mark.parametrize("frames", [40, 50, 70, 101, 250])
 def test_the_network_gives_what_the_package_gives_for_each_clip(frames: int) -> None:

@@ -263,6 +263,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize(("make", "said"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_downloads_get_one_sentence(tmp_path: Path, make: Callable[[], bytes], said: str) -> None:
     path = tmp_path / "mine.zip"

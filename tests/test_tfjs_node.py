@@ -233,6 +233,7 @@ def test_batch_normalization_of_frames_or_bins(axis: int, tmp_path: Path) -> Non
     np.testing.assert_allclose(scores_of(made.folder, levels), made.scores, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["browser_fft_18w", "teachable_machine_audio"])
 def test_real_models(name: str, tmp_path: Path) -> None:
     real = fixture("tfjs_speech_commands", name) if name == "browser_fft_18w" else teachable_machine(tmp_path)
@@ -241,6 +242,7 @@ def test_real_models(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(scores_of(real, levels), expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 20, 40])
 def test_random_networks(first: int, tmp_path: Path) -> None:
     """Twenty networks of random layers and links, made in one Node."""

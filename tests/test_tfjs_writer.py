@@ -60,6 +60,7 @@ def check(recognizers: Sequence[Recognizer], folder: Path) -> None:
         assert again.metadata.normalization == normalization
 
 
+@pytest.mark.slow
 def test_every_layer(tmp_path: Path) -> None:
     """What TensorFlow.js made, read by us and written again, scores as it did at first."""
     windows = WindowNormalization()(random_windows(100, FRAMES))
@@ -71,6 +72,7 @@ def test_every_layer(tmp_path: Path) -> None:
         np.testing.assert_allclose(scores, model.scores, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.slow
 def test_random_networks(tmp_path: Path) -> None:
     windows = WindowNormalization()(random_windows(5, FRAMES))
     seeds = range(100, 160)
@@ -95,6 +97,7 @@ def test_the_codelabs_sounds(trained: earmark.Project, tmp_path: Path) -> None:
     check([trained.model()], tmp_path)
 
 
+@pytest.mark.slow
 def test_models_of_the_package_and_of_teachable_machine(tmp_path: Path) -> None:
     package = fixture("tfjs_speech_commands", "browser_fft_18w")
     (tmp_path / "made").mkdir()
@@ -102,6 +105,7 @@ def test_models_of_the_package_and_of_teachable_machine(tmp_path: Path) -> None:
     check([Recognizer(read_tfjs(model)) for model in models], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"hidden_units": 12}, {"fine_tuning_epochs": 1}])
 def test_what_was_taught(options: dict[str, Any], recordings: Path, tmp_path: Path) -> None:
     """A head works on the embedding's direction, which no single layer of TensorFlow.js gives."""
@@ -139,6 +143,7 @@ FILTER = np.random.default_rng(4).normal(0, 0.2, (2, 1, 3, 3)).astype(np.float32
 END = [node("Flatten", "last", "flat"), node("MatMul", "flat kernel", "logits"), node("Softmax", "logits", "scores")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "middle",
     [

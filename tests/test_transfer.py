@@ -430,6 +430,7 @@ def test_fine_tuning_moves_the_bases_layer_and_learns(project: Project, cache: E
     assert recognizer.recognize(chirps.word("bounce", take=9), chirps.RATE).label == "bounce"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [None, "Tanh"])
 def test_a_base_that_can_not_be_tuned_is_told(project: Project, cache: EmbeddingCache, activation: str | None) -> None:
     with pytest.raises(EarmarkError, match=r"^The base small can't be fine-tuned: leave out fine_tuning_epochs\.$"):

@@ -177,6 +177,7 @@ def test_frames_take_no_new_memory_but_their_own() -> None:
     assert held < 2_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stream", "listen"])
 def test_listening_takes_as_much_memory_after_a_minute_as_at_first(words: earmark.Recognizer, way: str) -> None:
     sound = np.tile(sounds.murmur(5, 1), 12)

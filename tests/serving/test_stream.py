@@ -41,6 +41,7 @@ def quick() -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [True, False])
 def test_a_stream_that_has_gone_leaves_nothing_large(scores: bool) -> None:
     with server("words", program=("-m", "tests.held")) as running:

@@ -92,6 +92,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["evil.test", "127.0.0.1"])  # another site, and another server of this machine
 def test_another_pages_attacks_get_nothing_and_change_nothing(running: Studio, evil: int, site: str) -> None:
     running.request("POST", "/api/labels", json={"name": "Kept"})  # so that there is something to undo

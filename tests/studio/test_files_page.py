@@ -72,6 +72,7 @@ def clips(running: Studio) -> dict[str, int]:
     return {label["name"]: len(label["clips"]) for label in running.project()["labels"]}
 
 
+@pytest.mark.slow
 def test_a_sound_file_dropped_onto_a_class_is_added(running: Studio, microphone: Path) -> None:
     with open_page(running, microphone) as page:
         drop(page, "#right", {"whistle.wav": wav()})
@@ -80,6 +81,7 @@ def test_a_sound_file_dropped_onto_a_class_is_added(running: Studio, microphone:
     assert [clip["seconds"] for clip in running.project()["labels"][1]["clips"]] == [1]
 
 
+@pytest.mark.slow
 def test_a_recording_of_a_browser_or_a_phone_dropped_onto_a_class_is_added(
     running: Studio, microphone: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_recording_of_a_browser_or_a_phone_dropped_onto_a_class_is_added(
     assert lengths == pytest.approx([2, 2], abs=0.1)
 
 
+@pytest.mark.slow
 def test_samples_of_teachable_machine_are_dropped_onto_the_page(
     running: Studio, microphone: Path, fixtures: Path
 ) -> None:

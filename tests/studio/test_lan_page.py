@@ -15,6 +15,8 @@ from tests.browser import browsers, microphone_arguments
 from tests.studio.opening import wait_for_microphone
 from tests.studio.running import LanStudio, lan_studio, studio
 
+pytestmark = pytest.mark.slow
+
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "has_touch": True,
@@ -74,7 +76,6 @@ def test_a_phone_scans_the_code_records_and_is_signed_out(running: LanStudio, br
     expect(visitor.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_a_code_is_typed_and_a_used_or_wrong_one_refused(running: LanStudio, browser: Browser) -> None:
     code = running.lan()["code"]
     visitor = phone(browser)
@@ -96,7 +97,6 @@ def test_a_code_is_typed_and_a_used_or_wrong_one_refused(running: LanStudio, bro
     assert other.evaluate("location.hash") == ""
 
 
-@pytest.mark.slow
 def test_the_dialog_can_be_used_by_everybody(running: LanStudio, browser: Browser) -> None:
     desktop = browser.new_context().new_page()
     desktop.goto(running.address)
@@ -110,7 +110,6 @@ def test_the_dialog_can_be_used_by_everybody(running: LanStudio, browser: Browse
     expect(desktop.locator("#phones")).to_be_hidden()
 
 
-@pytest.mark.slow
 def test_a_studio_on_this_machine_alone_speaks_of_no_phones(tmp_path: Path, browser: Browser) -> None:
     with studio(tmp_path / "clapper") as alone:
         page = browser.new_context().new_page()

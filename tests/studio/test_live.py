@@ -311,6 +311,7 @@ def metric(running: Studio, name: str) -> float:
     return float(found[0]) if found else 0.0
 
 
+@pytest.mark.slow
 def test_pages_learn_what_other_programs_do_to_the_project(tmp_path: Path) -> None:
     """Another studio or a terminal, and a file manager: a clip that comes, is cut off, becomes a folder, or goes."""
     with studio(tmp_path / "clapper") as running:

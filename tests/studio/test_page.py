@@ -128,7 +128,8 @@ def test_each_hold_became_a_recording_with_43_examples_a_second(codelab: Studio)
         assert clip["examples"] == pytest.approx(clip["seconds"] * 44_100 / 1_024, abs=5)
 
 
-@pytest.mark.parametrize(("sound", "end"), [pytest.param("left", 0.0, marks=SLOW), ("right", 10.0)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("sound", "end"), [("left", 0.0), ("right", 10.0)])
 def test_another_take_moves_the_slider_its_way(
     codelab: Studio, takes: Callable[[str, int], Path], sound: str, end: float
 ) -> None:
@@ -155,6 +156,7 @@ def test_ten_seconds_of_noise_leave_the_slider_alone(codelab: Studio, takes: Cal
     assert drift < 0.5
 
 
+@pytest.mark.slow
 def test_a_reload_loses_nothing(codelab: Studio, takes: Callable[[str, int], Path]) -> None:
     with open_page(codelab, takes("left", 2)) as page:
         before = examples(page)
@@ -201,6 +203,7 @@ def fresh(tmp_path: Path) -> Iterator[Studio]:
         yield running
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_records_and_takes_back(fresh: Studio, takes: Callable[[str, int], Path]) -> None:
     with open_page(fresh, takes("left", 1)) as page:
         page.locator("#right").focus()
@@ -260,6 +263,7 @@ def lost_server(project: Path, recording: Path) -> Iterator[tuple[Page, int, flo
         yield page, running.port, held
 
 
+@pytest.mark.slow
 def test_a_recording_survives_a_server_that_dies_in_the_middle_of_it(
     tmp_path: Path, takes: Callable[[str, int], Path]
 ) -> None:
@@ -297,6 +301,7 @@ def test_a_recording_waits_for_its_own_project(tmp_path: Path, takes: Callable[[
             assert wait_for_saved(again, 1)["labels"][0]["clips"][0]["seconds"] == pytest.approx(2, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_recording_that_can_not_be_saved_is_offered_again_and_as_a_file(
     fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
@@ -447,6 +452,7 @@ def test_classes_are_added_renamed_moved_and_removed(fresh: Studio, takes: Calla
         assert names() == ["Left", "AC/DC 🎸", "Noise"]
 
 
+@pytest.mark.slow
 def test_recordings_are_downloaded_and_loaded_and_a_bad_file_is_told(
     codelab: Studio, fresh: Studio, takes: Callable[[str, int], Path], tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from tests.browser import browsers, microphone_arguments
 from tests.studio.opening import new_page, open_page
 from tests.studio.running import Studio, studio
 
+pytestmark = pytest.mark.slow
+
 # The microphone waits until `letIn` is called, for each time that it is asked for.
 SLOW_MICROPHONE = """
   const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

@@ -16,6 +16,8 @@ from tests import chirps
 from tests.studio.opening import open_page
 from tests.studio.running import Studio, studio
 
+pytestmark = pytest.mark.slow
+
 SEEN = "Spectrogram of recording 2 of rise, 1.0 s, without sound"
 # What the page has drawn of a picture: its size in pixels, and how many different colours it has.
 DRAWN = """canvas => {
@@ -77,7 +79,6 @@ def trim(page: Page) -> None:
     dialog.get_by_role("button", name="Cancel").click()
 
 
-@pytest.mark.slow
 def test_the_page_says_which_base_can_not_be_used(running: Studio, microphone: Path) -> None:
     with open_page(running, microphone) as page:
         expect(page.get_by_role("radio", name="words", exact=True)).to_be_checked()
@@ -85,7 +86,6 @@ def test_the_page_says_which_base_can_not_be_used(running: Studio, microphone: P
         expect(page.locator("#base-hint p").last).to_contain_text("of some only the spectrogram is left")
 
 
-@pytest.mark.slow
 def test_another_base_must_be_chosen_when_the_chosen_one_can_not_be_used_any_more(
     running: Studio, microphone: Path
 ) -> None:

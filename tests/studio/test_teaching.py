@@ -89,6 +89,7 @@ def test_the_mode_changes_what_is_counted_and_keeps_the_recordings(tmp_path: Pat
         page.close()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize(
     "values", [{"mode": "letters"}, {"base": "letters"}, {"base": "speech"}, {"mode": "words", "base": "words"}]
 )
@@ -272,6 +273,7 @@ def test_without_matplotlib_there_are_numbers_and_what_to_install(evaluated: Pat
         assert running.request("GET", "/api/report").status_code == 404
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b'{"accuracy": 1}', b"[" * 100_000])
 def test_an_evaluation_that_somebody_broke_is_none(evaluated: Path, tmp_path: Path, content: bytes) -> None:
     path = Path(shutil.copytree(evaluated, tmp_path / "words"))

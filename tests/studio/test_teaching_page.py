@@ -130,6 +130,7 @@ def test_words_are_loaded_trained_heard_and_evaluated(tmp_path: Path, archive: P
         expect(page.locator("#train")).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_the_evaluation_tells_what_was_heard_as_what_and_leads_to_its_report(taught: Studio, microphone: Path) -> None:
     kept = taught.request("GET", "/api/evaluation").json()
     with open_page(taught, microphone) as page:
@@ -231,6 +232,7 @@ def test_a_base_that_is_not_here_says_what_to_do(taught: Studio, microphone: Pat
         expect(page.locator("#base-hint")).to_contain_text("pip install 'earmark[speech]'")
 
 
+@pytest.mark.slow
 def test_holding_the_button_makes_one_recording(tmp_path: Path, microphone: Path) -> None:
     earmark.Project(tmp_path / "words", create=True, mode="words")
     with studio(tmp_path / "words") as running, open_page(running, microphone) as page:

@@ -140,6 +140,7 @@ def test_the_threshold_keeps_words_away_and_can_be_changed_while_listening(page:
     expect(page.locator("#detections li")).not_to_have_count(0)
 
 
+@pytest.mark.slow
 def test_choosing_the_other_tab_stops_listening(page: Page) -> None:
     listen(page)
     expect(page.locator("#word")).not_to_be_empty(timeout=HEARD)
@@ -247,6 +248,7 @@ def test_listening_goes_on_when_the_connection_comes_back(browser: Browser, tmp_
         page.context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: int, height: int) -> None:
     page, complaints = open_words(browser, running, viewport={"width": width, "height": height})
