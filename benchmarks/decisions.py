@@ -23,10 +23,10 @@ import numpy as np
 
 import earmark
 from benchmarks.table import print_table
-from earmark.audio import Resampler, Samples, read_clip
+from earmark.audio.clip import Resampler, Samples, read_clip
 from earmark.corpus import Recording, find_recordings, loudest_part
 from earmark.evaluation import Rate, Share
-from earmark.sources import PcmSource
+from earmark.audio.sources import PcmSource
 from earmark.streaming import Decisions, Detection, ScoredWindow
 
 RATE = 16_000  # Hz, that of Speech Commands

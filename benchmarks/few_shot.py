@@ -25,7 +25,7 @@ from earmark.corpus import Recording, find_recordings
 from earmark.front_end import clip_frames, loudest_window
 from earmark.heads import HeadExamples, HeadOptions, train_head
 from earmark.network import Network
-from earmark.sources import FileSource
+from earmark.audio.sources import FileSource
 
 COUNTS = (1, 3, 5, 10, 30)
 DRAWS = 10

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.table import Claim
 from earmark import EarmarkError, Project
-from earmark.audio import Clip
+from earmark.audio.clip import Clip
 from earmark.exporting import export_recordings
 from earmark.formats.detections import Scanned
 from earmark.importing import import_into

@@ -30,7 +30,7 @@ import numpy.typing as npt
 import earmark
 from benchmarks.table import Claim
 from earmark import EarmarkError, Project, read_clip
-from earmark.audio import Clip, encode_flac
+from earmark.audio.clip import Clip, encode_flac
 from earmark.importing import import_into
 
 RATE = 16_000  # Hz

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soundfile
 import tomli_w
 
-from earmark.audio import Clip, encode_flac
+from earmark.audio.clip import Clip, encode_flac
 from earmark.embedding_cache import EmbeddingCache
 from earmark.formats.serialized_examples import SerializedExample, write_examples
 from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization

@@ -36,11 +36,11 @@ def audio(scratch: Path) -> Try:
     """libsndfile's formats: as a clip, as background noise, and as a source."""
     import numpy as np
 
-    from earmark.audio import clip_length, read_clip
+    from earmark.audio.clip import clip_length, read_clip
     from earmark.formats.found import cut_noise
     from earmark.recordings import read_recording
-    from earmark.sound_files import open_sound_file
-    from earmark.sources import FileSource
+    from earmark.audio.sound_files import open_sound_file
+    from earmark.audio.sources import FileSource
 
     file = scratch / "case"
 
@@ -71,8 +71,8 @@ def pcm(_: Path) -> Try:
     """Raw PCM from a pipe; the first two bytes choose rate, channels and encoding."""
     import numpy as np
 
-    from earmark.audio import decode_pcm
-    from earmark.sources import PcmSource
+    from earmark.audio.clip import decode_pcm
+    from earmark.audio.sources import PcmSource
 
     def attempt(data: bytes) -> None:
         rate, channels = data[0] * 200 if data else 0, data[1] if len(data) > 1 else 0
@@ -89,8 +89,8 @@ def compressed(scratch: Path) -> Try:
     """WebM, Matroska, MP4 and AAC, by PyAV."""
     import numpy as np
 
-    from earmark.formats.compressed_audio import container_of, decode
-    from earmark.sound_files import open_sound_file
+    from earmark.audio.compressed_audio import container_of, decode
+    from earmark.audio.sound_files import open_sound_file
 
     file = scratch / "case"
 

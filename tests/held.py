@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 
-from earmark.audio import Resampler
+from earmark.audio.clip import Resampler
 from earmark.cli import main
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.audio import Clip, encode_flac
-from earmark.formats.compressed_audio import CompressedSource, decode
+from earmark.audio.clip import Clip, encode_flac
+from earmark.audio.compressed_audio import CompressedSource, decode
 from tests import sounds
 from tests.browser import chromium
 from tests.conftest import SHARED

@@ -15,7 +15,7 @@ import soundfile
 
 import earmark
 from earmark import EarmarkError, Project, Recognizer
-from earmark.audio import read_clip
+from earmark.audio.clip import read_clip
 from earmark.cross_validation import cross_validate, evaluate_files, evaluate_on, find_sounds
 from earmark.embedding_cache import EmbeddingCache
 from earmark.evaluation import Evaluation

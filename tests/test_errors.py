@@ -24,7 +24,7 @@ def test_names_in_other_scripts_stay() -> None:
 
 
 def test_an_imports_notes_are_on_one_line(tmp_path: Path) -> None:
-    from earmark.audio import Clip, encode_wav
+    from earmark.audio.clip import Clip, encode_wav
 
     wav = encode_wav(Clip(sounds.whistle(0.2, 1), sounds.RATE))
     data = pack([("Left/a.wav", wav), ("Left/b\x1b[2J\n.txt", b""), ("Left/c\r.wav", b"RIFF")])

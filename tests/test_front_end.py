@@ -24,7 +24,7 @@ from earmark.front_end import (
     sliding_windows,
     window_loudness,
 )
-from earmark.sources import ArraySource
+from earmark.audio.sources import ArraySource
 from earmark.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.budget import budget

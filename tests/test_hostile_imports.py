@@ -25,10 +25,10 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, importing, load
-from earmark.audio import CLIP_SAMPLES, longest_clip, read_clip
+from earmark.audio.clip import CLIP_SAMPLES, longest_clip, read_clip
 from earmark.formats import audiofolder, file_set, found, teachable_machine
 from earmark.formats.audiofolder import read_table
-from earmark.formats.compressed_audio import decode
+from earmark.audio.compressed_audio import decode
 from earmark.formats.teachable_samples import find_samples
 from earmark.importing import Imported, import_into
 from earmark.labels import label_folder

@@ -13,7 +13,7 @@ import soxr
 
 import earmark
 from earmark import Recognizer
-from earmark.audio import Samples
+from earmark.audio.clip import Samples
 from tests.corpus import clip_rows, read_row
 
 FOLDER = Path(earmark.__file__).parent / "models" / "words"

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Recognizer, Source
-from earmark.audio import Samples
+from earmark.audio.clip import Samples
 from earmark.front_end import SPECTROGRAM, WAVEFORM
 from earmark.metadata import FixedNormalization, FlooredNormalization, WindowNormalization
 from earmark.recognizer import Params

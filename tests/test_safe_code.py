@@ -131,8 +131,8 @@ def test_few_modules_start_programs() -> None:
 
 def test_ffmpeg_is_told_the_container_and_may_open_the_one_file_alone() -> None:
     """Left to guess, it knows playlists and lists of files (HLS, concat), which name others or web addresses."""
-    tree = ast.parse((ROOT / "src/earmark/formats/compressed_audio.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "src/earmark/audio/compressed_audio.py").read_text(encoding="utf-8"))
     (opened,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and dotted(node.func) == "av.open"]
     assert ast.unparse(opened.args[2]) == "container"
-    text = (ROOT / "src/earmark/formats/compressed_audio.py").read_text(encoding="utf-8")
+    text = (ROOT / "src/earmark/audio/compressed_audio.py").read_text(encoding="utf-8")
     assert "-protocol_whitelist file -f {container}" in text

@@ -20,10 +20,10 @@ import pytest
 import soundfile
 
 from earmark import EarmarkError, read_clip
-from earmark.audio import Samples
-from earmark.formats.compressed_audio import CompressedSource
-from earmark.sound_files import find_sound_files, open_sound_file
-from earmark.sources import FileSource
+from earmark.audio.clip import Samples
+from earmark.audio.compressed_audio import CompressedSource
+from earmark.audio.sound_files import find_sound_files, open_sound_file
+from earmark.audio.sources import FileSource
 from tests import sounds
 
 fsspec = pytest.importorskip("fsspec", reason="needs the package fsspec: pip install 'earmark[cloud]'")

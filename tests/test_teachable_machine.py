@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.audio import encode_wav
+from earmark.audio.clip import encode_wav
 from earmark.formats.teachable_machine import MAX_ENTRIES, label_of, read_samples
 from earmark.spectrogram import compute_spectrogram
 from tests.budget import budget
@@ -99,7 +99,7 @@ def test_a_samples_clip_is_cut_from_its_recording(download: Path) -> None:
 
 
 def test_recordings_that_are_sound_files_by_another_name_are_cut_too() -> None:
-    from earmark.audio import Clip
+    from earmark.audio.clip import Clip
 
     ramp = Clip(np.linspace(-0.5, 0.5, 16_000, dtype=np.float32), 8_000)
     samples = [a_sample(startTime=0.25, endTime=1.25), a_sample(startTime=2, endTime=3)]

@@ -17,9 +17,9 @@ import pytest
 
 import earmark
 from earmark import spectrogram
-from earmark.audio import Samples
+from earmark.audio.clip import Samples
 from earmark.network import BATCH
-from earmark.sources import Source
+from earmark.audio.sources import Source
 from earmark.spectrogram import BINS, BLOCK_FRAMES, FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
 from tests import sounds
 

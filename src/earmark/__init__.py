@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from earmark.audio import Clip, read_clip
+    from earmark.audio.clip import Clip, read_clip
     from earmark.errors import EarmarkError
     from earmark.exporting import export_model
     from earmark.importing import import_into
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer import Recognizer, Result, load
     from earmark.scan import ScanReport, scan_files
-    from earmark.sources import Source, open_source
+    from earmark.audio.sources import Source, open_source
     from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
 
 _HOMES = {
-    "Clip": "audio",
+    "Clip": "audio.clip",
     "Detection": "streaming",
     "EarmarkError": "errors",
     "Listening": "listening",
@@ -36,15 +36,15 @@ _HOMES = {
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "ScanReport": "scan",
-    "Source": "sources",
+    "Source": "audio.sources",
     "StreamingSpectrogram": "spectrogram",
     "TransferRecognizer": "project",
     "compute_spectrogram": "spectrogram",
     "export_model": "exporting",
     "import_into": "importing",
     "load": "recognizer",
-    "open_source": "sources",
-    "read_clip": "audio",
+    "open_source": "audio.sources",
+    "read_clip": "audio.clip",
     "scan_files": "scan",
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from earmark.errors import EarmarkError
 from earmark.recognizer import Recognizer
 from earmark.shares import Rate
-from earmark.sources import FileSource
+from earmark.audio.sources import FileSource
 from earmark.streaming import SILENT_LABELS, Detection
 
 # Below a half, the best label is more likely wrong than right.

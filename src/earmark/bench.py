@@ -21,14 +21,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from earmark import __version__
-from earmark.audio import Clip, Resampler, Samples
+from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.front_end import sliding_windows
 from earmark.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer import Recognizer, load
 from earmark.runtime import load_runtime
 from earmark.scan import CHUNK_SECONDS, usable_cores
-from earmark.sources import Source
+from earmark.audio.sources import Source
 from earmark.spectrogram import BINS
 
 SOUND_SECONDS = 2 * CHUNK_SECONDS

@@ -36,7 +36,7 @@ from earmark.terminal import complain, put, task_progress, terminal, with_progre
 
 if TYPE_CHECKING:
     from earmark.pretraining import PretrainingEpoch
-    from earmark.sources import Source
+    from earmark.audio.sources import Source
     from earmark.training import Epoch
 
 app = typer.Typer(
@@ -118,7 +118,7 @@ def record(
     from earmark.clips import check_length
     from earmark.labels import check_label
     from earmark.project import Project
-    from earmark.sources import record_clip
+    from earmark.audio.sources import record_clip
 
     source = _open(input, device, sample_rate, channels, encoding)
     with source, terminal().status(f"Recording {seconds:g} s from {source.name}…"):
@@ -363,7 +363,7 @@ def _as_model(folder: Path) -> str:
 
 
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:
-    from earmark.sources import open_source
+    from earmark.audio.sources import open_source
 
     number = int(device) if device is not None and device.isdecimal() else device
     return open_source(input, sample_rate=sample_rate, channels=channels, encoding=encoding.value, device=number)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Clip, Samples, as_clip
+from earmark.audio.clip import Clip, Samples, as_clip
 from earmark.clips import ClipFile, check_length
 from earmark.errors import EarmarkError
 from earmark.labelled_clips import LabelledClips
 from earmark.labels import check_label
 from earmark.recordings import read_recording, sound_of, spectrogram_of
 from earmark.settings import WORDS
-from earmark.sources import Source, first_seconds, open_source
+from earmark.audio.sources import Source, first_seconds, open_source
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import RESERVED_LABELS
 

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import AUDIO_SUFFIXES, Resampler, read_clip
+from earmark.audio.clip import AUDIO_SUFFIXES, Resampler, read_clip
 from earmark.errors import EarmarkError
 from earmark.labels import tidy_label
 from earmark.spectrogram import SAMPLE_RATE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.audio import AUDIO_SUFFIXES, clip_length
+from earmark.audio.clip import AUDIO_SUFFIXES, clip_length
 from earmark.background import Background, measure_background
 from earmark.card import REPORT_FILE, read_card
 from earmark.corpus import find_recordings

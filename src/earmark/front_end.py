@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Resampler, Samples
+from earmark.audio.clip import Resampler, Samples
 from earmark.errors import EarmarkError
-from earmark.sources import Source
+from earmark.audio.sources import Source
 from earmark.spectrogram import BINS, FFT_SIZE, FLOOR_DB, FRAME_SECONDS, HOP, SAMPLE_RATE, StreamingSpectrogram
 
 Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from earmark.audio import Clip, Samples, encode_flac, read_clip, read_parts
+from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips import ClipFile
 from earmark.errors import DiskError, EarmarkError, on_one_line
 from earmark.formats.audiofolder import find_audiofolder, is_audiofolder

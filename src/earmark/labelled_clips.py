@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 
-from earmark.audio import Clip, as_clip
+from earmark.audio.clip import Clip, as_clip
 from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
 from earmark.files import clear_leftovers

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal
 
 from earmark.errors import EarmarkError
-from earmark.sources import Source
+from earmark.audio.sources import Source
 from earmark.streaming import Detection
 
 Callback = Callable[[Detection], object]

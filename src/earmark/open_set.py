@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Clip, read_clip
+from earmark.audio.clip import Clip, read_clip
 
 WORDS_FILE = Path(__file__).parent / "models" / "unknown_words.ogg"
 WORD_SECONDS = 1  # each word's slot in the file

@@ -18,8 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from earmark.audio import Samples
-from earmark.sources import Source
+from earmark.audio.clip import Samples
+from earmark.audio.sources import Source
 
 if TYPE_CHECKING:
     from earmark.scan import ScanState

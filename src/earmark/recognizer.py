@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import as_clip
+from earmark.audio.clip import as_clip
 from earmark.card import MODEL_FILE, save_model
 from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
@@ -23,7 +23,7 @@ from earmark.front_end import SPECTROGRAM, Frames, Windows, clip_frames, hop_of,
 from earmark.listening import Callback, Listening
 from earmark.network import Network
 from earmark.recordings import frames_of, read_recording
-from earmark.sources import ArraySource, FileSource, Source, open_source, record_clip
+from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
 from earmark.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.spectrogram_file import is_spectrogram_file
 from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing

@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from earmark.audio import AUDIO_SUFFIXES, Clip, clip_length, encode_flac, read_clip
+from earmark.audio.clip import AUDIO_SUFFIXES, Clip, clip_length, encode_flac, read_clip
 from earmark.errors import EarmarkError, as_start
 from earmark.front_end import SPECTROGRAM, Frames, FrontEnd, clip_frames
-from earmark.sources import ArraySource
+from earmark.audio.sources import ArraySource
 from earmark.spectrogram import FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
 from earmark.spectrogram_file import (
     SUFFIX,

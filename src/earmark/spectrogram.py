@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Resampler, Samples
+from earmark.audio.clip import Resampler, Samples
 
 SAMPLE_RATE = 44_100  # Hz
 FFT_SIZE = 2_048  # samples, 46.4 ms

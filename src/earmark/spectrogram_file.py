@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import CLIP_SECONDS
+from earmark.audio.clip import CLIP_SECONDS
 from earmark.errors import EarmarkError, as_start
 from earmark.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from earmark.progress import ScanProgress, TaskProgress
-    from earmark.sources import Source
+    from earmark.audio.sources import Source
 
 
 def put(values: dict[str, Any], as_json: bool, text: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earmark.audio import Clip, read_clip
+from earmark.audio.clip import Clip, read_clip
 from earmark.clips import ClipFile, content_hash
 from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError

@@ -29,8 +29,8 @@ from websockets.sync.client import connect
 import earmark
 from earmark.serving import app as serving_app
 from earmark.serving.app import create_app
-from earmark.sound_files import open_sound_file
-from earmark.sources import Source
+from earmark.audio.sound_files import open_sound_file
+from earmark.audio.sources import Source
 from tests import sounds
 from tests.serving.running import Server, play, server
 from tests.studio.spoken import Speech

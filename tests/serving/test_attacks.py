@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from earmark.audio import decode_pcm
+from earmark.audio.clip import decode_pcm
 from earmark.serving.limits import Allowance
 from tests.serving.attacks import ask, request, rest, status
 from tests.serving.running import Server, play, server, start

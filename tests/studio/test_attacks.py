@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from earmark.audio import Clip, encode_wav
+from earmark.audio.clip import Clip, encode_wav
 from tests import sounds
 from tests.browser import browsers
 from tests.serving.attacks import ask, request, rest, status

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from earmark import Project
-from earmark.audio import Clip, encode_wav
+from earmark.audio.clip import Clip, encode_wav
 from earmark.errors import EarmarkError
 from earmark.serving.run import Secure, bind, run
 from earmark.studio.server import create_app

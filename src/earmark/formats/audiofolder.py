@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from earmark.audio import encode_flac
+from earmark.audio.clip import encode_flac
 from earmark.clips import ClipFile
 from earmark.errors import EarmarkError
 from earmark.files import new_folder

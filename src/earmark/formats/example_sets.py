@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.audio import Clip, Resampler, as_clip
+from earmark.audio.clip import Clip, Resampler, as_clip
 from earmark.errors import EarmarkError
 from earmark.files import new_file
 from earmark.formats.found import Findings, Found

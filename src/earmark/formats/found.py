@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from earmark.audio import CLIP_SAMPLES, Clip, longest_clip, read_clip, read_parts
+from earmark.audio.clip import CLIP_SAMPLES, Clip, longest_clip, read_clip, read_parts
 from earmark.errors import EarmarkError
-from earmark.formats import compressed_audio
+from earmark.audio import compressed_audio
 from earmark.formats.file_set import FileSet
 from earmark.recordings import RECORDING_SUFFIXES, Recording, read_recording
 from earmark.spectrogram_file import is_spectrogram_file

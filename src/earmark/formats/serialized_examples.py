@@ -23,9 +23,9 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Samples
+from earmark.audio.clip import Samples
 from earmark.errors import EarmarkError
-from earmark.sound_reading import is_rate
+from earmark.audio.reading import is_rate
 from earmark.spectrogram import Spectrogram
 
 MAGIC = b"TFJSSCDS"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from earmark.audio import Clip, Resampler, Samples
+from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.clips import ClipFile
 from earmark.errors import EarmarkError
 from earmark.files import new_folder

@@ -32,9 +32,9 @@ from typing import IO, Any, TypeGuard
 
 import numpy as np
 
-from earmark.audio import CLIP_SECONDS, Clip
+from earmark.audio.clip import CLIP_SECONDS, Clip
 from earmark.errors import EarmarkError
-from earmark.formats.compressed_audio import decode
+from earmark.audio.compressed_audio import decode
 from earmark.formats.tfjs import shown
 from earmark.formats.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 from earmark.spectrogram import BINS, Spectrogram

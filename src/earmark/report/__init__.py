@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from earmark import __version__
-from earmark.audio import Clip
+from earmark.audio.clip import Clip
 from earmark.errors import EarmarkError, needs_package
 from earmark.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
 from earmark.files import write_atomically

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earmark.audio import Clip, encode_flac
+from earmark.audio.clip import Clip, encode_flac
 from earmark.front_end import SPECTROGRAM
 from earmark.recordings import Recording, part_of, read_recording
-from earmark.sources import FileSource
+from earmark.audio.sources import FileSource
 from earmark.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 
 from earmark import __version__
-from earmark.audio import CLIP_SECONDS
+from earmark.audio.clip import CLIP_SECONDS
 from earmark.detecting import Detector
 from earmark.errors import EarmarkError
 from earmark.front_end import stream_frames
@@ -26,8 +26,8 @@ from earmark.serving.limits import Limits, Places
 from earmark.serving.metrics import CountRequests, Metrics
 from earmark.serving.options import DetectOptions, Start
 from earmark.serving.stream import Streams
-from earmark.sound_files import open_sound_file
-from earmark.sources import Source, record_clip
+from earmark.audio.sound_files import open_sound_file
+from earmark.audio.sources import Source, record_clip
 from earmark.streaming import Detection
 
 UPLOAD_BYTES = 2 << 30

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.audio import Encoding, Samples, decode_pcm
+from earmark.audio.clip import Encoding, Samples, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.front_end import Frames
 from earmark.recognizer import Recognizer
@@ -19,7 +19,7 @@ from earmark.serving.batching import Scorer
 from earmark.serving.hearing import Hearing, Watching
 from earmark.serving.metrics import Metrics
 from earmark.serving.options import Start
-from earmark.sound_reading import RATES, as_mono, is_rate
+from earmark.audio.reading import RATES, as_mono, is_rate
 from earmark.streaming import Detection, ScoredWindow
 
 WATCHED_SECONDS = 1.0  # how often streams are looked at

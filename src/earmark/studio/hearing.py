@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from earmark.audio import Samples
+from earmark.audio.clip import Samples
 from earmark.front_end import SPECTROGRAM, StreamingFrames
 from earmark.recognizer import Recognizer
 from earmark.serving.batching import Scorer

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import WORDS, Recognizer
 from earmark.serving.answers import close
 from earmark.serving.limits import Allowance
 from earmark.settings import WORDS as WORDS_MODE
-from earmark.sound_reading import is_rate
+from earmark.audio.reading import is_rate
 from earmark.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import Detection, ScoredWindow
 from earmark.studio.hearing import PageHearing

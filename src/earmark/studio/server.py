@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from earmark import __version__
-from earmark.audio import encode_wav
+from earmark.audio.clip import encode_wav
 from earmark.errors import EarmarkError
 from earmark.formats.label_folders import write_zip
 from earmark.importing import Imported, import_into

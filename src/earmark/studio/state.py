@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from earmark.audio import Clip
+from earmark.audio.clip import Clip
 from earmark.clips import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
 from earmark.label_list import MAX_LABELS

@@ -14,8 +14,8 @@ import soundfile
 import soxr
 
 from earmark.errors import EarmarkError, as_start
-from earmark.sound_reading import GuardedFile, as_mono, check_rate, length_known, mono_parts, open_sound
-from earmark.sound_reading import Samples as Samples
+from earmark.audio.reading import GuardedFile, as_mono, check_rate, length_known, mono_parts, open_sound
+from earmark.audio.reading import Samples as Samples
 
 Encoding = Literal["s16le", "f32le"]
 

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio import Clip, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.errors import EarmarkError, as_start
-from earmark.sound_reading import (
+from earmark.audio.reading import (
     CHUNK_SECONDS,
     GuardedFile,
     as_mono,
