@@ -15,7 +15,7 @@ import earmark
 from earmark import EarmarkError
 from earmark import card as cards
 from earmark.card import read_card, save_model
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 
 
 def test_a_card_says_how_its_model_came_to_be(trained: earmark.Project) -> None:

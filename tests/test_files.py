@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from earmark import EarmarkError
-from earmark.files import make_folder, move, new_file, new_folder, write_atomically, write_new
+from earmark.storage.files import make_folder, move, new_file, new_folder, write_atomically, write_new
 
 
 def test_a_write_makes_the_file_and_replaces_it_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> No
         import resource, sys
         from pathlib import Path
         from earmark import EarmarkError
-        from earmark.files import write_atomically
+        from earmark.storage.files import write_atomically
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system then refuses larger files
         try:
             write_atomically(Path(sys.argv[1]), b"x" * 5000)
@@ -83,7 +83,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_version(tmp_path: Path) -> None:
     script = f"""if True:
         import sys
         from pathlib import Path
-        from earmark.files import write_atomically
+        from earmark.storage.files import write_atomically
         version = 0
         while True:
             version += 1

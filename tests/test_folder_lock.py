@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from earmark import EarmarkError, Project, folder_lock
-from earmark.folder_lock import FolderLock
+from earmark import EarmarkError, Project
+from earmark.storage import folder_lock
+from earmark.storage.folder_lock import FolderLock
 
 HOLDER = """if True:
     import sys
     from pathlib import Path
-    from earmark.folder_lock import FolderLock
+    from earmark.storage.folder_lock import FolderLock
     with FolderLock(Path(sys.argv[1])):
         print("held", flush=True)
         sys.stdin.readline()

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
-from earmark.files import write_new
+from earmark.storage.files import write_new
 from earmark.formats import example_sets
 from earmark.formats.example_sets import write_example_set
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark import EarmarkError, Project, Recognizer, compute_spectrogram, files
+from earmark import EarmarkError, Project, Recognizer, compute_spectrogram
+from earmark.storage import files
 from earmark import clips as clip_files
 from earmark.clips import ClipFile
 from earmark.labelled_clips import Trashed

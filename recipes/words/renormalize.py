@@ -20,7 +20,7 @@ from onnx import helper, load_model_from_string
 import earmark
 from earmark.augmentation import FLOOR
 from earmark.card import CARD_FILE, MODEL_FILE
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 from earmark.metadata import KEY, FlooredNormalization
 
 

@@ -23,7 +23,7 @@ import soxr
 from synthesize import ACCENTS, LABELS, VARIANTS, read_words
 
 import earmark
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 
 DESTINATION = Path(earmark.__file__).parent / "models"
 COUNT = 256

@@ -17,7 +17,7 @@ from evaluate import PEER
 
 import earmark
 from earmark.card import CARD_FILE, MODEL_FILE
-from earmark.files import make_folder, write_atomically
+from earmark.storage.files import make_folder, write_atomically
 
 TEMPLATE = Path(__file__).with_name("card.md")
 PACKAGED = Path(earmark.__file__).parent / "models" / "words"

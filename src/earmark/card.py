@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.files import make_folder, write_atomically
-from earmark.folder_lock import FolderLock
+from earmark.storage.files import make_folder, write_atomically
+from earmark.storage.folder_lock import FolderLock
 
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from earmark.errors import EarmarkError
 from earmark.examples import SOUND_FRAMES
-from earmark.files import free_path, make_folder, move, write_new
+from earmark.storage.files import free_path, make_folder, move, write_new
 from earmark.labels import file_stem, label_folder, tidy_label
 from earmark.recordings import RECORDING_SUFFIXES, Recording, encode_recording, frame_count, recording_length
 from earmark.spectrogram_file import is_spectrogram_file

@@ -15,7 +15,7 @@ from earmark.card import REPORT_FILE, read_card
 from earmark.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
-from earmark.files import make_folder
+from earmark.storage.files import make_folder
 from earmark.learning import Training
 from earmark.recognizer import PROJECT_FILE, WORDS, Recognizer, load
 from earmark.recordings import RECORDING_SUFFIXES

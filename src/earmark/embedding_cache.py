@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.files import make_folder
+from earmark.storage.files import make_folder
 
 Array = npt.NDArray[np.float32]
 KEPT_SECONDS = 30 * 24 * 3600  # since it was last asked for

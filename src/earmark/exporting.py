@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.files import check_free, make_folder, new_folder, write_atomically
+from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
 from earmark.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
 from earmark.recognizer import THRESHOLD, Recognizer
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from earmark.audio.clip import Clip, as_clip
 from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
-from earmark.files import clear_leftovers
-from earmark.folder_lock import FolderLock
+from earmark.storage.files import clear_leftovers
+from earmark.storage.folder_lock import FolderLock
 from earmark.label_list import check_new, extended, index_of
 from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE

@@ -17,7 +17,7 @@ import soxr
 
 from earmark.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
 from earmark.errors import EarmarkError
-from earmark.files import make_folder
+from earmark.storage.files import make_folder
 from earmark.front_end import WAVEFORM_RATE as TEACHER_RATE
 from earmark.spectrogram import HOP, SAMPLE_RATE
 from earmark.speech_embedding import VALUES, find_networks

@@ -13,7 +13,7 @@ import torch
 from earmark.card import save_model
 from earmark.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
-from earmark.files import make_folder
+from earmark.storage.files import make_folder
 from earmark.labels import check_label
 from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
 from earmark.pretraining_data import prepare

@@ -20,7 +20,7 @@ from earmark.clips import ClipFile, by_content, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
-from earmark.files import delete_folder
+from earmark.storage.files import delete_folder
 from earmark.labels import file_stem
 from earmark.learning import Training
 from earmark.network import Network

@@ -20,7 +20,7 @@ from earmark import __version__
 from earmark.audio.clip import Samples
 from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
-from earmark.files import check_free
+from earmark.storage.files import check_free
 from earmark.formats.detections import Scanned, format_of, write_detections
 from earmark.front_end import Frames, stream_frames
 from earmark.recognizer import WORDS, Recognizer, load

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeAlias
 
 from earmark.errors import EarmarkError
-from earmark.files import make_folder
+from earmark.storage.files import make_folder
 from earmark.formats.detections import Scanned
 from earmark.streaming import Detection
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 from earmark.errors import EarmarkError
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 from earmark.labels import check_label
 
 if sys.version_info >= (3, 11):

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 from earmark.audio.clip import encode_flac
 from earmark.clips import ClipFile
 from earmark.errors import EarmarkError
-from earmark.files import new_folder
+from earmark.storage.files import new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import SPLIT_FOLDERS, Findings, is_recording, split_of
 from earmark.formats.written import Written

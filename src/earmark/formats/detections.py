@@ -22,7 +22,7 @@ from typing import IO, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.files import new_file, new_folder
+from earmark.storage.files import new_file, new_folder
 from earmark.labels import file_stem
 from earmark.streaming import Detection
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from earmark.audio.clip import Clip, Resampler, as_clip
 from earmark.errors import EarmarkError
-from earmark.files import new_file
+from earmark.storage.files import new_file
 from earmark.formats.found import Findings, Found
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.formats.written import Written

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from earmark.errors import EarmarkError
-from earmark.formats.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
+from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 
 MAX_FILES = 1_000_000  # in a folder
 MAX_ENTRIES = 200_000  # in a zip

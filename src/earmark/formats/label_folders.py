@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from earmark.clips import ClipFile
-from earmark.files import new_file, new_folder
+from earmark.storage.files import new_file, new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import Findings, split_of
 from earmark.formats.written import Written

@@ -22,7 +22,7 @@ import soundfile
 from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.clips import ClipFile
 from earmark.errors import EarmarkError
-from earmark.files import new_folder
+from earmark.storage.files import new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import NOISE, Findings, Split, is_recording
 from earmark.formats.written import Written

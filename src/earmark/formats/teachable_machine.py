@@ -36,7 +36,7 @@ from earmark.audio.clip import CLIP_SECONDS, Clip
 from earmark.errors import EarmarkError
 from earmark.audio.compressed_audio import decode
 from earmark.formats.tfjs import shown
-from earmark.formats.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
+from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 from earmark.spectrogram import BINS, Spectrogram
 
 FRAMES = 43

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.formats.zips import DAMAGED, PACKINGS, open_zip
+from earmark.storage.zips import DAMAGED, PACKINGS, open_zip
 from earmark.metadata import KEY, Metadata
 
 MODEL = "model.json"

@@ -15,7 +15,7 @@ from earmark import __version__
 from earmark.audio.clip import Clip
 from earmark.errors import EarmarkError, needs_package
 from earmark.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 from earmark.shares import spell_hours
 
 MISTAKES = 12

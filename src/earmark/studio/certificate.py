@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from earmark.errors import EarmarkError
-from earmark.files import write_atomically
+from earmark.storage.files import write_atomically
 
 FILE = "studio.pem"  # the key, then the certificate: one file, so that they can't disagree
 LIFETIME = timedelta(days=397)  # browsers trust none for longer: CA/Browser Forum, Baseline Requirements, 6.3.2

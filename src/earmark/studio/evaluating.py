@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import EarmarkError
-from earmark.files import make_folder, write_atomically
+from earmark.storage.files import make_folder, write_atomically
 from earmark.project import Project
 from earmark.report import write_report
 
