@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 
 from benchmarks.table import print_table
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests.analyser import analyser_frames
 from tests.browser import chromium
 from tests.corpus import clip_rows, read_row

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from earmark.bases import open_base
 from earmark.corpus import Recording, find_recordings
-from earmark.front_end import clip_frames, loudest_window
+from earmark.front_end.frames import clip_frames, loudest_window
 from earmark.heads import HeadExamples, HeadOptions, train_head
 from earmark.network import Network
 from earmark.audio.sources import FileSource

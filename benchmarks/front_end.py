@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 
 from benchmarks.table import Claim, print_claims, print_table
-from earmark.spectrogram import FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
+from earmark.front_end.spectrogram import FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
 
 SECONDS, ROUNDS = 20, 15
 FRAMES = SECONDS * SAMPLE_RATE // HOP

@@ -34,7 +34,7 @@ from earmark.detecting import Detector
 from earmark.recognizer import Recognizer, Result, load
 from earmark.scan import CHUNK_SECONDS
 from earmark.audio.sound_files import open_sound_file
-from earmark.spectrogram import SAMPLE_RATE
+from earmark.front_end.spectrogram import SAMPLE_RATE
 
 COMMAND = Path(sys.executable).with_name("earmark")
 CORES = 2

@@ -35,7 +35,7 @@ import soxr
 
 import earmark
 from benchmarks.table import Claim, print_claims, print_table
-from earmark.front_end import Windows
+from earmark.front_end.frames import Windows
 from tests import sounds
 
 CHUNK_SECONDS = 0.1

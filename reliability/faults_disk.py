@@ -26,7 +26,7 @@ from earmark.audio.clip import Clip
 from earmark.exporting import export_recordings
 from earmark.formats.detections import Scanned
 from earmark.importing import import_into
-from earmark.recordings import read_recording
+from earmark.front_end.recordings import read_recording
 from earmark.scan_journal import Journal
 from earmark.streaming import Detection
 from reliability.faults_files import FailingFiles

@@ -18,7 +18,7 @@ from earmark.audio.clip import Clip, encode_flac
 from earmark.embedding_cache import EmbeddingCache
 from earmark.formats.serialized_examples import SerializedExample, write_examples
 from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
-from earmark.spectrogram_file import encode_spectrogram
+from earmark.front_end.spectrogram_file import encode_spectrogram
 from reliability.fuzz_mutation import Message, join, pack
 from reliability.fuzz_targets import CORPUS
 from tests.bands import band_model

@@ -38,7 +38,7 @@ def audio(scratch: Path) -> Try:
 
     from earmark.audio.clip import clip_length, read_clip
     from earmark.formats.found import cut_noise
-    from earmark.recordings import read_recording
+    from earmark.front_end.recordings import read_recording
     from earmark.audio.sound_files import open_sound_file
     from earmark.audio.sources import FileSource
 
@@ -112,8 +112,8 @@ def spectrograms(scratch: Path) -> Try:
     """Spectrogram files (.npy)."""
     import numpy as np
 
-    from earmark.recordings import read_recording
-    from earmark.spectrogram_file import encode_spectrogram, read_spectrogram, spectrogram_length
+    from earmark.front_end.recordings import read_recording
+    from earmark.front_end.spectrogram_file import encode_spectrogram, read_spectrogram, spectrogram_length
 
     file = scratch / "case.npy"
 

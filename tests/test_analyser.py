@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soxr
 
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.analyser import analyser_frames
 from tests.browser import chromium

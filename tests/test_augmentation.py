@@ -11,7 +11,7 @@ from torch import Tensor
 import earmark
 from earmark.augmentation import Augmentation, _Dice, _masked, _with_response, _with_vocal_tract, normalize
 from earmark.corpus import CLIP_SAMPLES
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps
 
 RATE = 44_100

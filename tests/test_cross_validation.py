@@ -20,7 +20,7 @@ from earmark.cross_validation import cross_validate, evaluate_files, evaluate_on
 from earmark.embedding_cache import EmbeddingCache
 from earmark.evaluation import Evaluation
 from earmark.learning import Training
-from earmark.recordings import read_recording, spectrogram_of
+from earmark.front_end.recordings import read_recording, spectrogram_of
 from earmark.transfer import TaughtClip, Trained
 from tests import chirps, sounds, tones
 from tests.sounds import Samples

@@ -13,10 +13,10 @@ from onnx import TensorProto, helper
 
 from earmark import EarmarkError
 from earmark.detecting import Detector
-from earmark.front_end import Frames
+from earmark.front_end.frames import Frames
 from earmark.metadata import KEY, FixedNormalization, Metadata
 from earmark.recognizer import Recognizer, load
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 from earmark.streaming import Decisions, Detection, ScoredWindow
 from tests.budget import budget
 

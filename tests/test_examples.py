@@ -6,10 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip
-from earmark.examples import cut_examples, cut_windows, example_count, find_key_frames, windows_around
-from earmark.front_end import SPECTROGRAM, WAVEFORM, Frames, FrontEnd, clip_frames
+from earmark.front_end.examples import cut_examples, cut_windows, example_count, find_key_frames, windows_around
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM, Frames, FrontEnd, clip_frames
 from earmark.audio.sources import ArraySource
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
 from tests.budget import budget
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError
-from earmark.front_end import (
+from earmark.front_end.frames import (
     SPECTROGRAM,
     WAVEFORM,
     Frames,
@@ -25,7 +25,7 @@ from earmark.front_end import (
     window_loudness,
 )
 from earmark.audio.sources import ArraySource
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.budget import budget
 

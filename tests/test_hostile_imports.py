@@ -32,7 +32,7 @@ from earmark.audio.compressed_audio import decode
 from earmark.formats.teachable_samples import find_samples
 from earmark.importing import Imported, import_into
 from earmark.labels import label_folder
-from earmark.spectrogram_file import read_spectrogram
+from earmark.front_end.spectrogram_file import read_spectrogram
 from earmark.terminal import put
 from tests import sounds
 from tests.budget import budget

@@ -27,8 +27,8 @@ from earmark.formats import example_sets
 from earmark.formats.example_sets import write_example_set
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.importing import import_into
-from earmark.recordings import read_recording
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.recordings import read_recording
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps, sounds
 from tests.budget import budget
 from tests.conftest import SHARED

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.front_end import SPECTROGRAM, WAVEFORM, FrontEnd
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM, FrontEnd
 from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, Normalization, WindowNormalization
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.budget import budget
 

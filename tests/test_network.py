@@ -12,7 +12,7 @@ from onnx import helper
 
 from earmark import EarmarkError, Recognizer
 from earmark.formats.onnx import model_file
-from earmark.front_end import SPECTROGRAM, WAVEFORM
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.metadata import FixedNormalization, Metadata, WindowNormalization
 from earmark.network import BATCH, Network, open_session
 from tests import bands, tones

@@ -23,7 +23,7 @@ import earmark
 from earmark import Project, Recognizer, Result
 from earmark.exporting import export_model
 from earmark.formats.serialized_examples import SerializedExample, write_examples
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps
 from tests.analyser import analyser_frames
 from tests.browser import chromium, microphone_arguments

@@ -15,7 +15,7 @@ from scipy import signal
 import earmark
 from earmark import open_set
 from earmark.audio.clip import Clip
-from earmark.examples import cut_windows
+from earmark.front_end.examples import cut_windows
 from earmark.labels import check_label
 from earmark.network import Network
 from earmark.streaming import RESERVED_LABELS

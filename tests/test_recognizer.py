@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 import earmark
 from earmark import EarmarkError, Recognizer, Source
 from earmark.audio.clip import Samples
-from earmark.front_end import SPECTROGRAM, WAVEFORM
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.metadata import FixedNormalization, FlooredNormalization, WindowNormalization
 from earmark.recognizer import Params
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
 from tests.budget import budget
 from tests.conftest import SHARED

@@ -20,7 +20,7 @@ from playwright.sync_api import ViewportSize
 
 from earmark import EarmarkError
 from earmark.evaluation import Alarm, Background, Evaluation, ScoredClip
-from earmark.recordings import sound_of
+from earmark.front_end.recordings import sound_of
 from earmark.report import write_report
 from earmark.report.figures import shorten
 from earmark.report.sounds import loudest_part, part_around, small

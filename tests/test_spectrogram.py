@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark import spectrogram
-from earmark.spectrogram import FLOOR_DB, StreamingSpectrogram, compute_spectrogram
+from earmark.front_end import spectrogram
+from earmark.front_end.spectrogram import FLOOR_DB, StreamingSpectrogram, compute_spectrogram
 from tests import sounds
 from tests.budget import budget
 

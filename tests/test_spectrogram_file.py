@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.spectrogram_file import (
+from earmark.front_end.spectrogram_file import (
     MAX_FRAMES,
     as_spectrogram,
     encode_spectrogram,

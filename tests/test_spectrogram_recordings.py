@@ -20,17 +20,17 @@ from earmark import Clip, EarmarkError, Project, Recognizer
 from earmark.clips import ClipFile, check_length
 from earmark.cross_validation import cross_validate
 from earmark.embedding_cache import EmbeddingCache
-from earmark.examples import cut_examples, cut_windows
+from earmark.front_end.examples import cut_examples, cut_windows
 from earmark.formats.onnx import model_file
-from earmark.front_end import SPECTROGRAM, WAVEFORM
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.heads import HeadOptions
 from earmark.learning import Training
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.network import Network
-from earmark.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
+from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
 from earmark.report import write_report
-from earmark.spectrogram import FRAME_SECONDS, compute_spectrogram
-from earmark.spectrogram_file import encode_spectrogram
+from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
+from earmark.front_end.spectrogram_file import encode_spectrogram
 from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import (
     Embedder,

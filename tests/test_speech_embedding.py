@@ -15,7 +15,7 @@ import soundfile
 from packaging.requirements import Requirement
 
 from earmark import EarmarkError, Project, Recognizer
-from earmark.front_end import WAVEFORM
+from earmark.front_end.frames import WAVEFORM
 from earmark.speech_embedding import REINSTALL, SpeechEmbedding, speech_network
 from tests import chirps
 

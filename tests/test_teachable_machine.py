@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from earmark import EarmarkError
 from earmark.audio.clip import encode_wav
 from earmark.formats.teachable_machine import MAX_ENTRIES, label_of, read_samples
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests.budget import budget
 from tests.conftest import SHARED
 

@@ -15,10 +15,10 @@ from earmark import Clip, EarmarkError, Project, Recognizer
 from earmark.bases import open_base
 from earmark.clips import ClipFile
 from earmark.embedding_cache import EmbeddingCache
-from earmark.examples import windows_around
+from earmark.front_end.examples import windows_around
 from earmark.heads import HeadOptions
 from earmark.network import Network
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from earmark.streaming import LONGEST_WORD_MS
 from earmark.transfer import (
     Embedder,

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pytest
 
 import earmark
-from earmark import spectrogram
+from earmark.front_end import spectrogram
 from earmark.audio.clip import Samples
 from earmark.network import BATCH
 from earmark.audio.sources import Source
-from earmark.spectrogram import BINS, BLOCK_FRAMES, FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
+from earmark.front_end.spectrogram import BINS, BLOCK_FRAMES, FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
 from tests import sounds
 
 SECONDS = 20

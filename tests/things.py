@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from earmark.formats.serialized_examples import SerializedExample, write_examples
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps, sounds
 
 SPEAKERS = ("ann", "bob", "cid")

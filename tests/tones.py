@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx import helper
 
 from earmark.formats.onnx import model_file
-from earmark.front_end import WAVEFORM, WAVEFORM_HOP
+from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.metadata import FixedNormalization, Metadata
 
 FRAMES = 50  # 1 s

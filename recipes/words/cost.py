@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from earmark import Recognizer
-from earmark.spectrogram import compute_spectrogram
+from earmark.front_end.spectrogram import compute_spectrogram
 
 ROUNDS = 500
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from earmark.recognizer import Recognizer, Result, load
     from earmark.scan import ScanReport, scan_files
     from earmark.audio.sources import Source, open_source
-    from earmark.spectrogram import StreamingSpectrogram, compute_spectrogram
+    from earmark.front_end.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.streaming import Detection
 
 _HOMES = {
@@ -37,9 +37,9 @@ _HOMES = {
     "Result": "recognizer",
     "ScanReport": "scan",
     "Source": "audio.sources",
-    "StreamingSpectrogram": "spectrogram",
+    "StreamingSpectrogram": "front_end.spectrogram",
     "TransferRecognizer": "project",
-    "compute_spectrogram": "spectrogram",
+    "compute_spectrogram": "front_end.spectrogram",
     "export_model": "exporting",
     "import_into": "importing",
     "load": "recognizer",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from earmark.corpus import CLIP_SAMPLES
 from earmark.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
-from earmark.spectrogram import BINS, FFT_SIZE, FLOOR_DB, HOP, SAMPLE_RATE
+from earmark.front_end.spectrogram import BINS, FFT_SIZE, FLOOR_DB, HOP, SAMPLE_RATE
 
 FRAMES = 43
 WINDOW_SAMPLES = (FRAMES + 1) * HOP  # a frame sees two hops

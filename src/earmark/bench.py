@@ -22,14 +22,14 @@ import numpy as np
 
 from earmark import __version__
 from earmark.audio.clip import Clip, Resampler, Samples
-from earmark.front_end import sliding_windows
+from earmark.front_end.frames import sliding_windows
 from earmark.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer import Recognizer, load
 from earmark.runtime import load_runtime
 from earmark.scan import CHUNK_SECONDS, usable_cores
 from earmark.audio.sources import Source
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 
 SOUND_SECONDS = 2 * CHUNK_SECONDS
 LIVE_CHUNK_SECONDS = 0.1  # what a live stream gives at a time
@@ -242,7 +242,7 @@ def start_once(model: str) -> tuple[float, float]:
 def training_time(seconds: float) -> Spread | None:
     """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without a package."""
     try:
-        from earmark.examples import SOUND_FRAMES, Examples
+        from earmark.front_end.examples import SOUND_FRAMES, Examples
         from earmark.training import train_sounds
     except ModuleNotFoundError:
         return None

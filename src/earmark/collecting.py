@@ -15,10 +15,10 @@ from earmark.clips import ClipFile, check_length
 from earmark.errors import EarmarkError
 from earmark.labelled_clips import LabelledClips
 from earmark.labels import check_label
-from earmark.recordings import read_recording, sound_of, spectrogram_of
+from earmark.front_end.recordings import read_recording, sound_of, spectrogram_of
 from earmark.settings import WORDS
 from earmark.audio.sources import Source, first_seconds, open_source
-from earmark.spectrogram import Spectrogram, StreamingSpectrogram
+from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import RESERVED_LABELS
 
 if TYPE_CHECKING:

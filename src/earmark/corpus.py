@@ -22,7 +22,7 @@ import numpy.typing as npt
 from earmark.audio.clip import AUDIO_SUFFIXES, Resampler, read_clip
 from earmark.errors import EarmarkError
 from earmark.labels import tidy_label
-from earmark.spectrogram import SAMPLE_RATE
+from earmark.front_end.spectrogram import SAMPLE_RATE
 from earmark.streaming import RESERVED_LABELS
 
 Split = Literal["train", "val", "test"]

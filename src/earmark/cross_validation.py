@@ -18,7 +18,7 @@ from earmark.evaluation import Evaluation, ScoredClip
 from earmark.storage.files import make_folder
 from earmark.learning import Training
 from earmark.recognizer import PROJECT_FILE, WORDS, Recognizer, load
-from earmark.recordings import RECORDING_SUFFIXES
+from earmark.front_end.recordings import RECORDING_SUFFIXES
 from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import TaughtClip
 

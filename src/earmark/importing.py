@@ -29,7 +29,7 @@ from earmark.formats.teachable_samples import find_samples, is_teachable_machine
 from earmark.labels import check_label
 from earmark.project import Project
 from earmark.recognizer import PROJECT_FILE
-from earmark.recordings import Recording, frame_count, read_recording
+from earmark.front_end.recordings import Recording, frame_count, read_recording
 
 if TYPE_CHECKING:
     from earmark.progress import Report

@@ -25,10 +25,10 @@ from earmark.storage.folder_lock import FolderLock
 from earmark.label_list import check_new, extended, index_of
 from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE
-from earmark.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
+from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
 from earmark.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
-from earmark.spectrogram import FRAME_SECONDS
-from earmark.spectrogram_file import as_spectrogram
+from earmark.front_end.spectrogram import FRAME_SECONDS
+from earmark.front_end.spectrogram_file import as_spectrogram
 
 Change = TypeVar("Change", bound=Callable[..., Any])
 

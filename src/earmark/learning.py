@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from earmark.bases import open_base
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError, needs_package
-from earmark.examples import SOUND_FRAMES, cut_examples
+from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.network import Network
-from earmark.recordings import read_recording
+from earmark.front_end.recordings import read_recording
 from earmark.settings import SOUNDS
 from earmark.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 

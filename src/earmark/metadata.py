@@ -10,8 +10,8 @@ from unicodedata import category
 import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.front_end import SPECTROGRAM, FrontEnd, read_front_end
-from earmark.spectrogram import FLOOR_DB, Spectrogram
+from earmark.front_end.frames import SPECTROGRAM, FrontEnd, read_front_end
+from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 
 FORMAT = 2  # 1 knew no other normalization than the fixed one
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.front_end import FrontEnd
+from earmark.front_end.frames import FrontEnd
 from earmark.metadata import KEY, Metadata
 from earmark.onnx_cost import check_cost
 from earmark.onnx_file import Graph, UnfitModelError, read_graph

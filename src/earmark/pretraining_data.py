@@ -18,8 +18,8 @@ import soxr
 from earmark.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
-from earmark.front_end import WAVEFORM_RATE as TEACHER_RATE
-from earmark.spectrogram import HOP, SAMPLE_RATE
+from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE
+from earmark.front_end.spectrogram import HOP, SAMPLE_RATE
 from earmark.speech_embedding import VALUES, find_networks
 from earmark.streaming import RESERVED_LABELS
 

@@ -22,7 +22,7 @@ from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.storage.files import check_free
 from earmark.formats.detections import Scanned, format_of, write_detections
-from earmark.front_end import Frames, stream_frames
+from earmark.front_end.frames import Frames, stream_frames
 from earmark.recognizer import WORDS, Recognizer, load
 from earmark.scan_journal import Failed, Journal, Outcome
 from earmark.audio.sound_files import find_sound_files, open_sound_file

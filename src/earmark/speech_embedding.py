@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.front_end import WAVEFORM, WAVEFORM_HOP
+from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.network import Network
 

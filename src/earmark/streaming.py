@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.spectrogram import Spectrogram
+from earmark.front_end.spectrogram import Spectrogram
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
 SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise

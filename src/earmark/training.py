@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.examples import SOUND_FRAMES, Examples
+from earmark.front_end.examples import SOUND_FRAMES, Examples
 from earmark.formats.onnx import SoundWeights, sound_model
 from earmark.metadata import FixedNormalization, Metadata
 from earmark.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 
 SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
 SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, the codelab's

@@ -21,13 +21,13 @@ from earmark.audio.clip import Clip, read_clip
 from earmark.clips import ClipFile, content_hash
 from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
-from earmark.examples import cut_shifted, cut_windows
-from earmark.front_end import SPECTROGRAM
+from earmark.front_end.examples import cut_shifted, cut_windows
+from earmark.front_end.frames import SPECTROGRAM
 from earmark.metadata import Metadata
 from earmark.network import Network
 from earmark.open_set import far_from, synthesise_noise, unknown_words
-from earmark.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
-from earmark.spectrogram import FLOOR_DB, Spectrogram
+from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
+from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:

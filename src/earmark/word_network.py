@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from earmark.augmentation import FLOOR, FRAMES
 from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
 from earmark.metadata import FlooredNormalization, Metadata
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS
 
 STEM = 96

@@ -15,7 +15,7 @@ import pytest
 import earmark
 from earmark.serving.batching import Scorer
 from earmark.serving.metrics import Metrics
-from earmark.spectrogram import StreamingSpectrogram
+from earmark.front_end.spectrogram import StreamingSpectrogram
 from earmark.streaming import ScoredWindow
 from earmark.studio.hearing import PageHearing
 from tests import sounds, tones

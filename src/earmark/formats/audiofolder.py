@@ -26,7 +26,7 @@ from earmark.formats.file_set import FileSet
 from earmark.formats.found import SPLIT_FOLDERS, Findings, is_recording, split_of
 from earmark.formats.written import Written
 from earmark.project import Project
-from earmark.recordings import read_recording, sound_of
+from earmark.front_end.recordings import read_recording, sound_of
 
 if TYPE_CHECKING:
     from earmark.progress import Report

@@ -16,9 +16,9 @@ from earmark.formats.found import Findings, Found
 from earmark.formats.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.formats.written import Written
 from earmark.project import Project
-from earmark.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
-from earmark.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
-from earmark.spectrogram_file import as_spectrogram
+from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
+from earmark.front_end.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
+from earmark.front_end.spectrogram_file import as_spectrogram
 
 if TYPE_CHECKING:
     from earmark.progress import Report

@@ -15,8 +15,8 @@ from earmark.audio.clip import CLIP_SAMPLES, Clip, longest_clip, read_clip, read
 from earmark.errors import EarmarkError
 from earmark.audio import compressed_audio
 from earmark.formats.file_set import FileSet
-from earmark.recordings import RECORDING_SUFFIXES, Recording, read_recording
-from earmark.spectrogram_file import is_spectrogram_file
+from earmark.front_end.recordings import RECORDING_SUFFIXES, Recording, read_recording
+from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.streaming import RESERVED_LABELS
 
 Split = Literal["train", "validation", "test"]

@@ -20,7 +20,7 @@ from onnx import (
 )
 
 from earmark.metadata import KEY, Metadata
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 
 OPSET = 17  # with LayerNormalization; onnxruntime 1.12 and newer have it
 IR_VERSION = 8

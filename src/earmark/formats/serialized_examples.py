@@ -26,7 +26,7 @@ import numpy.typing as npt
 from earmark.audio.clip import Samples
 from earmark.errors import EarmarkError
 from earmark.audio.reading import is_rate
-from earmark.spectrogram import Spectrogram
+from earmark.front_end.spectrogram import Spectrogram
 
 MAGIC = b"TFJSSCDS"
 VERSION = 1

@@ -28,8 +28,8 @@ from earmark.formats.found import NOISE, Findings, Split, is_recording
 from earmark.formats.written import Written
 from earmark.labels import folder_label, label_folder
 from earmark.project import Project
-from earmark.recordings import read_recording, sound_of
-from earmark.spectrogram import FRAME_SECONDS
+from earmark.front_end.recordings import read_recording, sound_of
+from earmark.front_end.spectrogram import FRAME_SECONDS
 
 if TYPE_CHECKING:
     from earmark.progress import Report

@@ -37,7 +37,7 @@ from earmark.errors import EarmarkError
 from earmark.audio.compressed_audio import decode
 from earmark.formats.tfjs import shown
 from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
-from earmark.spectrogram import BINS, Spectrogram
+from earmark.front_end.spectrogram import BINS, Spectrogram
 
 FRAMES = 43
 SAMPLES = "samples.json"

@@ -12,8 +12,8 @@ from earmark.errors import EarmarkError
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import NOISE, Findings, Found
 from earmark.formats.teachable_machine import PROJECT, SAMPLES, Sample, label_of, read_samples
-from earmark.recordings import Recording, SoundlessClip
-from earmark.spectrogram_file import as_spectrogram
+from earmark.front_end.recordings import Recording, SoundlessClip
+from earmark.front_end.spectrogram_file import as_spectrogram
 
 
 def is_teachable_machine(files: FileSet) -> bool:

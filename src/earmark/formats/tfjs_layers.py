@@ -27,9 +27,9 @@ from earmark.formats.tfjs_images import (
     zero_padding,
 )
 from earmark.formats.tfjs_network import Network, Value
-from earmark.front_end import SPECTROGRAM
+from earmark.front_end.frames import SPECTROGRAM
 from earmark.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
-from earmark.spectrogram import BINS
+from earmark.front_end.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 NAME = "speech-commands"

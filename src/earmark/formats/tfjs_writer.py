@@ -12,7 +12,7 @@ from earmark.errors import EarmarkError
 from earmark.formats.onnx import leading_to
 from earmark.formats.tfjs_layer_list import Json, LayerList, Node
 from earmark.formats.tfjs_operations import OPERATIONS, raise_to_floor
-from earmark.front_end import SPECTROGRAM
+from earmark.front_end.frames import SPECTROGRAM
 from earmark.metadata import FlooredNormalization, Metadata, WindowNormalization
 
 

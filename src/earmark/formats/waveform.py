@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper
 
 from earmark.formats.onnx import OPSET
-from earmark.front_end import SPECTROGRAM
+from earmark.front_end.frames import SPECTROGRAM
 from earmark.metadata import (
     EPSILON,
     SILENCE_RANGE,
@@ -23,8 +23,8 @@ from earmark.metadata import (
     Metadata,
     Normalization,
 )
-from earmark.spectrogram import BINS, FLOOR_DB, HOP
-from earmark.spectrogram import WINDOW as ANALYSIS_WINDOW
+from earmark.front_end.spectrogram import BINS, FLOOR_DB, HOP
+from earmark.front_end.spectrogram import WINDOW as ANALYSIS_WINDOW
 
 INPUT, WINDOW = "waveform", "window"
 PREFIX = "front_end/"  # of all that is added, so that no name is taken

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import soxr
 
 from earmark.audio.clip import Clip, encode_flac
-from earmark.front_end import SPECTROGRAM
-from earmark.recordings import Recording, part_of, read_recording
+from earmark.front_end.frames import SPECTROGRAM
+from earmark.front_end.recordings import Recording, part_of, read_recording
 from earmark.audio.sources import FileSource
-from earmark.spectrogram import FRAME_SECONDS, compute_spectrogram
+from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt
 RATE = 16_000  # Hz; the spectrogram that recognizers see ends at 5 kHz

@@ -18,7 +18,7 @@ from earmark import __version__
 from earmark.audio.clip import CLIP_SECONDS
 from earmark.detecting import Detector
 from earmark.errors import EarmarkError
-from earmark.front_end import stream_frames
+from earmark.front_end.frames import stream_frames
 from earmark.recognizer import Recognizer, Result
 from earmark.serving.answers import tell_errors, upload
 from earmark.serving.batching import Scorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from earmark.detecting import Detector
-from earmark.front_end import Frames
+from earmark.front_end.frames import Frames
 from earmark.recognizer import Listener, Recognizer
 from earmark.serving.batching import Scorer
 from earmark.streaming import Decisions, Detection, ScoredWindow

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.audio.clip import Encoding, Samples, decode_pcm
 from earmark.errors import EarmarkError
-from earmark.front_end import Frames
+from earmark.front_end.frames import Frames
 from earmark.recognizer import Recognizer
 from earmark.serving.answers import close, what_is_wrong
 from earmark.serving.batching import Scorer

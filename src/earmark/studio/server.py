@@ -24,11 +24,11 @@ from earmark.errors import EarmarkError
 from earmark.formats.label_folders import write_zip
 from earmark.importing import Imported, import_into
 from earmark.project import Project
-from earmark.recordings import Recording, read_recording, sound_of, spectrogram_of
+from earmark.front_end.recordings import Recording, read_recording, sound_of, spectrogram_of
 from earmark.serving.answers import tell_errors, upload
 from earmark.serving.limits import Limits, Places
 from earmark.serving.metrics import CountRequests
-from earmark.spectrogram import Spectrogram
+from earmark.front_end.spectrogram import Spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.lan import Lan, add_lan_routes

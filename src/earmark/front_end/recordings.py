@@ -15,10 +15,10 @@ import numpy as np
 
 from earmark.audio.clip import AUDIO_SUFFIXES, Clip, clip_length, encode_flac, read_clip
 from earmark.errors import EarmarkError, as_start
-from earmark.front_end import SPECTROGRAM, Frames, FrontEnd, clip_frames
+from earmark.front_end.frames import SPECTROGRAM, Frames, FrontEnd, clip_frames
 from earmark.audio.sources import ArraySource
-from earmark.spectrogram import FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
-from earmark.spectrogram_file import (
+from earmark.front_end.spectrogram import FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
+from earmark.front_end.spectrogram_file import (
     SUFFIX,
     encode_spectrogram,
     is_spectrogram_file,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from earmark.audio.clip import CLIP_SECONDS
 from earmark.errors import EarmarkError, as_start
-from earmark.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
+from earmark.front_end.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
 
 SUFFIX = ".npy"
 LOUDEST_DB = 100.0  # no level is as high: full scale is about −8 dB, and what isn't cut there a little more
