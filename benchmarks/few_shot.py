@@ -24,7 +24,7 @@ from earmark.bases import open_base
 from earmark.corpus import Recording, find_recordings
 from earmark.front_end.frames import clip_frames, loudest_window
 from earmark.heads import HeadExamples, HeadOptions, train_head
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.audio.sources import FileSource
 
 COUNTS = (1, 3, 5, 10, 30)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import earmark
 from benchmarks.table import print_table
 from earmark.exporting import onnx_file, tfjs_files
-from earmark.network import open_session
+from earmark.models.network import open_session
 
 if TYPE_CHECKING:
     import onnxruntime

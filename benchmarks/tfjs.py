@@ -29,7 +29,7 @@ import earmark
 from benchmarks.table import Claim, print_claims, print_table
 from earmark.exporting import export_model
 from earmark.front_end.frames import sliding_windows
-from earmark.metadata import WindowNormalization
+from earmark.models.metadata import WindowNormalization
 from tests.corpus import clip_rows, read_row
 
 PEERS = Path(__file__).parent / "peers"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import earmark
 from benchmarks.table import print_table
-from earmark.formats.onnx import multiply_adds
+from earmark.models.onnx_writer import multiply_adds
 from earmark.recognizer import PRETRAINED
-from earmark.runtime import load_runtime
+from earmark.models.runtime import load_runtime
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from earmark.metadata import KEY, Metadata, Normalization, WindowNormalization
+from earmark.models.metadata import KEY, Metadata, Normalization, WindowNormalization
 
 FRAMES, BINS = 43, 232
 LABELS = ("_background_noise_", "low", "high")

@@ -13,7 +13,7 @@ import pytest
 import earmark
 from earmark import EarmarkError, Project
 from earmark.bases import bases, default_base, open_base
-from earmark.network import Network
+from earmark.models.network import Network
 from tests import bands
 from tests.small_base import small_base
 

@@ -13,8 +13,8 @@ import pytest
 
 import earmark
 from earmark import EarmarkError
-from earmark import card as cards
-from earmark.card import read_card, save_model
+from earmark.models import folder as cards
+from earmark.models.folder import read_card, save_model
 from earmark.storage.files import write_atomically
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from earmark import EarmarkError
 from earmark.detecting import Detector
 from earmark.front_end.frames import Frames
-from earmark.metadata import KEY, FixedNormalization, Metadata
+from earmark.models.metadata import KEY, FixedNormalization, Metadata
 from earmark.recognizer import Recognizer, load
 from earmark.front_end.spectrogram import BINS
 from earmark.streaming import Decisions, Detection, ScoredWindow

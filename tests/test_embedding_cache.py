@@ -27,7 +27,7 @@ from earmark import Project
 from earmark.clips import by_content
 from earmark.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
 from earmark.heads import HeadOptions
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.transfer import TaughtClip, Trained, TransferOptions, train_transfer
 from tests import chirps
 from tests.budget import budget
@@ -445,7 +445,7 @@ TRAINING = """if True:
     import sys
     from pathlib import Path
     from earmark import Project
-    from earmark.network import Network
+    from earmark.models.network import Network
     project, base, name = Project(sys.argv[1]), Network(Path(sys.argv[2]).read_bytes()), sys.argv[3]
     print("ready", flush=True)
     sys.stdin.readline()

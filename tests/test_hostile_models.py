@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from earmark import EarmarkError, Recognizer, load, onnx_cost
-from earmark.metadata import KEY, FixedNormalization, Metadata
-from earmark.network import BATCH, Network
-from earmark.onnx_cost import BATCH_VALUES, OPERATORS, check_cost, cost_of, shapes_of
-from earmark.onnx_file import UnfitModelError, read_graph
+from earmark import EarmarkError, Recognizer, load
+from earmark.models import onnx_cost
+from earmark.models.metadata import KEY, FixedNormalization, Metadata
+from earmark.models.network import BATCH, Network
+from earmark.models.onnx_cost import BATCH_VALUES, OPERATORS, check_cost, cost_of, shapes_of
+from earmark.models.onnx_file import UnfitModelError, read_graph
 from tests.budget import budget
 
 LABELS = ("a", "b")

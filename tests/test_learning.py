@@ -13,7 +13,7 @@ import pytest
 from earmark import EarmarkError, Project, Recognizer
 from earmark.embedding_cache import EmbeddingCache
 from earmark.learning import Training, import_training
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.training import Epoch
 from earmark.transfer import TaughtClip, Trained
 from tests import chirps, sounds

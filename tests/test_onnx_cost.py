@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from earmark.onnx_cost import KEEP_SHAPES, OPERATORS, shapes_of
-from earmark.onnx_file import UnfitModelError, read_graph
+from earmark.models.onnx_cost import KEEP_SHAPES, OPERATORS, shapes_of
+from earmark.models.onnx_file import UnfitModelError, read_graph
 from tests.budget import budget
 
 SIZES = st.integers(1, 5)

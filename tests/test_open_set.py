@@ -17,7 +17,7 @@ from earmark import open_set
 from earmark.audio.clip import Clip
 from earmark.front_end.examples import cut_windows
 from earmark.labels import check_label
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.streaming import RESERVED_LABELS
 from tests.budget import budget
 

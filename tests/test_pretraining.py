@@ -21,7 +21,7 @@ import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.augmentation import Augmentation
 from earmark.corpus import find_recordings
-from earmark.formats.onnx import multiply_adds
+from earmark.models.onnx_writer import multiply_adds
 from earmark.pretraining import (
     PretrainingEpoch,
     PretrainingOptions,

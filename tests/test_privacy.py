@@ -201,7 +201,7 @@ def test_a_value_that_the_user_has_set_stays(value: str) -> None:
     """Without the runtime, which would then send: a package of its name stands in for it."""
     program = (
         "import sys, types, os; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); "
-        "from earmark.runtime import load_runtime; load_runtime(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+        "from earmark.models.runtime import load_runtime; load_runtime(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     told = subprocess.run(
         [sys.executable, "-c", program],

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, Project, load, read_clip
 from earmark.labelled_clips import Trashed
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.training import Epoch
 from tests import sounds
 from tests.budget import budget

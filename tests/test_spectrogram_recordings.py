@@ -21,12 +21,12 @@ from earmark.clips import ClipFile, check_length
 from earmark.cross_validation import cross_validate
 from earmark.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import cut_examples, cut_windows
-from earmark.formats.onnx import model_file
+from earmark.models.onnx_writer import model_file
 from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.heads import HeadOptions
 from earmark.learning import Training
-from earmark.metadata import FixedNormalization, Metadata
-from earmark.network import Network
+from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.network import Network
 from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
 from earmark.report import write_report
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram

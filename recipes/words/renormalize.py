@@ -19,9 +19,9 @@ from onnx import helper, load_model_from_string
 
 import earmark
 from earmark.augmentation import FLOOR
-from earmark.card import CARD_FILE, MODEL_FILE
+from earmark.models.folder import CARD_FILE, MODEL_FILE
 from earmark.storage.files import write_atomically
-from earmark.metadata import KEY, FlooredNormalization
+from earmark.models.metadata import KEY, FlooredNormalization
 
 
 def main(folder: Path) -> None:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 import soundfile
 from rich.progress import track
 
-from earmark.runtime import load_runtime
+from earmark.models.runtime import load_runtime
 
 HERE = Path(__file__).parent
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

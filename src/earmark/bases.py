@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from earmark import speech_embedding
-from earmark.network import Network
+from earmark.models import speech_embedding
+from earmark.models.network import Network
 from earmark.recognizer import WORDS, load
 from earmark.settings import SOUNDS
-from earmark.speech_embedding import SPEECH, speech_network
+from earmark.models.speech_embedding import SPEECH, speech_network
 
 
 @dataclass(frozen=True)

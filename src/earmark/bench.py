@@ -23,10 +23,10 @@ import numpy as np
 from earmark import __version__
 from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.front_end.frames import sliding_windows
-from earmark.network import BATCH
+from earmark.models.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer import Recognizer, load
-from earmark.runtime import load_runtime
+from earmark.models.runtime import load_runtime
 from earmark.scan import CHUNK_SECONDS, usable_cores
 from earmark.audio.sources import Source
 from earmark.front_end.spectrogram import BINS

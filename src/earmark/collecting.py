@@ -22,7 +22,7 @@ from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import RESERVED_LABELS
 
 if TYPE_CHECKING:
-    from earmark.network import Network
+    from earmark.models.network import Network
 
 WINDOW_SECONDS = 1.0  # an example's length, unless another is asked for
 LONGEST_SECONDS = 600.0

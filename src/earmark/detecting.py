@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.front_end.frames import Frames, Windows
-from earmark.network import BATCH
+from earmark.models.network import BATCH
 from earmark.streaming import Decisions, Detection, ScoredWindow
 
 if TYPE_CHECKING:

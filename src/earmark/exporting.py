@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
-from earmark.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
+from earmark.models.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
 from earmark.recognizer import THRESHOLD, Recognizer
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> b
     """
     from onnx import helper, load_model_from_string
 
-    from earmark.formats.waveform import waveform_samples, with_front_end
+    from earmark.models.waveform import waveform_samples, with_front_end
 
     if onnx_input not in ONNX_INPUTS:
         raise EarmarkError(f"An ONNX model takes no {onnx_input!r}: choose {' or '.join(ONNX_INPUTS)}.")

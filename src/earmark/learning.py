@@ -13,7 +13,7 @@ from earmark.bases import open_base
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.front_end.recordings import read_recording
 from earmark.settings import SOUNDS
 from earmark.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer

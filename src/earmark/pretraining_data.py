@@ -20,7 +20,7 @@ from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE
 from earmark.front_end.spectrogram import HOP, SAMPLE_RATE
-from earmark.speech_embedding import VALUES, find_networks
+from earmark.models.speech_embedding import VALUES, find_networks
 from earmark.streaming import RESERVED_LABELS
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ def _embed_one(clip: Sound) -> Values:
 
 @cache
 def _teacher() -> Any:
-    from earmark.speech_embedding import SpeechEmbedding
+    from earmark.models.speech_embedding import SpeechEmbedding
 
     return SpeechEmbedding()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from earmark.card import save_model
+from earmark.models.folder import save_model
 from earmark.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.bases import Base, bases, default_base
-from earmark.card import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
+from earmark.models.folder import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.clips import ClipFile, by_content, fingerprint
 from earmark.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
@@ -23,7 +23,7 @@ from earmark.errors import EarmarkError
 from earmark.storage.files import delete_folder
 from earmark.labels import file_stem
 from earmark.learning import Training
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.recognizer import Recognizer, load
 from earmark.settings import SOUNDS, Label
 from earmark.streaming import RESERVED_LABELS

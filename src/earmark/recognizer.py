@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import as_clip
-from earmark.card import MODEL_FILE, save_model
+from earmark.models.folder import MODEL_FILE, save_model
 from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.formats.tfjs import is_tfjs, read_tfjs
 from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window, stream_frames
 from earmark.listening import Callback, Listening
-from earmark.network import Network
+from earmark.models.network import Network
 from earmark.front_end.recordings import frames_of, read_recording
 from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, Examples
-from earmark.formats.onnx import SoundWeights, sound_model
-from earmark.metadata import FixedNormalization, Metadata
+from earmark.models.onnx_writer import SoundWeights, sound_model
+from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
 from earmark.front_end.spectrogram import BINS
 

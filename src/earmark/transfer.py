@@ -23,15 +23,15 @@ from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import cut_shifted, cut_windows
 from earmark.front_end.frames import SPECTROGRAM
-from earmark.metadata import Metadata
-from earmark.network import Network
+from earmark.models.metadata import Metadata
+from earmark.models.network import Network
 from earmark.open_set import far_from, synthesise_noise, unknown_words
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:
-    from earmark.formats.onnx import Dense
+    from earmark.models.onnx_writer import Dense
     from earmark.heads import HeadOptions
     from earmark.progress import Report
     from earmark.training import Epoch
@@ -149,7 +149,7 @@ def train_transfer(
         EarmarkError: there are no clips or one can't be read, an option is out of its range, the base has no embedding,
             or none that can be fine-tuned where that is asked for, or it hears sound that one of the clips has no more.
     """
-    from earmark.formats.transfer import transfer_model, tunable_model
+    from earmark.models.joined import transfer_model, tunable_model
     from earmark.heads import HeadExamples, train_head
 
     base.check_embedding()

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from earmark.augmentation import FLOOR, FRAMES
-from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
-from earmark.metadata import FlooredNormalization, Metadata
+from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
+from earmark.models.metadata import FlooredNormalization, Metadata
 from earmark.front_end.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS
 

@@ -17,8 +17,8 @@ from synthesize import LABELS
 
 from earmark import Recognizer
 from earmark.corpus import Recording
-from earmark.formats.onnx import word_model
-from earmark.metadata import Metadata, WindowNormalization
+from earmark.models.onnx_writer import word_model
+from earmark.models.metadata import Metadata, WindowNormalization
 from earmark.recognizer import Result
 from earmark.word_network import WordNetwork
 from tests import bands, chirps

@@ -11,8 +11,8 @@ import pytest
 
 from earmark import Recognizer
 from earmark.corpus import Recording, find_recordings
-from earmark.formats.onnx import Convolution, Dense, WordWeights, word_model
-from earmark.metadata import Metadata, WindowNormalization
+from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
+from earmark.models.metadata import Metadata, WindowNormalization
 from tests import chirps
 
 needs_teacher = pytest.mark.skipif(

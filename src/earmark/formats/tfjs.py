@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.storage.zips import DAMAGED, PACKINGS, open_zip
-from earmark.metadata import KEY, Metadata
+from earmark.models.metadata import KEY, Metadata
 
 MODEL = "model.json"
 LABELS = "metadata.json"

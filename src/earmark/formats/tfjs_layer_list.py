@@ -15,7 +15,7 @@ import numpy.typing as npt
 from onnx import NodeProto, helper
 
 from earmark.errors import EarmarkError
-from earmark.metadata import Metadata
+from earmark.models.metadata import Metadata
 
 Array = npt.NDArray[Any]
 Json = dict[str, Any]

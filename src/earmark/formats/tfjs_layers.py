@@ -14,7 +14,7 @@ import numpy.typing as npt
 from onnx import helper
 
 from earmark.errors import EarmarkError
-from earmark.formats.onnx import model_file
+from earmark.models.onnx_writer import model_file
 from earmark.formats.tfjs import Weight, shown
 from earmark.formats.tfjs_activations import activate, activation, elu, leaky_relu, relu, softmax
 from earmark.formats.tfjs_graph import Layer, layers_in_order
@@ -28,7 +28,7 @@ from earmark.formats.tfjs_images import (
 )
 from earmark.formats.tfjs_network import Network, Value
 from earmark.front_end.frames import SPECTROGRAM
-from earmark.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
+from earmark.models.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.front_end.spectrogram import BINS
 from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
 

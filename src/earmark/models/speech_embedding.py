@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
-from earmark.metadata import FixedNormalization, Metadata
-from earmark.network import Network
+from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.network import Network
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -111,7 +111,7 @@ def speech_network(window_frames: int = WINDOW_FRAMES) -> Network:
 def _speech_model(window_frames: int) -> bytes:
     from onnx import helper
 
-    from earmark.formats.onnx import model_file
+    from earmark.models.onnx_writer import model_file
 
     mel, embedding = map(_read_graph, find_networks())
     nodes: list[NodeProto] = [helper.make_node("Reshape", ["window", "flat"], [mel.input[0].name])]

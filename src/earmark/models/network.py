@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.frames import FrontEnd
-from earmark.metadata import KEY, Metadata
-from earmark.onnx_cost import check_cost
-from earmark.onnx_file import Graph, UnfitModelError, read_graph
-from earmark.runtime import load_runtime
+from earmark.models.metadata import KEY, Metadata
+from earmark.models.onnx_cost import check_cost
+from earmark.models.onnx_file import Graph, UnfitModelError, read_graph
+from earmark.models.runtime import load_runtime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -138,7 +138,7 @@ def _unfit(name: str, error: UnfitModelError) -> EarmarkError:
 def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:
     """The network of a model that was exported with its front end inside."""
     try:
-        from earmark.formats.waveform import without_front_end
+        from earmark.models.waveform import without_front_end
     except ModuleNotFoundError as error:
         raise needs_package(f"{name} takes the waveform itself; loading it", error, "convert") from error
     try:

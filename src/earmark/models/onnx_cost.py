@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earmark.onnx_file import FLOATS, MAX_AXES, TYPES, Constant, Graph, Node, UnfitModelError
+from earmark.models.onnx_file import FLOATS, MAX_AXES, TYPES, Constant, Graph, Node, UnfitModelError
 
 MAX_VALUES = 1 << 25  # that all operations together make of one window: 128 MiB of float32
 MAX_WORK = 4 * 10**9  # multiply-adds and comparisons for one window; `speech` needs 0.1 billion

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, load_model_from_string, numpy_helper
 
-from earmark.formats.onnx import Dense, leading_to, model_file
-from earmark.metadata import Metadata
+from earmark.models.onnx_writer import Dense, leading_to, model_file
+from earmark.models.metadata import Metadata
 
 Array = npt.NDArray[np.float32]
 

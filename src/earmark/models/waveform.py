@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper
 
-from earmark.formats.onnx import OPSET
+from earmark.models.onnx_writer import OPSET
 from earmark.front_end.frames import SPECTROGRAM
-from earmark.metadata import (
+from earmark.models.metadata import (
     EPSILON,
     SILENCE_RANGE,
     SILENT_DB,

@@ -19,7 +19,7 @@ from onnx import (
     shape_inference,
 )
 
-from earmark.metadata import KEY, Metadata
+from earmark.models.metadata import KEY, Metadata
 from earmark.front_end.spectrogram import BINS
 
 OPSET = 17  # with LayerNormalization; onnxruntime 1.12 and newer have it
