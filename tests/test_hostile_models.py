@@ -398,7 +398,7 @@ def test_numbers_in_any_of_their_ways() -> None:
 
 
 def test_every_operator_that_earmark_writes_is_run() -> None:
-    from earmark.formats.tfjs_activations import ACTIVATIONS
+    from earmark.tfjs.activations import ACTIVATIONS
 
     written = {operator for operator, _ in ACTIVATIONS.values()}
     written |= {

@@ -23,7 +23,7 @@ import earmark
 from earmark import Project
 from earmark.cli_exchange import ExportFormat
 from earmark.exporting import export_model
-from earmark.formats.tfjs_layers import LAYERS, MERGES
+from earmark.tfjs.layers import LAYERS, MERGES
 from tests import chirps, sounds
 from tests.browser import chromium, microphone_arguments
 from tests.npm import served

@@ -10,7 +10,7 @@ import pytest
 
 import earmark
 from earmark.errors import EarmarkError
-from earmark.formats.tfjs import is_tfjs
+from earmark.tfjs.reading import is_tfjs
 from earmark.importing import import_into
 
 LAYERS = b'{"format": "layers-model", "modelTopology": {"class_name": "Sequential", "config": {"layers": []}}}'

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.formats.tfjs import is_tfjs, read_tfjs
+from earmark.tfjs.reading import is_tfjs, read_tfjs
 from earmark.models.metadata import FixedNormalization, Metadata, WindowNormalization
 from earmark.recognizer import PRETRAINED
 from tests.tfjs_models import (

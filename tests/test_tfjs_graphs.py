@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from earmark import EarmarkError, Recognizer
-from earmark.formats.tfjs import read_tfjs
+from earmark.tfjs.reading import read_tfjs
 from tests.tfjs_models import LABELS, graph, peak_of, random_weights, save
 from tests.tfjs_node import Json, chain, layer
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Recognizer
-from earmark.formats.tfjs import is_tfjs, read_tfjs
+from earmark.tfjs.reading import is_tfjs, read_tfjs
 from tests.budget import budget
 from tests.tfjs_models import (
     LABELS,
@@ -256,7 +256,7 @@ def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
     folder = save_small(tmp_path)
     program = (
         "import sys; sys.modules['onnx'] = None\n"
-        "from pathlib import Path; from earmark.formats.tfjs import is_tfjs, read_tfjs\n"
+        "from pathlib import Path; from earmark.tfjs.reading import is_tfjs, read_tfjs\n"
         f"path = Path({str(folder)!r}); assert is_tfjs(path)\n"
         "try: read_tfjs(path)\n"
         "except Exception as error: print(type(error).__name__, error)"

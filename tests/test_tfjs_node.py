@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from earmark import Recognizer
-from earmark.formats.tfjs import read_tfjs
-from earmark.formats.tfjs_layers import LAYERS, MERGES
+from earmark.tfjs.reading import read_tfjs
+from earmark.tfjs.layers import LAYERS, MERGES
 from earmark.models.metadata import WindowNormalization
 from tests.random_networks import FUSED, random_network
 from tests.tfjs_models import change, fixture, graph, random_windows, teachable_machine

@@ -17,8 +17,8 @@ import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.exporting import export_model
 from earmark.models.onnx_writer import model_file
-from earmark.formats.tfjs import read_tfjs
-from earmark.formats.tfjs_operations import OPERATIONS
+from earmark.tfjs.reading import read_tfjs
+from earmark.tfjs.operations import OPERATIONS
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
 from tests.random_networks import random_network
 from tests.test_tfjs_node import FRAMES, MODELS, TOLERANCE

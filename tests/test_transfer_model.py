@@ -19,7 +19,7 @@ from scipy.special import softmax
 import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.models.onnx_writer import Dense
-from earmark.formats.tfjs import read_tfjs
+from earmark.tfjs.reading import read_tfjs
 from earmark.models.joined import HeadWeights, transfer_model, tunable_model
 from earmark.heads import Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.models.metadata import Metadata

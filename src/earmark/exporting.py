@@ -139,7 +139,7 @@ def tfjs_files(model: bytes, metadata: Metadata, to: str = TFJS) -> dict[str, by
             can't give it what it takes.
         ModuleNotFoundError: the package onnx is missing.
     """
-    from earmark.formats.tfjs_writer import metadata_file, write_tfjs
+    from earmark.tfjs.writer import metadata_file, write_tfjs
 
     if to == TEACHABLE_MACHINE and isinstance(metadata.normalization, FixedNormalization):
         raise EarmarkError(

@@ -18,7 +18,7 @@ from earmark.audio.clip import as_clip
 from earmark.models.folder import MODEL_FILE, save_model
 from earmark.detecting import Detector, detect
 from earmark.errors import EarmarkError
-from earmark.formats.tfjs import is_tfjs, read_tfjs
+from earmark.tfjs.reading import is_tfjs, read_tfjs
 from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window, stream_frames
 from earmark.listening import Callback, Listening
 from earmark.models.network import Network

@@ -8,7 +8,7 @@ from pathlib import PurePath, PurePosixPath
 
 from earmark.errors import EarmarkError
 from earmark.formats.file_set import FileSet, Zip
-from earmark.formats.tfjs import LABELS, MAX_JSON_BYTES, MODEL
+from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
 ONNX = ".onnx"

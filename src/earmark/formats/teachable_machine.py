@@ -35,7 +35,7 @@ import numpy as np
 from earmark.audio.clip import CLIP_SECONDS, Clip
 from earmark.errors import EarmarkError
 from earmark.audio.compressed_audio import decode
-from earmark.formats.tfjs import shown
+from earmark.tfjs.reading import shown
 from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 from earmark.front_end.spectrogram import BINS, Spectrogram
 

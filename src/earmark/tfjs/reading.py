@@ -61,7 +61,7 @@ def read_tfjs(path: Path) -> bytes:
             our spectrograms, or the package onnx is missing.
     """
     try:
-        from earmark.formats.tfjs_layers import convert
+        from earmark.tfjs.layers import convert
     except ModuleNotFoundError as error:
         raise needs_package("Reading a TensorFlow.js model", error, "convert") from error
     try:

@@ -10,8 +10,8 @@ from onnx import load_model_from_string, numpy_helper
 
 from earmark.errors import EarmarkError
 from earmark.models.onnx_writer import leading_to
-from earmark.formats.tfjs_layer_list import Json, LayerList, Node
-from earmark.formats.tfjs_operations import OPERATIONS, raise_to_floor
+from earmark.tfjs.layer_list import Json, LayerList, Node
+from earmark.tfjs.operations import OPERATIONS, raise_to_floor
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.models.metadata import FlooredNormalization, Metadata, WindowNormalization
 

@@ -15,10 +15,10 @@ from onnx import helper
 
 from earmark.errors import EarmarkError
 from earmark.models.onnx_writer import model_file
-from earmark.formats.tfjs import Weight, shown
-from earmark.formats.tfjs_activations import activate, activation, elu, leaky_relu, relu, softmax
-from earmark.formats.tfjs_graph import Layer, layers_in_order
-from earmark.formats.tfjs_images import (
+from earmark.tfjs.reading import Weight, shown
+from earmark.tfjs.activations import activate, activation, elu, leaky_relu, relu, softmax
+from earmark.tfjs.graph import Layer, layers_in_order
+from earmark.tfjs.images import (
     convolution,
     depthwise_convolution,
     global_pooling,
@@ -26,7 +26,7 @@ from earmark.formats.tfjs_images import (
     separable_convolution,
     zero_padding,
 )
-from earmark.formats.tfjs_network import Network, Value
+from earmark.tfjs.network import Network, Value
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.models.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.front_end.spectrogram import BINS

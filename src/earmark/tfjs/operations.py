@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from earmark.formats.tfjs_layer_list import IMAGE, Array, LayerList, Node, Value
+from earmark.tfjs.layer_list import IMAGE, Array, LayerList, Node, Value
 
 NO_EPSILON = 1e-12
 SMALLEST = np.finfo(np.float32).tiny  # up to which a padding is zero
