@@ -3,7 +3,7 @@
     python -m benchmarks.decisions DATA [MINUTES]
 
 DATA holds `speech_commands` and, where they are there, `wake_words`, `background_noise` and `esc10`, each as
-`earmark.corpus` reads it. For each of two levels of noise two streams are made of it, which share no speaker and no
+`earmark.clips.corpus` reads it. For each of two levels of noise two streams are made of it, which share no speaker and no
 noise: the options are compared on the first and reported on the second. The scores are computed once.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import earmark
 from benchmarks.table import print_table
 from earmark.audio.clip import Resampler, Samples, read_clip
-from earmark.corpus import Recording, find_recordings, loudest_part
+from earmark.clips.corpus import Recording, find_recordings, loudest_part
 from earmark.evaluation import Rate, Share
 from earmark.audio.sources import PcmSource
 from earmark.streaming import Decisions, Detection, ScoredWindow

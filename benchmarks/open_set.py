@@ -21,7 +21,7 @@ import soxr
 
 import earmark
 from benchmarks.table import print_table
-from earmark.corpus import Recording, find_recordings
+from earmark.clips.corpus import Recording, find_recordings
 from earmark.evaluation import Rate, Share, count_false_alarms
 
 RATE = 16_000

@@ -12,7 +12,7 @@ from reliability.fuzz_told import Try, told
 def settings(scratch: Path) -> Try:
     """earmark.toml, read, and written again as it was read; and a project that has it."""
     from earmark.project import Project
-    from earmark.settings import read_settings, write_settings
+    from earmark.clips.settings import read_settings, write_settings
 
     file = scratch / "earmark.toml"
 

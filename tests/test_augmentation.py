@@ -10,7 +10,7 @@ from torch import Tensor
 
 import earmark
 from earmark.augmentation import Augmentation, _Dice, _masked, _with_response, _with_vocal_tract, normalize
-from earmark.corpus import CLIP_SAMPLES
+from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Project, Recognizer, Source, compute_spectrogram
-from earmark.collecting import Example
+from earmark.clips.collecting import Example
 from tests import sounds, tones
 from tests.budget import budget
 from tests.sounds import Samples

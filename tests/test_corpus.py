@@ -13,7 +13,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from earmark import EarmarkError
-from earmark.corpus import (
+from earmark.clips.corpus import (
     CLIP_SAMPLES,
     Recording,
     count_recordings,

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from earmark import Project
-from earmark.clips import by_content
+from earmark.clips.folders import by_content
 from earmark.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
 from earmark.heads import HeadOptions
 from earmark.models.network import Network

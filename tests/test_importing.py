@@ -429,7 +429,7 @@ def failing(error: OSError, taken: int) -> Iterator[None]:
             return write_new(path, data)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("earmark.clips.write_new", write)
+        patched.setattr("earmark.clips.folders.write_new", write)
         yield
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, Recognizer, compute_spectrogram
 from earmark.storage import files
-from earmark import clips as clip_files
-from earmark.clips import ClipFile
-from earmark.labelled_clips import Trashed
+from earmark.clips import folders as clip_files
+from earmark.clips.folders import ClipFile
+from earmark.clips.labelled import Trashed
 from tests import sounds, tones
 from tests.budget import budget
 

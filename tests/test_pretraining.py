@@ -20,7 +20,7 @@ import torch
 import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.augmentation import Augmentation
-from earmark.corpus import find_recordings
+from earmark.clips.corpus import find_recordings
 from earmark.models.onnx_writer import multiply_adds
 from earmark.pretraining import (
     PretrainingEpoch,

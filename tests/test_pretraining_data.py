@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from earmark import EarmarkError
-from earmark.corpus import CLIP_SAMPLES, Recording, find_recordings, read_words
+from earmark.clips.corpus import CLIP_SAMPLES, Recording, find_recordings, read_words
 from earmark.pretraining_data import (
     CROSSFADE,
     SPLICED,

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, Project, load, read_clip
-from earmark.labelled_clips import Trashed
+from earmark.clips.labelled import Trashed
 from earmark.models.network import Network
 from earmark.training import Epoch
 from tests import sounds

@@ -17,7 +17,7 @@ from onnx import helper
 
 import earmark
 from earmark import Clip, EarmarkError, Project, Recognizer
-from earmark.clips import ClipFile, check_length
+from earmark.clips.folders import ClipFile, check_length
 from earmark.cross_validation import cross_validate
 from earmark.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import cut_examples, cut_windows

@@ -13,7 +13,7 @@ import pytest
 import earmark
 from earmark import Clip, EarmarkError, Project, Recognizer
 from earmark.bases import open_base
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 from earmark.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import windows_around
 from earmark.heads import HeadOptions

@@ -26,7 +26,7 @@ from rich.table import Table
 from synthesize import DIGITS, LABELS
 
 import earmark
-from earmark.corpus import NOISE, Recording, find_recordings
+from earmark.clips.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation import Share, confusion_matrix, count_false_alarms
 from earmark.models.onnx_writer import multiply_adds
 from earmark.recognizer import Result

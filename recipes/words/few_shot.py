@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 import earmark
-from earmark.corpus import Recording, read_words
+from earmark.clips.corpus import Recording, read_words
 from earmark.pretraining_data import ask_teacher
 
 CLIPS = (1, 3, 5)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from earmark.corpus import CLIP_SAMPLES
+from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.models.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
 from earmark.front_end.spectrogram import BINS, FFT_SIZE, FLOOR_DB, HOP, SAMPLE_RATE
 

@@ -115,7 +115,7 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
-    from earmark.clips import check_length
+    from earmark.clips.folders import check_length
     from earmark.labels import check_label
     from earmark.project import Project
     from earmark.audio.sources import record_clip

@@ -12,7 +12,7 @@ import numpy as np
 from earmark.audio.clip import AUDIO_SUFFIXES, clip_length
 from earmark.background import Background, measure_background
 from earmark.models.folder import REPORT_FILE, read_card
-from earmark.corpus import find_recordings
+from earmark.clips.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
 from earmark.storage.files import make_folder

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 from earmark.errors import DiskError, EarmarkError, on_one_line
 from earmark.formats.audiofolder import find_audiofolder, is_audiofolder
 from earmark.formats.example_sets import find_examples

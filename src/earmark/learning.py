@@ -15,7 +15,7 @@ from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.models.network import Network
 from earmark.front_end.recordings import read_recording
-from earmark.settings import SOUNDS
+from earmark.clips.settings import SOUNDS
 from earmark.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:

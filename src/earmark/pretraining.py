@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import swa_utils
 
 from earmark.augmentation import WINDOW_SAMPLES, Augmentation, normalize
-from earmark.corpus import CLIP_SAMPLES
+from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.errors import EarmarkError
 from earmark.pretraining_data import TEACHER_VALUES, UNKNOWN, PretrainingData
 from earmark.word_network import EMBEDDING, WordNetwork

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earmark.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
+from earmark.clips.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE

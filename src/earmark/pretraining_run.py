@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from earmark.models.folder import save_model
-from earmark.corpus import count_recordings, find_recordings
+from earmark.clips.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 from earmark.labels import check_label

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.bases import Base, bases, default_base
 from earmark.models.folder import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
-from earmark.clips import ClipFile, by_content, fingerprint
-from earmark.collecting import Collecting
+from earmark.clips.folders import ClipFile, by_content, fingerprint
+from earmark.clips.collecting import Collecting
 from earmark.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
 from earmark.storage.files import delete_folder
@@ -25,7 +25,7 @@ from earmark.labels import file_stem
 from earmark.learning import Training
 from earmark.models.network import Network
 from earmark.recognizer import Recognizer, load
-from earmark.settings import SOUNDS, Label
+from earmark.clips.settings import SOUNDS, Label
 from earmark.streaming import RESERVED_LABELS
 from earmark.transfer import TaughtClip
 

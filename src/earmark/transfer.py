@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soxr
 
 from earmark.audio.clip import Clip, read_clip
-from earmark.clips import ClipFile, content_hash
+from earmark.clips.folders import ClipFile, content_hash
 from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import cut_shifted, cut_windows

@@ -16,7 +16,7 @@ import pytest
 from synthesize import LABELS
 
 from earmark import Recognizer
-from earmark.corpus import Recording
+from earmark.clips.corpus import Recording
 from earmark.models.onnx_writer import word_model
 from earmark.models.metadata import Metadata, WindowNormalization
 from earmark.recognizer import Result

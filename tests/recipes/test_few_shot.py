@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from earmark import Recognizer
-from earmark.corpus import Recording, find_recordings
+from earmark.clips.corpus import Recording, find_recordings
 from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from earmark.models.metadata import Metadata, WindowNormalization
 from tests import chirps

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from prepare import unpack
 
-from earmark.corpus import find_recordings
+from earmark.clips.corpus import find_recordings
 from tests import chirps
 from tests.conftest import SHARED
 

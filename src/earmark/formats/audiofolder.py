@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from earmark.audio.clip import encode_flac
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 from earmark.errors import EarmarkError
 from earmark.storage.files import new_folder
 from earmark.formats.file_set import FileSet

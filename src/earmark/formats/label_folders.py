@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 from earmark.storage.files import new_file, new_folder
 from earmark.formats.file_set import FileSet
 from earmark.formats.found import Findings, split_of

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from earmark.audio.clip import Clip, Resampler, Samples
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 from earmark.errors import EarmarkError
 from earmark.storage.files import new_folder
 from earmark.formats.file_set import FileSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from earmark.clips import ClipFile
+from earmark.clips.folders import ClipFile
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePath
 
-from earmark.clips import check_length
+from earmark.clips.folders import check_length
 from earmark.formats.found import read_sound
 from earmark.importing import Imported
 from earmark.project import Project

@@ -21,7 +21,7 @@ from earmark.front_end.examples import SOUND_FRAMES, example_count
 from earmark.recognizer import WORDS, Recognizer
 from earmark.serving.answers import close
 from earmark.serving.limits import Allowance
-from earmark.settings import WORDS as WORDS_MODE
+from earmark.clips.settings import WORDS as WORDS_MODE
 from earmark.audio.reading import is_rate
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import Detection, ScoredWindow

@@ -12,7 +12,7 @@ from pathlib import Path
 from earmark.project import DEFAULT_LABELS, Project
 from earmark.serving.guard import Guard
 from earmark.serving.run import Secure, bind, run
-from earmark.settings import SOUNDS, WORDS
+from earmark.clips.settings import SOUNDS, WORDS
 from earmark.studio.lan import Lan, open_lan
 from earmark.studio.policy import PAGE_HEADERS, VISITORS
 from earmark.studio.server import create_app

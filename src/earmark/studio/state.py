@@ -14,15 +14,15 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from earmark.audio.clip import Clip
-from earmark.clips import ClipFile, check_length, fingerprint, recording_name
+from earmark.clips.folders import ClipFile, check_length, fingerprint, recording_name
 from earmark.errors import EarmarkError
-from earmark.label_list import MAX_LABELS
+from earmark.clips.label_list import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
 from earmark.recognizer import WORDS, Recognizer, load
 from earmark.serving.batching import Scorer
 from earmark.serving.metrics import Metrics
-from earmark.settings import SOUNDS, Label
+from earmark.clips.settings import SOUNDS, Label
 from earmark.streaming import SHORT_WINDOW
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, Samples, as_clip
-from earmark.clips import ClipFile, check_length
+from earmark.clips.folders import ClipFile, check_length
 from earmark.errors import EarmarkError
-from earmark.labelled_clips import LabelledClips
+from earmark.clips.labelled import LabelledClips
 from earmark.labels import check_label
 from earmark.front_end.recordings import read_recording, sound_of, spectrogram_of
-from earmark.settings import WORDS
+from earmark.clips.settings import WORDS
 from earmark.audio.sources import Source, first_seconds, open_source
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.streaming import RESERVED_LABELS

@@ -18,15 +18,15 @@ from typing import Any, TypeVar, cast
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, as_clip
-from earmark.clips import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
+from earmark.clips.folders import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.errors import EarmarkError
 from earmark.storage.files import clear_leftovers
 from earmark.storage.folder_lock import FolderLock
-from earmark.label_list import check_new, extended, index_of
+from earmark.clips.label_list import check_new, extended, index_of
 from earmark.labels import check_label
 from earmark.recognizer import PROJECT_FILE
 from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
-from earmark.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
+from earmark.clips.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
 from earmark.front_end.spectrogram import FRAME_SECONDS
 from earmark.front_end.spectrogram_file import as_spectrogram
 
