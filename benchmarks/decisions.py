@@ -27,7 +27,7 @@ from earmark.audio.clip import Resampler, Samples, read_clip
 from earmark.clips.corpus import Recording, find_recordings, loudest_part
 from earmark.evaluation import Rate, Share
 from earmark.audio.sources import PcmSource
-from earmark.streaming import Decisions, Detection, ScoredWindow
+from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 RATE = 16_000  # Hz, that of Speech Commands
 MINUTES = 40.0  # of each stream

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 import earmark
 from benchmarks.table import print_table
-from earmark.recognizer import Listener
+from earmark.recognizer.recognizer import Listener
 from tests import sounds
 from tests.studio.running import CHUNK, Page, Studio, chunk, studio
 

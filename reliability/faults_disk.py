@@ -28,7 +28,7 @@ from earmark.formats.detections import Scanned
 from earmark.importing import import_into
 from earmark.front_end.recordings import read_recording
 from earmark.scan_journal import Journal
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 from reliability.faults_files import FailingFiles
 from tests import sounds
 

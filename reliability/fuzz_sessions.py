@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 from reliability.fuzz_mutation import Message, split
 from reliability.fuzz_told import Try, check_sentence
 

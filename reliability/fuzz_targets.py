@@ -215,7 +215,7 @@ def tfjs(scratch: Path) -> Try:
     """A zip of a TensorFlow.js model, loaded as it is, or unpacked into a folder."""
     import zipfile
 
-    from earmark.recognizer import load
+    from earmark.recognizer.recognizer import load
 
     file, folder = scratch / "case.zip", scratch / "case"
 
@@ -241,7 +241,7 @@ def onnx(scratch: Path) -> Try:
     """A model.onnx, loaded; what loads must then recognize silence."""
     import numpy as np
 
-    from earmark.recognizer import load
+    from earmark.recognizer.recognizer import load
 
     file = scratch / "model.onnx"
 

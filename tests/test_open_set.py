@@ -18,7 +18,7 @@ from earmark.audio.clip import Clip
 from earmark.front_end.examples import cut_windows
 from earmark.labels import check_label
 from earmark.models.network import Network
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 from tests.budget import budget
 
 RATE = 16_000

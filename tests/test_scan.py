@@ -26,7 +26,7 @@ from earmark.formats.detections import Scanned
 from earmark.scan import Scanner, ScanState, Task, scan_files
 from earmark.scan_journal import SUFFIX, Failed, Journal
 from earmark.scan_workers import scan_by_processes
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 from tests import sounds
 from tests.budget import budget
 

@@ -31,7 +31,7 @@ from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read
 from earmark.report import write_report
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 from earmark.front_end.spectrogram_file import encode_spectrogram
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 from earmark.transfer import (
     Embedder,
     TaughtClip,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import Detection, EarmarkError
-from earmark.streaming import Decisions, ScoredWindow, default_agreement, default_smoothing
+from earmark.recognizer.decisions import Decisions, ScoredWindow, default_agreement, default_smoothing
 from tests.budget import budget
 
 LABELS = ("Left", "Right", "_background_noise_")

@@ -19,7 +19,7 @@ import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.tfjs.reading import is_tfjs, read_tfjs
 from earmark.models.metadata import FixedNormalization, Metadata, WindowNormalization
-from earmark.recognizer import PRETRAINED
+from earmark.recognizer.recognizer import PRETRAINED
 from tests.tfjs_models import (
     LABELS,
     SMALL_SHAPES,

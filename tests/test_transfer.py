@@ -19,7 +19,7 @@ from earmark.front_end.examples import windows_around
 from earmark.heads import HeadOptions
 from earmark.models.network import Network
 from earmark.front_end.spectrogram import compute_spectrogram
-from earmark.streaming import LONGEST_WORD_MS
+from earmark.recognizer.decisions import LONGEST_WORD_MS
 from earmark.transfer import (
     Embedder,
     TaughtClip,

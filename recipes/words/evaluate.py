@@ -29,8 +29,8 @@ import earmark
 from earmark.clips.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation import Share, confusion_matrix, count_false_alarms
 from earmark.models.onnx_writer import multiply_adds
-from earmark.recognizer import Result
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.recognizer import Result
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "go", "stop")
 THRESHOLD = 0.75

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from earmark.errors import EarmarkError
     from earmark.exporting import export_model
     from earmark.importing import import_into
-    from earmark.listening import Listening
+    from earmark.recognizer.listening import Listening
     from earmark.project import Project, TransferRecognizer
-    from earmark.recognizer import Recognizer, Result, load
+    from earmark.recognizer.recognizer import Recognizer, Result, load
     from earmark.scan import ScanReport, scan_files
     from earmark.audio.sources import Source, open_source
     from earmark.front_end.spectrogram import StreamingSpectrogram, compute_spectrogram
-    from earmark.streaming import Detection
+    from earmark.recognizer.decisions import Detection
 
 _HOMES = {
     "Clip": "audio.clip",
-    "Detection": "streaming",
+    "Detection": "recognizer.decisions",
     "EarmarkError": "errors",
-    "Listening": "listening",
+    "Listening": "recognizer.listening",
     "Project": "project",
-    "Recognizer": "recognizer",
-    "Result": "recognizer",
+    "Recognizer": "recognizer.recognizer",
+    "Result": "recognizer.recognizer",
     "ScanReport": "scan",
     "Source": "audio.sources",
     "StreamingSpectrogram": "front_end.spectrogram",
@@ -42,7 +42,7 @@ _HOMES = {
     "compute_spectrogram": "front_end.spectrogram",
     "export_model": "exporting",
     "import_into": "importing",
-    "load": "recognizer",
+    "load": "recognizer.recognizer",
     "open_source": "audio.sources",
     "read_clip": "audio.clip",
     "scan_files": "scan",

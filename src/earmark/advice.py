@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.shares import spell_hours
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 if TYPE_CHECKING:
     from earmark.evaluation import Evaluation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from earmark.models import speech_embedding
 from earmark.models.network import Network
-from earmark.recognizer import WORDS, load
+from earmark.recognizer.recognizer import WORDS, load
 from earmark.clips.settings import SOUNDS
 from earmark.models.speech_embedding import SPEECH, speech_network
 

@@ -25,7 +25,7 @@ from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.front_end.frames import sliding_windows
 from earmark.models.network import BATCH
 from earmark.progress import Report
-from earmark.recognizer import Recognizer, load
+from earmark.recognizer.recognizer import Recognizer, load
 from earmark.models.runtime import load_runtime
 from earmark.scan import CHUNK_SECONDS, usable_cores
 from earmark.audio.sources import Source

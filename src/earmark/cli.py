@@ -255,8 +255,8 @@ def listen(
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
     from earmark.labels import read_thresholds
-    from earmark.recognizer import load
-    from earmark.streaming import SILENT_LABELS
+    from earmark.recognizer.recognizer import load
+    from earmark.recognizer.decisions import SILENT_LABELS
 
     recognizer = load(model)
     source = _open(input, device, sample_rate, channels, encoding)
@@ -286,7 +286,7 @@ def recognize(
     as_json: Json = False,
 ) -> None:
     """Recognize sound files, each as one clip."""
-    from earmark.recognizer import load
+    from earmark.recognizer.recognizer import load
 
     recognizer = load(model)
     failed = False

@@ -134,7 +134,7 @@ def export(
     if probability_threshold is not None and to.value not in MODEL_FORMATS:
         raise EarmarkError(f"--probability-threshold is written into models: leave it out for {to.value}.")
     if to.value in MODEL_FORMATS:
-        from earmark.recognizer import load
+        from earmark.recognizer.recognizer import load
 
         given = onnx_input or OnnxInput.waveform
         notes = export_model(

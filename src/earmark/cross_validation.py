@@ -17,9 +17,9 @@ from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
 from earmark.storage.files import make_folder
 from earmark.learning import Training
-from earmark.recognizer import PROJECT_FILE, WORDS, Recognizer, load
+from earmark.recognizer.recognizer import PROJECT_FILE, WORDS, Recognizer, load
 from earmark.front_end.recordings import RECORDING_SUFFIXES
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 from earmark.transfer import TaughtClip
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from earmark.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
 from earmark.errors import EarmarkError
 from earmark.shares import Rate, Share, spell_hours
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 __all__ = [
     "THRESHOLDS",

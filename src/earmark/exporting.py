@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from earmark.errors import EarmarkError, needs_package
 from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
 from earmark.models.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
-from earmark.recognizer import THRESHOLD, Recognizer
+from earmark.recognizer.recognizer import THRESHOLD, Recognizer
 
 if TYPE_CHECKING:
     from earmark.formats.written import Written

@@ -28,7 +28,7 @@ from earmark.formats.speech_commands import find_speech_commands, is_speech_comm
 from earmark.formats.teachable_samples import find_samples, is_teachable_machine
 from earmark.labels import check_label
 from earmark.project import Project
-from earmark.recognizer import PROJECT_FILE
+from earmark.recognizer.recognizer import PROJECT_FILE
 from earmark.front_end.recordings import Recording, frame_count, read_recording
 
 if TYPE_CHECKING:

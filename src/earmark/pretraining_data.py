@@ -21,7 +21,7 @@ from earmark.storage.files import make_folder
 from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE
 from earmark.front_end.spectrogram import HOP, SAMPLE_RATE
 from earmark.models.speech_embedding import VALUES, find_networks
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 if TYPE_CHECKING:
     from earmark.progress import Report

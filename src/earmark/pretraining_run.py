@@ -18,7 +18,7 @@ from earmark.labels import check_label
 from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
 from earmark.pretraining_data import prepare
 from earmark.front_end.spectrogram import SAMPLE_RATE
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 from earmark.word_network import word_model_file
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from earmark.storage.files import delete_folder
 from earmark.labels import file_stem
 from earmark.learning import Training
 from earmark.models.network import Network
-from earmark.recognizer import Recognizer, load
+from earmark.recognizer.recognizer import Recognizer, load
 from earmark.clips.settings import SOUNDS, Label
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 from earmark.transfer import TaughtClip
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from typing import Any, TypeAlias
 
 from earmark import __version__
 from earmark.audio.clip import Samples
-from earmark.detecting import Detector, detect
+from earmark.recognizer.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.storage.files import check_free
 from earmark.formats.detections import Scanned, format_of, write_detections
 from earmark.front_end.frames import Frames, stream_frames
-from earmark.recognizer import WORDS, Recognizer, load
+from earmark.recognizer.recognizer import WORDS, Recognizer, load
 from earmark.scan_journal import Failed, Journal, Outcome
 from earmark.audio.sound_files import find_sound_files, open_sound_file
-from earmark.streaming import Decisions
+from earmark.recognizer.decisions import Decisions
 
 CHUNK_SECONDS = 16.0  # read at a time: enough windows for full batches, and few megabytes
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 from earmark.formats.detections import Scanned
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 
 SUFFIX = ".unfinished.jsonl"
 SYNC_SECONDS = 1.0  # so much work at most is lost with the power

@@ -28,7 +28,7 @@ from earmark.models.network import Network
 from earmark.open_set import far_from, synthesise_noise, unknown_words
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
-from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
+from earmark.recognizer.decisions import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:
     from earmark.models.onnx_writer import Dense

@@ -15,7 +15,7 @@ from earmark.augmentation import FLOOR, FRAMES
 from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from earmark.models.metadata import FlooredNormalization, Metadata
 from earmark.front_end.spectrogram import BINS
-from earmark.streaming import LONGEST_WORD_MS
+from earmark.recognizer.decisions import LONGEST_WORD_MS
 
 STEM = 96
 # Channels in and out, frames that a kernel spans, stride.

@@ -221,7 +221,7 @@ def test_a_file_that_says_it_is_too_large_is_refused_before_it_comes(running: Se
 def test_a_network_that_fails_is_told_and_counted() -> None:
     failing = """
 from earmark.cli import main
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 
 def fail(*_):
     raise RuntimeError("The network failed.")

@@ -259,7 +259,7 @@ def test_every_answer_keeps_other_sites_from_it(running: Server, said: bytes, ex
 def test_errors_of_the_servers_own_keep_other_sites_from_them() -> None:
     failing = """
 from earmark.cli import main
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 Recognizer.hop_frames = None
 main()
 """

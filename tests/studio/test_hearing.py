@@ -16,7 +16,7 @@ import earmark
 from earmark.serving.batching import Scorer
 from earmark.serving.metrics import Metrics
 from earmark.front_end.spectrogram import StreamingSpectrogram
-from earmark.streaming import ScoredWindow
+from earmark.recognizer.decisions import ScoredWindow
 from earmark.studio.hearing import PageHearing
 from tests import sounds, tones
 from tests.studio import spoken

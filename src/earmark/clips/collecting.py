@@ -19,7 +19,7 @@ from earmark.front_end.recordings import read_recording, sound_of, spectrogram_o
 from earmark.clips.settings import WORDS
 from earmark.audio.sources import Source, first_seconds, open_source
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 if TYPE_CHECKING:
     from earmark.models.network import Network

@@ -23,7 +23,7 @@ from earmark.audio.clip import AUDIO_SUFFIXES, Resampler, read_clip
 from earmark.errors import EarmarkError
 from earmark.labels import tidy_label
 from earmark.front_end.spectrogram import SAMPLE_RATE
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -24,7 +24,7 @@ from earmark.storage.files import clear_leftovers
 from earmark.storage.folder_lock import FolderLock
 from earmark.clips.label_list import check_new, extended, index_of
 from earmark.labels import check_label
-from earmark.recognizer import PROJECT_FILE
+from earmark.recognizer.recognizer import PROJECT_FILE
 from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
 from earmark.clips.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
 from earmark.front_end.spectrogram import FRAME_SECONDS

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from earmark.errors import EarmarkError, needs_package
 from earmark.storage.files import new_file, new_folder
 from earmark.labels import file_stem
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 
 ROW_GROUP = 1 << 16  # detections that a Parquet file holds together, and the memory meanwhile
 TRACK = ".txt"

@@ -17,7 +17,7 @@ from earmark.audio import compressed_audio
 from earmark.formats.file_set import FileSet
 from earmark.front_end.recordings import RECORDING_SUFFIXES, Recording, read_recording
 from earmark.front_end.spectrogram_file import is_spectrogram_file
-from earmark.streaming import RESERVED_LABELS
+from earmark.recognizer.decisions import RESERVED_LABELS
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

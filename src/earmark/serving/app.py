@@ -16,10 +16,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from earmark import __version__
 from earmark.audio.clip import CLIP_SECONDS
-from earmark.detecting import Detector
+from earmark.recognizer.detecting import Detector
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames
-from earmark.recognizer import Recognizer, Result
+from earmark.recognizer.recognizer import Recognizer, Result
 from earmark.serving.answers import tell_errors, upload
 from earmark.serving.batching import Scorer
 from earmark.serving.limits import Limits, Places
@@ -28,7 +28,7 @@ from earmark.serving.options import DetectOptions, Start
 from earmark.serving.stream import Streams
 from earmark.audio.sound_files import open_sound_file
 from earmark.audio.sources import Source, record_clip
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 
 UPLOAD_BYTES = 2 << 30
 MOST_UPLOADS = 8  # at a time

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 from earmark.serving.metrics import Metrics
 
 MOST_WINDOWS = 32  # in a batch: more of them make a window no cheaper, and the first ones wait for the last

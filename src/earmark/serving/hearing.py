@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from earmark.detecting import Detector
+from earmark.recognizer.detecting import Detector
 from earmark.front_end.frames import Frames
-from earmark.recognizer import Listener, Recognizer
+from earmark.recognizer.recognizer import Listener, Recognizer
 from earmark.serving.batching import Scorer
-from earmark.streaming import Decisions, Detection, ScoredWindow
+from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 Tell = Callable[[Detection, bool, bool], None]
 

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Collection
 
-from earmark.recognizer import load
+from earmark.recognizer.recognizer import load
 from earmark.serving.app import IDLE_SECONDS, SLOW_SECONDS, create_app
 from earmark.serving.connections import MOST_CONNECTIONS
 from earmark.serving.guard import LOOPBACK, Guard, Visitors

@@ -13,14 +13,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earmark.audio.clip import Encoding, Samples, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 from earmark.serving.answers import close, what_is_wrong
 from earmark.serving.batching import Scorer
 from earmark.serving.hearing import Hearing, Watching
 from earmark.serving.metrics import Metrics
 from earmark.serving.options import Start
 from earmark.audio.reading import RATES, as_mono, is_rate
-from earmark.streaming import Detection, ScoredWindow
+from earmark.recognizer.decisions import Detection, ScoredWindow
 
 WATCHED_SECONDS = 1.0  # how often streams are looked at
 STOPPING_SECONDS = 2.0  # that all clients together have to read that the server stops

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from earmark.audio.clip import Samples
 from earmark.front_end.frames import SPECTROGRAM, StreamingFrames
-from earmark.recognizer import Recognizer
+from earmark.recognizer.recognizer import Recognizer
 from earmark.serving.batching import Scorer
 from earmark.serving.hearing import Hearing, Tell
 from earmark.front_end.spectrogram import Spectrogram
-from earmark.streaming import ScoredWindow
+from earmark.recognizer.decisions import ScoredWindow
 
 
 class PageHearing:

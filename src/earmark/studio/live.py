@@ -18,13 +18,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
-from earmark.recognizer import WORDS, Recognizer
+from earmark.recognizer.recognizer import WORDS, Recognizer
 from earmark.serving.answers import close
 from earmark.serving.limits import Allowance
 from earmark.clips.settings import WORDS as WORDS_MODE
 from earmark.audio.reading import is_rate
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
-from earmark.streaming import Detection, ScoredWindow
+from earmark.recognizer.decisions import Detection, ScoredWindow
 from earmark.studio.hearing import PageHearing
 from earmark.studio.state import RECORDING_SECONDS, Studio
 

@@ -19,11 +19,11 @@ from earmark.errors import EarmarkError
 from earmark.clips.label_list import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
-from earmark.recognizer import WORDS, Recognizer, load
+from earmark.recognizer.recognizer import WORDS, Recognizer, load
 from earmark.serving.batching import Scorer
 from earmark.serving.metrics import Metrics
 from earmark.clips.settings import SOUNDS, Label
-from earmark.streaming import SHORT_WINDOW
+from earmark.recognizer.decisions import SHORT_WINDOW
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
 from earmark.studio.label_names import LabelNames

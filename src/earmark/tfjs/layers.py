@@ -30,7 +30,7 @@ from earmark.tfjs.network import Network, Value
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.models.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.front_end.spectrogram import BINS
-from earmark.streaming import LONGEST_WORD_MS, RESERVED_LABELS
+from earmark.recognizer.decisions import LONGEST_WORD_MS, RESERVED_LABELS
 
 NAME = "speech-commands"
 

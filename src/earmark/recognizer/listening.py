@@ -10,7 +10,7 @@ from typing import Literal
 
 from earmark.errors import EarmarkError
 from earmark.audio.sources import Source
-from earmark.streaming import Detection
+from earmark.recognizer.decisions import Detection
 
 Callback = Callable[[Detection], object]
 

@@ -16,17 +16,17 @@ import numpy.typing as npt
 
 from earmark.audio.clip import as_clip
 from earmark.models.folder import MODEL_FILE, save_model
-from earmark.detecting import Detector, detect
+from earmark.recognizer.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.tfjs.reading import is_tfjs, read_tfjs
 from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window, stream_frames
-from earmark.listening import Callback, Listening
+from earmark.recognizer.listening import Callback, Listening
 from earmark.models.network import Network
 from earmark.front_end.recordings import frames_of, read_recording
 from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
-from earmark.streaming import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
+from earmark.recognizer.decisions import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
 
 if TYPE_CHECKING:
     from earmark.project import Project

@@ -16,12 +16,12 @@ import numpy as np
 
 from earmark.front_end.frames import Frames, Windows
 from earmark.models.network import BATCH
-from earmark.streaming import Decisions, Detection, ScoredWindow
+from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from earmark.recognizer import Recognizer
+    from earmark.recognizer.recognizer import Recognizer
 
 AHEAD = 4  # windows scored at once while a sound goes on: few of them are for nothing when it ends
 
