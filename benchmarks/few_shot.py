@@ -20,10 +20,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from earmark.bases import open_base
+from earmark.training.bases import open_base
 from earmark.clips.corpus import Recording, find_recordings
 from earmark.front_end.frames import clip_frames, loudest_window
-from earmark.heads import HeadExamples, HeadOptions, train_head
+from earmark.training.heads import HeadExamples, HeadOptions, train_head
 from earmark.models.network import Network
 from earmark.audio.sources import FileSource
 

@@ -132,7 +132,7 @@ def _import(project: Project, seed: int, beside: Path) -> None:
 
 def serve(folder: Path, copy: Path) -> None:
     """For each line on standard input, one child that works until it is killed."""
-    from earmark.heads import HeadExamples, HeadOptions, train_head
+    from earmark.training.heads import HeadExamples, HeadOptions, train_head
 
     # What a first training loads, a child that was forked after it has behind it.
     nothing = HeadExamples(np.zeros((2, 4), "f4"), np.arange(2), np.zeros(2, bool))

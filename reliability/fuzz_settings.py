@@ -113,7 +113,7 @@ def cache(scratch: Path) -> Try:
     """The cache of embeddings: whatever is in the file, it works then."""
     import numpy as np
 
-    from earmark.embedding_cache import EmbeddingCache
+    from earmark.training.embedding_cache import EmbeddingCache
 
     file = scratch / "cache" / "embeddings.sqlite"
     file.parent.mkdir()

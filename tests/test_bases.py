@@ -12,7 +12,7 @@ import pytest
 
 import earmark
 from earmark import EarmarkError, Project
-from earmark.bases import bases, default_base, open_base
+from earmark.training.bases import bases, default_base, open_base
 from earmark.models.network import Network
 from tests import bands
 from tests.small_base import small_base
@@ -25,7 +25,7 @@ WITHOUT = """if True:
     import json, sys
     sys.modules[sys.argv[1]] = None
     from earmark import EarmarkError
-    from earmark.bases import bases, default_base, open_base
+    from earmark.training.bases import bases, default_base, open_base
     told = {"bases": [(base.name, base.remedy) for base in bases("words")], "default": default_base("words")}
     try:
         open_base("speech")

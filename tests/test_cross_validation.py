@@ -17,11 +17,11 @@ import earmark
 from earmark import EarmarkError, Project, Recognizer
 from earmark.audio.clip import read_clip
 from earmark.cross_validation import cross_validate, evaluate_files, evaluate_on, find_sounds
-from earmark.embedding_cache import EmbeddingCache
+from earmark.training.embedding_cache import EmbeddingCache
 from earmark.evaluation import Evaluation
-from earmark.learning import Training
+from earmark.training.training import Training
 from earmark.front_end.recordings import read_recording, spectrogram_of
-from earmark.transfer import TaughtClip, Trained
+from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds, tones
 from tests.sounds import Samples
 

@@ -10,8 +10,8 @@ import pytest
 
 import earmark
 from earmark import Project, Recognizer
-from earmark.heads import HeadOptions
-from earmark.transfer import TransferOptions
+from earmark.training.heads import HeadOptions
+from earmark.training.transfer import TransferOptions
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "speech-commands.md").read_text("utf-8")

@@ -25,10 +25,10 @@ from hypothesis.extra.numpy import arrays
 
 from earmark import Project
 from earmark.clips.folders import by_content
-from earmark.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
-from earmark.heads import HeadOptions
+from earmark.training.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
+from earmark.training.heads import HeadOptions
 from earmark.models.network import Network
-from earmark.transfer import TaughtClip, Trained, TransferOptions, train_transfer
+from earmark.training.transfer import TaughtClip, Trained, TransferOptions, train_transfer
 from tests import chirps
 from tests.budget import budget
 from tests.small_base import small_base
@@ -317,7 +317,7 @@ def test_a_second_training_embeds_nothing(
     assert embedded(project, file) == 0
     assert embedded(project, file, validation_split=0.5) == 0
     shutil.rmtree(own_user_cache)
-    monkeypatch.setattr("earmark.transfer._made", {})  # what tests before this one made
+    monkeypatch.setattr("earmark.training.transfer._made", {})  # what tests before this one made
     base = Counting(small_base())
     train(project, EmbeddingCache(file), base, open_set=True)
     assert base.windows > 400, "noises and words that come with Earmark"

@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_info
 from earmark import EarmarkError
 from earmark.models.onnx_writer import Dense
 from earmark.models.joined import HeadWeights
-from earmark.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
-from earmark.optimization import OPTIMIZERS
-from earmark.training import Epoch
+from earmark.training.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
+from earmark.training.optimization import OPTIMIZERS
+from earmark.training.sounds import Epoch
 from tests import twins
 from tests.twins import HeadTwin
 

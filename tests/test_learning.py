@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from earmark import EarmarkError, Project, Recognizer
-from earmark.embedding_cache import EmbeddingCache
-from earmark.learning import Training, import_training
+from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.training import Training, import_training
 from earmark.models.network import Network
-from earmark.training import Epoch
-from earmark.transfer import TaughtClip, Trained
+from earmark.training.sounds import Epoch
+from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds
 from tests.small_base import small_base
 
@@ -154,4 +154,4 @@ def test_a_package_that_is_missing_is_told(project: Project, package: str, base:
 
 
 def test_a_module_that_is_there_is_imported() -> None:
-    assert import_training("earmark.heads").HeadOptions().epochs == 50
+    assert import_training("earmark.training.heads").HeadOptions().epochs == 50

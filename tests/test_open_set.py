@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import earmark
-from earmark import open_set
+from earmark.training import open_set
 from earmark.audio.clip import Clip
 from earmark.front_end.examples import cut_windows
 from earmark.labels import check_label

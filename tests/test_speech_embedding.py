@@ -206,7 +206,7 @@ def test_a_package_without_its_networks_is_told(other_package: Path) -> None:
         from pathlib import Path
         sys.path.insert(0, {str(other_package)!r})
         from earmark import EarmarkError
-        from earmark.bases import open_base
+        from earmark.training.bases import open_base
         mel, embedding = Path({str(mel)!r}), Path({str(embedding)!r})
         for there, missing in (((), (mel, embedding)), ((mel,), (embedding,)), ((embedding,), (mel,))):
             for file in there:
@@ -247,7 +247,7 @@ def test_damaged_networks_are_told_and_nothing_is_written(other_package: Path, t
 
 def test_without_its_networks_words_is_the_default(other_package: Path) -> None:
     program = (
-        f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.bases import bases, default_base; "
+        f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.training.bases import bases, default_base; "
         "print(default_base('words'), bases('words')[0].remedy)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

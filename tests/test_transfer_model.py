@@ -21,7 +21,7 @@ from earmark import EarmarkError, Recognizer
 from earmark.models.onnx_writer import Dense
 from earmark.tfjs.reading import read_tfjs
 from earmark.models.joined import HeadWeights, transfer_model, tunable_model
-from earmark.heads import Head, HeadExamples, HeadOptions, direct, train_head
+from earmark.training.heads import Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.models.metadata import Metadata
 from earmark.models.network import Network
 from earmark.models.speech_embedding import speech_network
@@ -293,7 +293,7 @@ def test_the_speech_embedding_can_not_be_tuned(tmp_path: Path) -> None:
 
 
 def test_a_network_without_an_embedding_is_no_base(tmp_path: Path) -> None:
-    from earmark.bases import open_base
+    from earmark.training.bases import open_base
     from tests.bands import band_model
 
     (tmp_path / "bands.onnx").write_bytes(band_model())

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from earmark.models.joined import HeadWeights
-from earmark.heads import DECAY, SCALE
-from earmark.training import SoundNetwork
+from earmark.training.heads import DECAY, SCALE
+from earmark.training.sounds import SoundNetwork
 
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),

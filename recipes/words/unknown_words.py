@@ -48,7 +48,7 @@ TEXT = """\
 
 `unknown_words.ogg` holds {count} different English words, each in a second of its own, 16 kHz, Ogg Vorbis. A training
 on a user's clips takes them for `_unknown_`, so that the recognizer stays silent for words that it was never taught.
-Read them with `earmark.open_set.unknown_words()`.
+Read them with `earmark.training.open_set.unknown_words()`.
 
 `recipes/words/unknown_words.py` chose them by lot from what `recipes/words/synthesize.py` speaks: no label of `words`,
 nothing that `words` is tested on, and little that people like to teach. No person said any of them:

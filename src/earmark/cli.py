@@ -37,7 +37,7 @@ from earmark.terminal import complain, put, task_progress, terminal, with_progre
 if TYPE_CHECKING:
     from earmark.pretraining import PretrainingEpoch
     from earmark.audio.sources import Source
-    from earmark.training import Epoch
+    from earmark.training.sounds import Epoch
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -16,11 +16,11 @@ from earmark.clips.corpus import find_recordings
 from earmark.errors import EarmarkError
 from earmark.evaluation import Evaluation, ScoredClip
 from earmark.storage.files import make_folder
-from earmark.learning import Training
+from earmark.training.training import Training
 from earmark.recognizer.recognizer import PROJECT_FILE, WORDS, Recognizer, load
 from earmark.front_end.recordings import RECORDING_SUFFIXES
 from earmark.recognizer.decisions import RESERVED_LABELS
-from earmark.transfer import TaughtClip
+from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
     from earmark.progress import Report

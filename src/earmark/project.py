@@ -14,26 +14,26 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.bases import Base, bases, default_base
+from earmark.training.bases import Base, bases, default_base
 from earmark.models.folder import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.clips.folders import ClipFile, by_content, fingerprint
 from earmark.clips.collecting import Collecting
-from earmark.embedding_cache import EmbeddingCache
+from earmark.training.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError
 from earmark.storage.files import delete_folder
 from earmark.labels import file_stem
-from earmark.learning import Training
+from earmark.training.training import Training
 from earmark.models.network import Network
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.clips.settings import SOUNDS, Label
 from earmark.recognizer.decisions import RESERVED_LABELS
-from earmark.transfer import TaughtClip
+from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
     from earmark.evaluation import Evaluation
     from earmark.importing import Imported
     from earmark.progress import Report
-    from earmark.training import Epoch
+    from earmark.training.sounds import Epoch
 
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
 

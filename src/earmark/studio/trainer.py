@@ -163,7 +163,7 @@ def _warm_up() -> None:
     if hasattr(os, "nice"):
         os.nice(10)
     with suppress(ModuleNotFoundError):  # told when a training is asked for
-        import earmark.heads  # noqa: F401 (to have it loaded, with the codelab's network)
+        import earmark.training.heads  # noqa: F401 (to have it loaded, with the codelab's network)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from earmark.bases import open_base
-from earmark.embedding_cache import EmbeddingCache
+from earmark.training.bases import open_base
+from earmark.training.embedding_cache import EmbeddingCache
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.models.network import Network
 from earmark.front_end.recordings import read_recording
 from earmark.clips.settings import SOUNDS
-from earmark.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
+from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:
     from earmark.progress import Report
-    from earmark.training import Epoch
+    from earmark.training.sounds import Epoch
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Training:
         """
         if self.base == SOUNDS:
             return self._train_sounds(clips, labels, on_epoch)
-        heads = import_training("earmark.heads")
+        heads = import_training("earmark.training.heads")
         known = {field.name for kind in (TransferOptions, heads.HeadOptions) for field in fields(kind)}
         self._check_options(known)
         options, head_options = (
@@ -83,7 +83,7 @@ class Training:
     def _train_sounds(
         self, clips: Sequence[TaughtClip], labels: tuple[str, ...], on_epoch: Callable[[Epoch], object] | None
     ) -> Trained:
-        training = import_training("earmark.training")
+        training = import_training("earmark.training.sounds")
         self._check_options(set(training.SOUND_DEFAULTS))
         taught = ((read_recording(clip.file.path), labels.index(clip.file.label)) for clip in clips)
         examples = cut_examples(taught, SOUND_FRAMES)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from earmark.errors import EarmarkError
 from earmark.models.onnx_writer import Dense
 from earmark.models.joined import HeadWeights
-from earmark.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
-from earmark.training import Epoch
+from earmark.training.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
+from earmark.training.sounds import Epoch
 
 SCALE = 10.0  # of the embedding's direction: how sure a head gets in so many steps
 SHORTEST = 1e-12  # length of an embedding; a shorter one has no direction

@@ -19,22 +19,22 @@ import soxr
 
 from earmark.audio.clip import Clip, read_clip
 from earmark.clips.folders import ClipFile, content_hash
-from earmark.embedding_cache import EmbeddingCache, cache_key, user_cache
+from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import cut_shifted, cut_windows
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.models.metadata import Metadata
 from earmark.models.network import Network
-from earmark.open_set import far_from, synthesise_noise, unknown_words
+from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 from earmark.recognizer.decisions import LONGEST_WORD_MS, RESERVED_LABELS
 
 if TYPE_CHECKING:
     from earmark.models.onnx_writer import Dense
-    from earmark.heads import HeadOptions
+    from earmark.training.heads import HeadOptions
     from earmark.progress import Report
-    from earmark.training import Epoch
+    from earmark.training.sounds import Epoch
 
 Array = npt.NDArray[np.float32]
 
@@ -150,7 +150,7 @@ def train_transfer(
             or none that can be fine-tuned where that is asked for, or it hears sound that one of the clips has no more.
     """
     from earmark.models.joined import transfer_model, tunable_model
-    from earmark.heads import HeadExamples, train_head
+    from earmark.training.heads import HeadExamples, train_head
 
     base.check_embedding()
     if not clips:

@@ -14,7 +14,7 @@ from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, Examples
 from earmark.models.onnx_writer import SoundWeights, sound_model
 from earmark.models.metadata import FixedNormalization, Metadata
-from earmark.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
+from earmark.training.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
 from earmark.front_end.spectrogram import BINS
 
 SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
