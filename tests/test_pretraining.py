@@ -19,10 +19,10 @@ import torch
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.augmentation import Augmentation
+from earmark.pretraining.augmentation import Augmentation
 from earmark.clips.corpus import find_recordings
 from earmark.models.onnx_writer import multiply_adds
-from earmark.pretraining import (
+from earmark.pretraining.pretraining import (
     PretrainingEpoch,
     PretrainingOptions,
     _Average,
@@ -32,9 +32,9 @@ from earmark.pretraining import (
     _Schedule,
     pretrain,
 )
-from earmark.pretraining_data import PretrainingData, prepare
-from earmark.pretraining_run import run as run_pretraining
-from earmark.word_network import WordNetwork, word_model_file
+from earmark.pretraining.data import PretrainingData, prepare
+from earmark.pretraining.run import run as run_pretraining
+from earmark.pretraining.word_network import WordNetwork, word_model_file
 from tests import chirps
 from tests.test_cli import complaint, run, run_json
 

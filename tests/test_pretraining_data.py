@@ -11,7 +11,7 @@ import soundfile
 
 from earmark import EarmarkError
 from earmark.clips.corpus import CLIP_SAMPLES, Recording, find_recordings, read_words
-from earmark.pretraining_data import (
+from earmark.pretraining.data import (
     CROSSFADE,
     SPLICED,
     PretrainingData,

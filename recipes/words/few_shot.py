@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 
 import earmark
 from earmark.clips.corpus import Recording, read_words
-from earmark.pretraining_data import ask_teacher
+from earmark.pretraining.data import ask_teacher
 
 CLIPS = (1, 3, 5)
 DRAWS = 20

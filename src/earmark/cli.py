@@ -35,7 +35,7 @@ from earmark.errors import EarmarkError, needs_package
 from earmark.terminal import complain, put, task_progress, terminal, with_progress
 
 if TYPE_CHECKING:
-    from earmark.pretraining import PretrainingEpoch
+    from earmark.pretraining.pretraining import PretrainingEpoch
     from earmark.audio.sources import Source
     from earmark.training.sounds import Epoch
 
@@ -338,8 +338,8 @@ def pretrain(
     that are no label become _unknown_. Started again, an interrupted training goes on after its last whole epoch.
     """
     try:
-        from earmark.pretraining import PretrainingOptions
-        from earmark.pretraining_run import run
+        from earmark.pretraining.pretraining import PretrainingOptions
+        from earmark.pretraining.run import run
     except ModuleNotFoundError as error:
         raise needs_package("Pretraining", error, "pretrain") from error
 

@@ -20,7 +20,7 @@ from earmark.clips.corpus import Recording
 from earmark.models.onnx_writer import word_model
 from earmark.models.metadata import Metadata, WindowNormalization
 from earmark.recognizer.recognizer import Result
-from earmark.word_network import WordNetwork
+from earmark.pretraining.word_network import WordNetwork
 from tests import bands, chirps
 
 

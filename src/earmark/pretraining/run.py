@@ -15,11 +15,11 @@ from earmark.clips.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 from earmark.labels import check_label
-from earmark.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
-from earmark.pretraining_data import prepare
+from earmark.pretraining.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
+from earmark.pretraining.data import prepare
 from earmark.front_end.spectrogram import SAMPLE_RATE
 from earmark.recognizer.decisions import RESERVED_LABELS
-from earmark.word_network import word_model_file
+from earmark.pretraining.word_network import word_model_file
 
 if TYPE_CHECKING:
     from earmark.progress import Report

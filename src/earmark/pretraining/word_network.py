@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from earmark.augmentation import FLOOR, FRAMES
+from earmark.pretraining.augmentation import FLOOR, FRAMES
 from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from earmark.models.metadata import FlooredNormalization, Metadata
 from earmark.front_end.spectrogram import BINS

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import swa_utils
 
-from earmark.augmentation import WINDOW_SAMPLES, Augmentation, normalize
+from earmark.pretraining.augmentation import WINDOW_SAMPLES, Augmentation, normalize
 from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.errors import EarmarkError
-from earmark.pretraining_data import TEACHER_VALUES, UNKNOWN, PretrainingData
-from earmark.word_network import EMBEDDING, WordNetwork
+from earmark.pretraining.data import TEACHER_VALUES, UNKNOWN, PretrainingData
+from earmark.pretraining.word_network import EMBEDDING, WordNetwork
 
 BACKGROUND_SHARE, UNKNOWN_SHARE = 0.07, 0.25  # of what is drawn; the labels share the rest alike
 WORD_WEIGHT, TEACHER_WEIGHT = 0.3, 1.0
