@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import earmark
 from benchmarks.table import print_table
-from earmark.exporting import onnx_file, tfjs_files
+from earmark.exchange.exporting import onnx_file, tfjs_files
 from earmark.models.network import open_session
 
 if TYPE_CHECKING:

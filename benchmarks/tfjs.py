@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 import earmark
 from benchmarks.table import Claim, print_claims, print_table
-from earmark.exporting import export_model
+from earmark.exchange.exporting import export_model
 from earmark.front_end.frames import sliding_windows
 from earmark.models.metadata import WindowNormalization
 from tests.corpus import clip_rows, read_row

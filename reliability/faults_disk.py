@@ -23,9 +23,9 @@ import numpy as np
 from benchmarks.table import Claim
 from earmark import EarmarkError, Project
 from earmark.audio.clip import Clip
-from earmark.exporting import export_recordings
+from earmark.exchange.exporting import export_recordings
 from earmark.formats.detections import Scanned
-from earmark.importing import import_into
+from earmark.exchange.importing import import_into
 from earmark.front_end.recordings import read_recording
 from earmark.scan_journal import Journal
 from earmark.recognizer.decisions import Detection

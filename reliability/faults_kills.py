@@ -31,7 +31,7 @@ import earmark
 from benchmarks.table import Claim
 from earmark import EarmarkError, Project, read_clip
 from earmark.audio.clip import Clip, encode_flac
-from earmark.importing import import_into
+from earmark.exchange.importing import import_into
 
 RATE = 16_000  # Hz
 SAMPLES = 4_000  # of a recording, and its number more

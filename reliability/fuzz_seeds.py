@@ -16,7 +16,7 @@ import tomli_w
 
 from earmark.audio.clip import Clip, encode_flac
 from earmark.training.embedding_cache import EmbeddingCache
-from earmark.formats.serialized_examples import SerializedExample, write_examples
+from earmark.exchange.serialized_examples import SerializedExample, write_examples
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
 from earmark.front_end.spectrogram_file import encode_spectrogram
 from reliability.fuzz_mutation import Message, join, pack

@@ -37,7 +37,7 @@ def audio(scratch: Path) -> Try:
     import numpy as np
 
     from earmark.audio.clip import clip_length, read_clip
-    from earmark.formats.found import cut_noise
+    from earmark.exchange.found import cut_noise
     from earmark.front_end.recordings import read_recording
     from earmark.audio.sound_files import open_sound_file
     from earmark.audio.sources import FileSource
@@ -134,7 +134,7 @@ def spectrograms(scratch: Path) -> Try:
 
 def zips(scratch: Path) -> Try:
     """A zip of recordings of any layout, imported into a project, which alone may change."""
-    from earmark.importing import import_into
+    from earmark.exchange.importing import import_into
     from earmark.project import Project
 
     folder = scratch / "project"
@@ -160,7 +160,7 @@ def zips(scratch: Path) -> Try:
 
 def tables(_: Path) -> Try:
     """Tables of an audiofolder."""
-    from earmark.formats.audiofolder import read_table
+    from earmark.exchange.audiofolder import read_table
 
     def attempt(data: bytes) -> None:
         for name in ("metadata.csv", "metadata.jsonl"):
@@ -174,7 +174,7 @@ def tables(_: Path) -> Try:
 
 def teachable(_: Path) -> Try:
     """Samples of Teachable Machine."""
-    from earmark.formats.teachable_samples import find_samples
+    from earmark.exchange.teachable_samples import find_samples
 
     def attempt(data: bytes) -> None:
         with told():
@@ -189,8 +189,8 @@ def examples(_: Path) -> Try:
     """Sets of examples of the package speech-commands, written again as they were read."""
     import numpy as np
 
-    from earmark.formats.example_sets import find_examples
-    from earmark.formats.serialized_examples import read_examples, write_examples
+    from earmark.exchange.example_sets import find_examples
+    from earmark.exchange.serialized_examples import read_examples, write_examples
 
     def attempt(data: bytes) -> None:
         with told():

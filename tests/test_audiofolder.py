@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
-from earmark.formats.audiofolder import is_misread, read_table, write_audiofolder, write_table
-from earmark.importing import import_into
+from earmark.exchange.audiofolder import is_misread, read_table, write_audiofolder, write_table
+from earmark.exchange.importing import import_into
 from tests import chirps, sounds
 
 

@@ -21,8 +21,8 @@ import soundfile
 import earmark
 from earmark import Project
 from earmark.cli_exchange import ExportFormat
-from earmark.exporting import MODEL_FORMATS
-from earmark.formats.serialized_examples import read_examples
+from earmark.exchange.exporting import MODEL_FORMATS
+from earmark.exchange.serialized_examples import read_examples
 from tests import chirps, sounds, tones
 from tests.test_cli import COMMAND, complaint, run, run_json
 from tests.things import (

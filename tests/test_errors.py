@@ -9,7 +9,7 @@ import pytest
 
 from earmark import EarmarkError, Project
 from earmark.errors import on_one_line
-from earmark.importing import import_into
+from earmark.exchange.importing import import_into
 from reliability.fuzz_mutation import pack
 from tests import sounds
 

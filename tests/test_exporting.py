@@ -18,7 +18,7 @@ import soxr
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.exporting import export_model
+from earmark.exchange.exporting import export_model
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
 from tests import bands, tones
 from tests.corpus import clip_rows, read_row

@@ -22,7 +22,7 @@ from playwright.sync_api import Route
 import earmark
 from earmark import Project
 from earmark.cli_exchange import ExportFormat
-from earmark.exporting import export_model
+from earmark.exchange.exporting import export_model
 from earmark.tfjs.layers import LAYERS, MERGES
 from tests import chirps, sounds
 from tests.browser import chromium, microphone_arguments

@@ -11,7 +11,7 @@ import pytest
 import earmark
 from earmark.errors import EarmarkError
 from earmark.tfjs.reading import is_tfjs
-from earmark.importing import import_into
+from earmark.exchange.importing import import_into
 
 LAYERS = b'{"format": "layers-model", "modelTopology": {"class_name": "Sequential", "config": {"layers": []}}}'
 

@@ -21,8 +21,8 @@ from playwright.sync_api import Page
 
 import earmark
 from earmark import Project, Recognizer, Result
-from earmark.exporting import export_model
-from earmark.formats.serialized_examples import SerializedExample, write_examples
+from earmark.exchange.exporting import export_model
+from earmark.exchange.serialized_examples import SerializedExample, write_examples
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps
 from tests.analyser import analyser_frames

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.formats.serialized_examples import MAX_JSON_BYTES, SerializedExample, read_examples, write_examples
+from earmark.exchange.serialized_examples import MAX_JSON_BYTES, SerializedExample, read_examples, write_examples
 from tests.conftest import SHARED
 from tests.tfjs_node import MODULES, skip_without_node
 

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from earmark import EarmarkError, Project, read_clip
-from earmark.formats.found import cut_noise
-from earmark.formats.speech_commands import which_set, write_speech_commands
-from earmark.importing import import_into
+from earmark.exchange.found import cut_noise
+from earmark.exchange.speech_commands import which_set, write_speech_commands
+from earmark.exchange.importing import import_into
 from tests import chirps, sounds
 from tests.corpus import clip_rows, read_row
 

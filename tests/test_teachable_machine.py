@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.audio.clip import encode_wav
-from earmark.formats.teachable_machine import MAX_ENTRIES, label_of, read_samples
+from earmark.exchange.teachable_machine import MAX_ENTRIES, label_of, read_samples
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests.budget import budget
 from tests.conftest import SHARED
@@ -280,7 +280,7 @@ def test_hostile_downloads_get_one_sentence(tmp_path: Path, make: Callable[[], b
 
 
 def test_many_recordings_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earmark.formats.teachable_machine.MAX_RECORDINGS_BYTES", 3 << 20)
+    monkeypatch.setattr("earmark.exchange.teachable_machine.MAX_RECORDINGS_BYTES", 3 << 20)
     samples = [a_sample(blobFilePath=f"{n}.webm") for n in range(8)]
     files: dict[str, object] = {"samples.json": samples, **{f"{n}.webm": bytes(1 << 20) for n in range(8)}}
     with pytest.raises(EarmarkError, match="more than 3 MiB of recordings"):
@@ -288,7 +288,7 @@ def test_many_recordings_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_samples_are_counted_over_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earmark.formats.teachable_machine.MAX_SAMPLES", 3)
+    monkeypatch.setattr("earmark.exchange.teachable_machine.MAX_SAMPLES", 3)
     files: dict[str, object] = {f"{label}/samples.json": [a_sample()] * 2 for label in "ab"}
     with pytest.raises(EarmarkError, match="more than 3 samples"):
         list(read_samples(io.BytesIO(zipped(files)), "mine.zip"))

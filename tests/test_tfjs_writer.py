@@ -15,7 +15,7 @@ from onnx import NodeProto, helper
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.exporting import export_model
+from earmark.exchange.exporting import export_model
 from earmark.models.onnx_writer import model_file
 from earmark.tfjs.reading import read_tfjs
 from earmark.tfjs.operations import OPERATIONS

@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from earmark.formats.serialized_examples import SerializedExample, write_examples
+from earmark.exchange.serialized_examples import SerializedExample, write_examples
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps, sounds
 

@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from earmark.audio.clip import Clip, read_clip
     from earmark.errors import EarmarkError
-    from earmark.exporting import export_model
-    from earmark.importing import import_into
+    from earmark.exchange.exporting import export_model
+    from earmark.exchange.importing import import_into
     from earmark.recognizer.listening import Listening
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer.recognizer import Recognizer, Result, load
@@ -40,8 +40,8 @@ _HOMES = {
     "StreamingSpectrogram": "front_end.spectrogram",
     "TransferRecognizer": "project",
     "compute_spectrogram": "front_end.spectrogram",
-    "export_model": "exporting",
-    "import_into": "importing",
+    "export_model": "exchange.exporting",
+    "import_into": "exchange.importing",
     "load": "recognizer.recognizer",
     "open_source": "audio.sources",
     "read_clip": "audio.clip",

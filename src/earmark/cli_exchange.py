@@ -68,7 +68,7 @@ def import_(
     Data sets: Speech Commands, Hugging Face audiofolder.
     Samples: Teachable Machine's, of a class or a project; speech-commands' (TFJSSCDS).
     """
-    from earmark.importing import import_into
+    from earmark.exchange.importing import import_into
 
     with _filled(project) as opened, task_progress() as progress:
         imported = import_into(
@@ -127,7 +127,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export a model for the browser, for Teachable Machine's code or for any program that runs ONNX, or recordings."""
-    from earmark.exporting import MODEL_FORMATS, export_model, export_recordings
+    from earmark.exchange.exporting import MODEL_FORMATS, export_model, export_recordings
 
     if onnx_input is not None and to is not ExportFormat.onnx:
         raise EarmarkError(f"--onnx-input says what an ONNX model takes: leave it out for {to.value}.")

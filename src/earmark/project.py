@@ -31,7 +31,7 @@ from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
     from earmark.evaluation import Evaluation
-    from earmark.importing import Imported
+    from earmark.exchange.importing import Imported
     from earmark.progress import Report
     from earmark.training.sounds import Epoch
 
@@ -181,8 +181,8 @@ class Project(Collecting):
         Raises:
             EarmarkError: there is no such label, or there are no recordings, or too many.
         """
-        from earmark.formats.example_sets import example_set
-        from earmark.formats.written import Written
+        from earmark.exchange.example_sets import example_set
+        from earmark.exchange.written import Written
 
         return example_set(self, Written(), labels)
 
@@ -196,8 +196,8 @@ class Project(Collecting):
         Raises:
             EarmarkError: it is no such set, or damaged; nothing is changed then.
         """
-        from earmark.formats.serialized_examples import read_examples
-        from earmark.importing import import_into
+        from earmark.exchange.serialized_examples import read_examples
+        from earmark.exchange.importing import import_into
 
         with self.lock:
             if clear_existing:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from earmark.clips.folders import check_length
-from earmark.formats.found import read_sound
-from earmark.importing import Imported
+from earmark.exchange.found import read_sound
+from earmark.exchange.importing import Imported
 from earmark.project import Project
 from earmark.studio.label_names import LabelNames
 

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from earmark import __version__
 from earmark.audio.clip import encode_wav
 from earmark.errors import EarmarkError
-from earmark.formats.label_folders import write_zip
-from earmark.importing import Imported, import_into
+from earmark.exchange.label_folders import write_zip
+from earmark.exchange.importing import Imported, import_into
 from earmark.project import Project
 from earmark.front_end.recordings import Recording, read_recording, sound_of, spectrogram_of
 from earmark.serving.answers import tell_errors, upload

@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING
 
 from earmark.clips.folders import ClipFile
 from earmark.storage.files import new_file, new_folder
-from earmark.formats.file_set import FileSet
-from earmark.formats.found import Findings, split_of
-from earmark.formats.written import Written
+from earmark.exchange.file_set import FileSet
+from earmark.exchange.found import Findings, split_of
+from earmark.exchange.written import Written
 from earmark.labels import folder_label, label_folder
 from earmark.project import Project
 

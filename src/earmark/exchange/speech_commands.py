@@ -23,9 +23,9 @@ from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.clips.folders import ClipFile
 from earmark.errors import EarmarkError
 from earmark.storage.files import new_folder
-from earmark.formats.file_set import FileSet
-from earmark.formats.found import NOISE, Findings, Split, is_recording
-from earmark.formats.written import Written
+from earmark.exchange.file_set import FileSet
+from earmark.exchange.found import NOISE, Findings, Split, is_recording
+from earmark.exchange.written import Written
 from earmark.labels import folder_label, label_folder
 from earmark.project import Project
 from earmark.front_end.recordings import read_recording, sound_of

@@ -14,7 +14,7 @@ import numpy as np
 from earmark.audio.clip import CLIP_SAMPLES, Clip, longest_clip, read_clip, read_parts
 from earmark.errors import EarmarkError
 from earmark.audio import compressed_audio
-from earmark.formats.file_set import FileSet
+from earmark.exchange.file_set import FileSet
 from earmark.front_end.recordings import RECORDING_SUFFIXES, Recording, read_recording
 from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.recognizer.decisions import RESERVED_LABELS

@@ -7,7 +7,7 @@ import shlex
 from pathlib import PurePath, PurePosixPath
 
 from earmark.errors import EarmarkError
-from earmark.formats.file_set import FileSet, Zip
+from earmark.exchange.file_set import FileSet, Zip
 from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers

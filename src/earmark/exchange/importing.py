@@ -17,15 +17,15 @@ import numpy as np
 from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips.folders import ClipFile
 from earmark.errors import DiskError, EarmarkError, on_one_line
-from earmark.formats.audiofolder import find_audiofolder, is_audiofolder
-from earmark.formats.example_sets import find_examples
-from earmark.formats.file_set import FileSet, Folder, Zip
-from earmark.formats.found import SPLITS, Findings, Found, is_recording, read_sound
-from earmark.formats.label_folders import find_label_folders
-from earmark.formats.model_files import check_no_model, check_no_model_file
-from earmark.formats.serialized_examples import MAGIC
-from earmark.formats.speech_commands import find_speech_commands, is_speech_commands
-from earmark.formats.teachable_samples import find_samples, is_teachable_machine
+from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
+from earmark.exchange.example_sets import find_examples
+from earmark.exchange.file_set import FileSet, Folder, Zip
+from earmark.exchange.found import SPLITS, Findings, Found, is_recording, read_sound
+from earmark.exchange.label_folders import find_label_folders
+from earmark.exchange.model_files import check_no_model, check_no_model_file
+from earmark.exchange.serialized_examples import MAGIC
+from earmark.exchange.speech_commands import find_speech_commands, is_speech_commands
+from earmark.exchange.teachable_samples import find_samples, is_teachable_machine
 from earmark.labels import check_label
 from earmark.project import Project
 from earmark.recognizer.recognizer import PROJECT_FILE

@@ -17,7 +17,7 @@ from earmark.models.metadata import KEY, FixedNormalization, Metadata, WindowNor
 from earmark.recognizer.recognizer import THRESHOLD, Recognizer
 
 if TYPE_CHECKING:
-    from earmark.formats.written import Written
+    from earmark.exchange.written import Written
     from earmark.progress import Report
     from earmark.project import Project
 
@@ -81,7 +81,10 @@ def export_recordings(project: Project, target: str | Path, to: str, *, report: 
     Raises:
         EarmarkError: there is no such format, or the target is there already or can't be written.
     """
-    from earmark.formats import audiofolder, example_sets, label_folders, speech_commands
+    from earmark.exchange import audiofolder
+    from earmark.exchange import example_sets
+    from earmark.exchange import label_folders
+    from earmark.exchange import speech_commands
 
     writers: dict[str, Callable[[Project, Path, Report | None], Written]] = {
         "folders": label_folders.write_label_folders,

@@ -22,9 +22,9 @@ from earmark.audio.clip import encode_flac
 from earmark.clips.folders import ClipFile
 from earmark.errors import EarmarkError
 from earmark.storage.files import new_folder
-from earmark.formats.file_set import FileSet
-from earmark.formats.found import SPLIT_FOLDERS, Findings, is_recording, split_of
-from earmark.formats.written import Written
+from earmark.exchange.file_set import FileSet
+from earmark.exchange.found import SPLIT_FOLDERS, Findings, is_recording, split_of
+from earmark.exchange.written import Written
 from earmark.project import Project
 from earmark.front_end.recordings import read_recording, sound_of
 
