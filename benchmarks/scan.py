@@ -32,7 +32,7 @@ from benchmarks.table import Claim, print_claims, print_table
 from earmark.audio.clip import Resampler
 from earmark.recognizer.detecting import Detector
 from earmark.recognizer.recognizer import Recognizer, Result, load
-from earmark.scan import CHUNK_SECONDS
+from earmark.scan.scan import CHUNK_SECONDS
 from earmark.audio.sound_files import open_sound_file
 from earmark.front_end.spectrogram import SAMPLE_RATE
 

@@ -62,8 +62,8 @@ def cards(scratch: Path) -> Try:
 
 def journal(scratch: Path) -> Try:
     """A scan's journal, gone on with, and read."""
-    from earmark.formats.detections import Scanned
-    from earmark.scan_journal import SUFFIX, Journal
+    from earmark.scan.detections import Scanned
+    from earmark.scan.journal import SUFFIX, Journal
 
     output = scratch / "found.csv"
     file = scratch / f"found.csv{SUFFIX}"

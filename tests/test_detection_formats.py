@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Detection, EarmarkError
-from earmark.formats.detections import FORMATS, ROW_GROUP, Scanned, format_of, write_detections
+from earmark.scan.detections import FORMATS, ROW_GROUP, Scanned, format_of, write_detections
 
 YES = Detection("yes", 0.87654321, 1.2000004, 2.1999996)
 CALL = Detection("tawny owl", 1.0, 0.0, 3600.1234567)

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Project
-from earmark.formats.detections import Scanned
-from earmark.scan import Scanner, ScanState, Task, scan_files
-from earmark.scan_journal import SUFFIX, Failed, Journal
-from earmark.scan_workers import scan_by_processes
+from earmark.scan.detections import Scanned
+from earmark.scan.scan import Scanner, ScanState, Task, scan_files
+from earmark.scan.journal import SUFFIX, Failed, Journal
+from earmark.scan.processes import scan_by_processes
 from earmark.recognizer.decisions import Detection
 from tests import sounds
 from tests.budget import budget
@@ -435,7 +435,7 @@ def test_what_changes_the_results_is_another_scan(model: Path, monkeypatch: pyte
         identity(overlap_factor=0),
         *(identity(**{option: value}) for option, value in options.items()),
     ]
-    monkeypatch.setattr("earmark.scan.__version__", "another")
+    monkeypatch.setattr("earmark.scan.scan.__version__", "another")
     others.append(identity())
     for number, other in enumerate(others):
         assert other != same, number

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from earmark.recognizer.listening import Listening
     from earmark.project import Project, TransferRecognizer
     from earmark.recognizer.recognizer import Recognizer, Result, load
-    from earmark.scan import ScanReport, scan_files
+    from earmark.scan.scan import ScanReport, scan_files
     from earmark.audio.sources import Source, open_source
     from earmark.front_end.spectrogram import StreamingSpectrogram, compute_spectrogram
     from earmark.recognizer.decisions import Detection
@@ -35,7 +35,7 @@ _HOMES = {
     "Project": "project",
     "Recognizer": "recognizer.recognizer",
     "Result": "recognizer.recognizer",
-    "ScanReport": "scan",
+    "ScanReport": "scan.scan",
     "Source": "audio.sources",
     "StreamingSpectrogram": "front_end.spectrogram",
     "TransferRecognizer": "project",
@@ -45,7 +45,7 @@ _HOMES = {
     "load": "recognizer.recognizer",
     "open_source": "audio.sources",
     "read_clip": "audio.clip",
-    "scan_files": "scan",
+    "scan_files": "scan.scan",
 }
 
 __all__ = [

@@ -27,7 +27,7 @@ from earmark.models.network import BATCH
 from earmark.progress import Report
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.models.runtime import load_runtime
-from earmark.scan import CHUNK_SECONDS, usable_cores
+from earmark.scan.scan import CHUNK_SECONDS, usable_cores
 from earmark.audio.sources import Source
 from earmark.front_end.spectrogram import BINS
 

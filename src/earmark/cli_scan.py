@@ -24,7 +24,7 @@ from earmark.errors import EarmarkError
 from earmark.terminal import complain, put, scan_progress
 
 if TYPE_CHECKING:
-    from earmark.scan import ScanReport
+    from earmark.scan.scan import ScanReport
 
 
 class DetectionFormat(str, Enum):
@@ -68,7 +68,7 @@ def scan(
     that can't be read are listed at the end; the exit code is 1 then.
     """
     from earmark.labels import read_thresholds
-    from earmark.scan import scan_files
+    from earmark.scan.scan import scan_files
 
     if str(output) == "-":
         raise EarmarkError("A scan can't be written to standard output: name a file with --output.")

@@ -22,7 +22,7 @@ from earmark.audio.clip import Samples
 from earmark.audio.sources import Source
 
 if TYPE_CHECKING:
-    from earmark.scan import ScanState
+    from earmark.scan.scan import ScanState
 
 Report: TypeAlias = Callable[[str, int, int], object]  # what is being done, how many are done, of how many
 

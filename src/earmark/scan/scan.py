@@ -21,10 +21,10 @@ from earmark.audio.clip import Samples
 from earmark.recognizer.detecting import Detector, detect
 from earmark.errors import EarmarkError
 from earmark.storage.files import check_free
-from earmark.formats.detections import Scanned, format_of, write_detections
+from earmark.scan.detections import Scanned, format_of, write_detections
 from earmark.front_end.frames import Frames, stream_frames
 from earmark.recognizer.recognizer import WORDS, Recognizer, load
-from earmark.scan_journal import Failed, Journal, Outcome
+from earmark.scan.journal import Failed, Journal, Outcome
 from earmark.audio.sound_files import find_sound_files, open_sound_file
 from earmark.recognizer.decisions import Decisions
 
@@ -259,11 +259,11 @@ def _run(
 ) -> None:  # fmt: skip
     """Hear the recordings, here, by processes or on a cluster; all the same way."""
     if ray is not None:
-        from earmark.scan_ray import scan_on_ray
+        from earmark.scan.ray import scan_on_ray
 
         outcomes = scan_on_ray(task, names, ray, workers)
     elif (count := min(workers or usable_cores(), len(names))) > 1:
-        from earmark.scan_workers import scan_by_processes
+        from earmark.scan.processes import scan_by_processes
 
         outcomes = scan_by_processes(task, names, count, meter.heard)
     else:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
-from earmark.formats.detections import Scanned
+from earmark.scan.detections import Scanned
 from earmark.recognizer.decisions import Detection
 
 SUFFIX = ".unfinished.jsonl"
