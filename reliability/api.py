@@ -24,7 +24,7 @@ from earmark.project import Project
 LONG_SECONDS, SHORT_SECONDS = 300, 4  # of generated requests to each server
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 UNLIMITED = """
-from earmark.serving import limits
+from earmark.web import limits
 limits.CHANGES_A_SECOND = limits.CHANGES_AT_ONCE = 1e9
 from earmark.cli import main
 main()

@@ -135,8 +135,8 @@ def live(scratch: Path) -> Try:
 
 def stream() -> Try:
     """The recognition API's live protocol."""
-    from earmark.serving.batching import Scorer
-    from earmark.serving.metrics import Metrics
+    from earmark.web.batching import Scorer
+    from earmark.web.metrics import Metrics
     from earmark.serving.stream import Streams
 
     metrics, loop = Metrics(), Loop()
@@ -155,7 +155,7 @@ def stream() -> Try:
 def requests() -> Try:
     """The recognition API's requests. The messages: method and target, header lines, and parts of the body."""
     from earmark.serving.app import create_app
-    from earmark.serving.guard import Guard, Visitors
+    from earmark.web.guard import Guard, Visitors
 
     app, loop = Guard(create_app(Recognizer(BANDS.read_bytes()), max_streams=4), Visitors(proxied=True)), Loop()
 

@@ -15,12 +15,16 @@ import numpy as np
 import pytest
 
 from earmark.audio.clip import decode_pcm
-from earmark.serving.limits import Allowance
+from earmark.web.limits import Allowance
 from tests.serving.attacks import ask, request, rest, status
 from tests.serving.running import Server, play, server, start
 
 SHORT = """
-from earmark.serving import answers, app, connections, limits, run, serve
+from earmark.serving import app, serve
+from earmark.web import answers
+from earmark.web import connections
+from earmark.web import limits
+from earmark.web import run
 connections.HEAD_SECONDS = 1.0
 serve.MOST_CONNECTIONS = 5
 answers.UPLOAD_SECONDS = 2

@@ -11,8 +11,8 @@ import pytest
 
 import earmark
 from earmark.errors import EarmarkError
-from earmark.serving.batching import MOST_WINDOWS, Scorer
-from earmark.serving.metrics import Metrics
+from earmark.web.batching import MOST_WINDOWS, Scorer
+from earmark.web.metrics import Metrics
 from tests.bands import band_model
 
 

@@ -212,7 +212,7 @@ def test_a_position_or_time_that_is_none_changes_nothing(running: Studio) -> Non
 
 
 SHORT = """
-from earmark.serving import limits
+from earmark.web import limits
 from earmark.studio import live, server
 limits.SMALL_SECONDS = 1.0
 limits.CHANGES_AT_ONCE, limits.CHANGES_A_SECOND = 5.0, 0.01

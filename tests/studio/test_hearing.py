@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import earmark
-from earmark.serving.batching import Scorer
-from earmark.serving.metrics import Metrics
+from earmark.web.batching import Scorer
+from earmark.web.metrics import Metrics
 from earmark.front_end.spectrogram import StreamingSpectrogram
 from earmark.recognizer.decisions import ScoredWindow
 from earmark.studio.hearing import PageHearing

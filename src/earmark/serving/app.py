@@ -20,10 +20,10 @@ from earmark.recognizer.detecting import Detector
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames
 from earmark.recognizer.recognizer import Recognizer, Result
-from earmark.serving.answers import tell_errors, upload
-from earmark.serving.batching import Scorer
-from earmark.serving.limits import Limits, Places
-from earmark.serving.metrics import CountRequests, Metrics
+from earmark.web.answers import tell_errors, upload
+from earmark.web.batching import Scorer
+from earmark.web.limits import Limits, Places
+from earmark.web.metrics import CountRequests, Metrics
 from earmark.serving.options import DetectOptions, Start
 from earmark.serving.stream import Streams
 from earmark.audio.sound_files import open_sound_file

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 
 from earmark.recognizer.recognizer import load
 from earmark.serving.app import IDLE_SECONDS, SLOW_SECONDS, create_app
-from earmark.serving.connections import MOST_CONNECTIONS
-from earmark.serving.guard import LOOPBACK, Guard, Visitors
-from earmark.serving.metrics import Metrics
-from earmark.serving.run import bind, run
+from earmark.web.connections import MOST_CONNECTIONS
+from earmark.web.guard import LOOPBACK, Guard, Visitors
+from earmark.web.metrics import Metrics
+from earmark.web.run import bind, run
 
 
 def serve(

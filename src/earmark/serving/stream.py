@@ -14,10 +14,10 @@ from earmark.audio.clip import Encoding, Samples, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames
 from earmark.recognizer.recognizer import Recognizer
-from earmark.serving.answers import close, what_is_wrong
-from earmark.serving.batching import Scorer
-from earmark.serving.hearing import Hearing, Watching
-from earmark.serving.metrics import Metrics
+from earmark.web.answers import close, what_is_wrong
+from earmark.web.batching import Scorer
+from earmark.web.hearing import Hearing, Watching
+from earmark.web.metrics import Metrics
 from earmark.serving.options import Start
 from earmark.audio.reading import RATES, as_mono, is_rate
 from earmark.recognizer.decisions import Detection, ScoredWindow

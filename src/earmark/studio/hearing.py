@@ -5,8 +5,8 @@ from __future__ import annotations
 from earmark.audio.clip import Samples
 from earmark.front_end.frames import SPECTROGRAM, StreamingFrames
 from earmark.recognizer.recognizer import Recognizer
-from earmark.serving.batching import Scorer
-from earmark.serving.hearing import Hearing, Tell
+from earmark.web.batching import Scorer
+from earmark.web.hearing import Hearing, Tell
 from earmark.front_end.spectrogram import Spectrogram
 from earmark.recognizer.decisions import ScoredWindow
 

@@ -14,7 +14,7 @@ import segno
 from fastapi import FastAPI, Query, Request, Response
 
 from earmark.errors import EarmarkError
-from earmark.serving.guard import LOOPBACK, Visitors
+from earmark.web.guard import LOOPBACK, Visitors
 from earmark.studio.access import Access
 from earmark.studio.certificate import Certificate, own_certificate
 from earmark.studio.policy import VISITORS

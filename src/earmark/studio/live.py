@@ -19,8 +19,8 @@ from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
 from earmark.recognizer.recognizer import WORDS, Recognizer
-from earmark.serving.answers import close
-from earmark.serving.limits import Allowance
+from earmark.web.answers import close
+from earmark.web.limits import Allowance
 from earmark.clips.settings import WORDS as WORDS_MODE
 from earmark.audio.reading import is_rate
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram

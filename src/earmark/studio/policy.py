@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from earmark.serving.guard import HEADERS, Visitors
+from earmark.web.guard import HEADERS, Visitors
 
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from earmark.project import DEFAULT_LABELS, Project
-from earmark.serving.guard import Guard
-from earmark.serving.run import Secure, bind, run
+from earmark.web.guard import Guard
+from earmark.web.run import Secure, bind, run
 from earmark.clips.settings import SOUNDS, WORDS
 from earmark.studio.lan import Lan, open_lan
 from earmark.studio.policy import PAGE_HEADERS, VISITORS

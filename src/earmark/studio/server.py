@@ -25,9 +25,9 @@ from earmark.exchange.label_folders import write_zip
 from earmark.exchange.importing import Imported, import_into
 from earmark.project import Project
 from earmark.front_end.recordings import Recording, read_recording, sound_of, spectrogram_of
-from earmark.serving.answers import tell_errors, upload
-from earmark.serving.limits import Limits, Places
-from earmark.serving.metrics import CountRequests
+from earmark.web.answers import tell_errors, upload
+from earmark.web.limits import Limits, Places
+from earmark.web.metrics import CountRequests
 from earmark.front_end.spectrogram import Spectrogram
 from earmark.studio import changes
 from earmark.studio.changes import Undo

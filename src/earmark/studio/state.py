@@ -20,8 +20,8 @@ from earmark.clips.label_list import MAX_LABELS
 from earmark.labels import MAX_CHARACTERS
 from earmark.project import Project
 from earmark.recognizer.recognizer import WORDS, Recognizer, load
-from earmark.serving.batching import Scorer
-from earmark.serving.metrics import Metrics
+from earmark.web.batching import Scorer
+from earmark.web.metrics import Metrics
 from earmark.clips.settings import SOUNDS, Label
 from earmark.recognizer.decisions import SHORT_WINDOW
 from earmark.studio.changes import Undo

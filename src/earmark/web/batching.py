@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.recognizer.recognizer import Recognizer
-from earmark.serving.metrics import Metrics
+from earmark.web.metrics import Metrics
 
 MOST_WINDOWS = 32  # in a batch: more of them make a window no cheaper, and the first ones wait for the last
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from earmark.recognizer.detecting import Detector
 from earmark.front_end.frames import Frames
 from earmark.recognizer.recognizer import Listener, Recognizer
-from earmark.serving.batching import Scorer
+from earmark.web.batching import Scorer
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 Tell = Callable[[Detection, bool, bool], None]

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.errors import EarmarkError, as_reason
-from earmark.serving.connections import MOST_CONNECTIONS, connection_class
-from earmark.serving.taken import FewTaken
+from earmark.web.connections import MOST_CONNECTIONS, connection_class
+from earmark.web.taken import FewTaken
 
 MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
 SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
