@@ -25,7 +25,7 @@ import earmark
 from benchmarks.table import print_table
 from earmark.audio.clip import Resampler, Samples, read_clip
 from earmark.clips.corpus import Recording, find_recordings, loudest_part
-from earmark.evaluation import Rate, Share
+from earmark.evaluation.evaluation import Rate, Share
 from earmark.audio.sources import PcmSource
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 

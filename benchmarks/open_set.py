@@ -22,7 +22,7 @@ import soxr
 import earmark
 from benchmarks.table import print_table
 from earmark.clips.corpus import Recording, find_recordings
-from earmark.evaluation import Rate, Share, count_false_alarms
+from earmark.evaluation.evaluation import Rate, Share, count_false_alarms
 
 RATE = 16_000
 TAUGHT, TESTED = 10, 40  # recordings of a word

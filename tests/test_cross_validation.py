@@ -16,9 +16,9 @@ import soundfile
 import earmark
 from earmark import EarmarkError, Project, Recognizer
 from earmark.audio.clip import read_clip
-from earmark.cross_validation import cross_validate, evaluate_files, evaluate_on, find_sounds
+from earmark.evaluation.cross_validation import cross_validate, evaluate_files, evaluate_on, find_sounds
 from earmark.training.embedding_cache import EmbeddingCache
-from earmark.evaluation import Evaluation
+from earmark.evaluation.evaluation import Evaluation
 from earmark.training.training import Training
 from earmark.front_end.recordings import read_recording, spectrogram_of
 from earmark.training.transfer import TaughtClip, Trained

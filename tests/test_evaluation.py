@@ -19,7 +19,7 @@ from scipy.stats import chi2, poisson
 from sklearn import metrics
 
 from earmark import EarmarkError, Recognizer
-from earmark.evaluation import (
+from earmark.evaluation.evaluation import (
     Alarm,
     Background,
     Evaluation,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.evaluation import Background, Evaluation, ScoredClip
+from earmark.evaluation.evaluation import Background, Evaluation, ScoredClip
 from earmark.evaluation_table import show_evaluation
 
 LABELS = ("_background_noise_", "[/red] {x}", "été", "_unknown_")

@@ -19,11 +19,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ViewportSize
 
 from earmark import EarmarkError
-from earmark.evaluation import Alarm, Background, Evaluation, ScoredClip
+from earmark.evaluation.evaluation import Alarm, Background, Evaluation, ScoredClip
 from earmark.front_end.recordings import sound_of
-from earmark.report import write_report
-from earmark.report.figures import shorten
-from earmark.report.sounds import loudest_part, part_around, small
+from earmark.evaluation.report import write_report
+from earmark.evaluation.figures import shorten
+from earmark.evaluation.report_sounds import loudest_part, part_around, small
 from tests import bands, chirps
 from tests.browser import chromium
 
@@ -269,8 +269,8 @@ def test_without_matplotlib_it_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "from pathlib import Path\n"
-        "from earmark.evaluation import Evaluation\n"
-        "from earmark.report import write_report\n"
+        "from earmark.evaluation.evaluation import Evaluation\n"
+        "from earmark.evaluation.report import write_report\n"
         "write_report(Evaluation(('a', 'b'), (), 'none'), Path('r.html'), title='a')\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

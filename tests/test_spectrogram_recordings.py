@@ -18,7 +18,7 @@ from onnx import helper
 import earmark
 from earmark import Clip, EarmarkError, Project, Recognizer
 from earmark.clips.folders import ClipFile, check_length
-from earmark.cross_validation import cross_validate
+from earmark.evaluation.cross_validation import cross_validate
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import cut_examples, cut_windows
 from earmark.models.onnx_writer import model_file
@@ -28,7 +28,7 @@ from earmark.training.training import Training
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.network import Network
 from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
-from earmark.report import write_report
+from earmark.evaluation.report import write_report
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 from earmark.front_end.spectrogram_file import encode_spectrogram
 from earmark.recognizer.decisions import RESERVED_LABELS
@@ -574,7 +574,7 @@ def test_an_evaluation_shows_them_without_a_player(project: Project, cache: Embe
 
 
 def test_the_report_shows_the_loudest_part_of_a_long_one(tmp_path: Path) -> None:
-    from earmark.report.sounds import loudest_part, picture_uri
+    from earmark.evaluation.report_sounds import loudest_part, picture_uri
 
     levels = np.full((1_000, 232), -100, np.float32)
     levels[700:720, 50] = -20

@@ -27,7 +27,7 @@ from synthesize import DIGITS, LABELS
 
 import earmark
 from earmark.clips.corpus import NOISE, Recording, find_recordings
-from earmark.evaluation import Share, confusion_matrix, count_false_alarms
+from earmark.evaluation.evaluation import Share, confusion_matrix, count_false_alarms
 from earmark.models.onnx_writer import multiply_adds
 from earmark.recognizer.recognizer import Result
 from earmark.recognizer.decisions import RESERVED_LABELS

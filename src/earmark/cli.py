@@ -219,7 +219,7 @@ def evaluate(
     A project's recordings are left out in parts, and each part is recognized by a model trained on the others. With
     --test, the trained model recognizes that folder.
     """
-    from earmark.cross_validation import evaluate_files
+    from earmark.evaluation.cross_validation import evaluate_files
 
     with task_progress() as progress:
         evaluation, file = evaluate_files(

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from earmark.evaluation import Evaluation
-from earmark.shares import Share
+from earmark.evaluation.evaluation import Evaluation
+from earmark.evaluation.shares import Share
 
 
 def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) -> None:

@@ -30,7 +30,7 @@ from earmark.recognizer.decisions import RESERVED_LABELS
 from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
-    from earmark.evaluation import Evaluation
+    from earmark.evaluation.evaluation import Evaluation
     from earmark.exchange.importing import Imported
     from earmark.progress import Report
     from earmark.training.sounds import Epoch
@@ -166,7 +166,7 @@ class Project(Collecting):
         Raises:
             EarmarkError: too few recordings, or as in `train`.
         """
-        from earmark.cross_validation import cross_validate
+        from earmark.evaluation.cross_validation import cross_validate
 
         labels = self.labels
         clips, training = self._taught(labels), self._training(base, options)

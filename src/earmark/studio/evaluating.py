@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder, write_atomically
 from earmark.project import Project
-from earmark.report import write_report
+from earmark.evaluation.report import write_report
 
 if TYPE_CHECKING:
     from earmark.progress import Report

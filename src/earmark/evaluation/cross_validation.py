@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.audio.clip import AUDIO_SUFFIXES, clip_length
-from earmark.background import Background, measure_background
+from earmark.evaluation.background import Background, measure_background
 from earmark.models.folder import REPORT_FILE, read_card
 from earmark.clips.corpus import find_recordings
 from earmark.errors import EarmarkError
-from earmark.evaluation import Evaluation, ScoredClip
+from earmark.evaluation.evaluation import Evaluation, ScoredClip
 from earmark.storage.files import make_folder
 from earmark.training.training import Training
 from earmark.recognizer.recognizer import PROJECT_FILE, WORDS, Recognizer, load
@@ -191,7 +191,7 @@ def evaluate_files(
         EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
     """
     from earmark.project import Project
-    from earmark.report import write_report
+    from earmark.evaluation.report import write_report
 
     is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
     if test is None and not is_project:

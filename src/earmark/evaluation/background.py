@@ -10,7 +10,7 @@ from typing import Any
 
 from earmark.errors import EarmarkError
 from earmark.recognizer.recognizer import Recognizer
-from earmark.shares import Rate
+from earmark.evaluation.shares import Rate
 from earmark.audio.sources import FileSource
 from earmark.recognizer.decisions import SILENT_LABELS, Detection
 

@@ -18,7 +18,7 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.figure import Figure
 
-from earmark.evaluation import THRESHOLDS, Curve, Evaluation, Recommendation, Values
+from earmark.evaluation.evaluation import THRESHOLDS, Curve, Evaluation, Recommendation, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from typing import Any
 from earmark import __version__
 from earmark.audio.clip import Clip
 from earmark.errors import EarmarkError, needs_package
-from earmark.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
+from earmark.evaluation.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
 from earmark.storage.files import write_atomically
-from earmark.shares import spell_hours
+from earmark.evaluation.shares import spell_hours
 
 MISTAKES = 12
 ALARMS = 6
@@ -237,7 +237,7 @@ def _card(card: Mapping[str, Any]) -> str:
 
 def _heard(what: str, name: str, path: Path, span: tuple[float, float] | None = None) -> str:
     """A recording, or a span of it in seconds, to see, and to hear if there is sound. `name` is plain text."""
-    from earmark.report.sounds import audio_uri, loudest_part, part_around, picture_uri, small
+    from earmark.evaluation.report_sounds import audio_uri, loudest_part, part_around, picture_uri, small
 
     text = f'<h3>{what}</h3><p class="muted">{escape(name)}</p>'
     try:
@@ -322,7 +322,7 @@ def _import_figures() -> ModuleType:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        from earmark.report import figures
+        from earmark.evaluation import figures
     except ModuleNotFoundError as error:
         raise needs_package("The report", error, "evaluate") from error
     finally:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.shares import spell_hours
+from earmark.evaluation.shares import spell_hours
 from earmark.recognizer.decisions import RESERVED_LABELS
 
 if TYPE_CHECKING:
-    from earmark.evaluation import Evaluation
+    from earmark.evaluation.evaluation import Evaluation
 
 ENOUGH_RECORDINGS = 10
 LOW_RECALL = 0.8

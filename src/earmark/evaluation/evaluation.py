@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from earmark.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
+from earmark.evaluation.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
 from earmark.errors import EarmarkError
-from earmark.shares import Rate, Share, spell_hours
+from earmark.evaluation.shares import Rate, Share, spell_hours
 from earmark.recognizer.decisions import RESERVED_LABELS
 
 __all__ = [
@@ -307,7 +307,7 @@ class Evaluation:
 
     def advice(self) -> list[str]:
         """What to record next, in plain sentences; empty where nothing stands out."""
-        from earmark.advice import advise
+        from earmark.evaluation.advice import advise
 
         return advise(self)
 
