@@ -20,7 +20,7 @@ import soundfile
 
 import earmark
 from earmark import Project
-from earmark.cli_exchange import ExportFormat
+from earmark.cli.exchange import ExportFormat
 from earmark.exchange.exporting import MODEL_FORMATS
 from earmark.exchange.serialized_examples import read_examples
 from tests import chirps, sounds, tones

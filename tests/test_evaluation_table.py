@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from earmark.evaluation.evaluation import Background, Evaluation, ScoredClip
-from earmark.evaluation_table import show_evaluation
+from earmark.cli.evaluate import show_evaluation
 
 LABELS = ("_background_noise_", "[/red] {x}", "été", "_unknown_")
 

@@ -37,7 +37,7 @@ from earmark.exchange.teachable_samples import find_samples
 from earmark.exchange.importing import Imported, import_into
 from earmark.labels import label_folder
 from earmark.front_end.spectrogram_file import read_spectrogram
-from earmark.terminal import put
+from earmark.cli.terminal import put
 from tests import sounds
 from tests.budget import budget
 

@@ -21,7 +21,7 @@ from playwright.sync_api import Route
 
 import earmark
 from earmark import Project
-from earmark.cli_exchange import ExportFormat
+from earmark.cli.exchange import ExportFormat
 from earmark.exchange.exporting import export_model
 from earmark.tfjs.layers import LAYERS, MERGES
 from tests import chirps, sounds

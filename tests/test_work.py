@@ -207,7 +207,7 @@ def test_importing_earmark_imports_little() -> None:
 
 def test_help_imports_what_shows_it_and_nothing_that_hears() -> None:
     script = (
-        "import sys, earmark.cli\nsys.argv = ['earmark', '--help']\ntry: earmark.cli.app()\nexcept SystemExit: pass"
+        "import sys, earmark.cli.main\nsys.argv = ['earmark', '--help']\ntry: earmark.cli.main.app()\nexcept SystemExit: pass"
     )
     loaded = modules_after(script)
     assert "typer" in loaded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli_options import (
+from earmark.cli.options import (
     MODEL_HELP,
     Json,
     LabelThreshold,
@@ -21,7 +21,7 @@ from earmark.cli_options import (
     SuppressionTime,
 )
 from earmark.errors import EarmarkError
-from earmark.terminal import complain, put, scan_progress
+from earmark.cli.terminal import complain, put, scan_progress
 
 if TYPE_CHECKING:
     from earmark.scan.scan import ScanReport

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli_options import MODEL_HELP, Json
-from earmark.terminal import put, task_progress
+from earmark.cli.options import MODEL_HELP, Json
+from earmark.cli.terminal import put, task_progress
 
 if TYPE_CHECKING:
     from earmark.bench import Bench, Spread

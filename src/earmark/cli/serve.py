@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.cli_options import MODEL_HELP
+from earmark.cli.options import MODEL_HELP
 from earmark.errors import needs_package
 
 

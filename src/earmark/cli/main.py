@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark import __version__
-from earmark.cli_bench import bench
-from earmark.cli_exchange import export, import_
-from earmark.cli_options import (
+from earmark.cli.bench import bench
+from earmark.cli.exchange import export, import_
+from earmark.cli.options import (
     MODEL_HELP,
     Json,
     LabelThreshold,
@@ -28,11 +28,11 @@ from earmark.cli_options import (
     SmoothingWindows,
     SuppressionTime,
 )
-from earmark.cli_scan import scan
-from earmark.cli_serve import serve
-from earmark.cli_studio import studio
+from earmark.cli.scan import scan
+from earmark.cli.serve import serve
+from earmark.cli.studio import studio
 from earmark.errors import EarmarkError, needs_package
-from earmark.terminal import complain, put, task_progress, terminal, with_progress
+from earmark.cli.terminal import complain, put, task_progress, terminal, with_progress
 
 if TYPE_CHECKING:
     from earmark.pretraining.pretraining import PretrainingEpoch
@@ -229,7 +229,7 @@ def evaluate(
     if as_json:
         put({**evaluation.as_dict(false_alarms_per_hour), "report": str(file)}, True, "")
         return
-    from earmark.evaluation_table import show_evaluation
+    from earmark.cli.evaluate import show_evaluation
 
     show_evaluation(evaluation, false_alarms_per_hour)
     typer.echo(f"Report: {file}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli_options import Mode
+from earmark.cli.options import Mode
 from earmark.errors import needs_package
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli_options import MODE_HELP, Json, ProjectMode
+from earmark.cli.options import MODE_HELP, Json, ProjectMode
 from earmark.errors import EarmarkError
-from earmark.terminal import complain, put, task_progress
+from earmark.cli.terminal import complain, put, task_progress
 
 if TYPE_CHECKING:
     from earmark.project import Project
