@@ -3,8 +3,8 @@
     python -m benchmarks.decisions DATA [MINUTES]
 
 DATA holds `speech_commands` and, where they are there, `wake_words`, `background_noise` and `esc10`, each as
-`earmark.clips.corpus` reads it. For each of two levels of noise two streams are made of it, which share no speaker and no
-noise: the options are compared on the first and reported on the second. The scores are computed once.
+`earmark.clips.corpus` reads it. For each of two levels of noise two streams are made of it, which share no speaker and
+no noise: the options are compared on the first and reported on the second. The scores are computed once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import numpy as np
 import earmark
 from benchmarks.table import print_table
 from earmark.audio.clip import Resampler, Samples, read_clip
+from earmark.audio.sources import PcmSource
 from earmark.clips.corpus import Recording, find_recordings, loudest_part
 from earmark.evaluation.evaluation import Rate, Share
-from earmark.audio.sources import PcmSource
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 RATE = 16_000  # Hz, that of Speech Commands

@@ -20,12 +20,12 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from earmark.training.bases import open_base
+from earmark.audio.sources import FileSource
 from earmark.clips.corpus import Recording, find_recordings
 from earmark.front_end.frames import clip_frames, loudest_window
-from earmark.training.heads import HeadExamples, HeadOptions, train_head
 from earmark.models.network import Network
-from earmark.audio.sources import FileSource
+from earmark.training.bases import open_base
+from earmark.training.heads import HeadExamples, HeadOptions, train_head
 
 COUNTS = (1, 3, 5, 10, 30)
 DRAWS = 10

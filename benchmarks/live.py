@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 import earmark
 from benchmarks.table import print_table
-from earmark.recognizer.recognizer import Listener
+from earmark.recognizer.scoring import StreamScorer
 from tests import sounds
 from tests.studio.running import CHUNK, Page, Studio, chunk, studio
 
@@ -59,10 +59,10 @@ def alone(recognizer: earmark.Recognizer, seconds: float) -> float:
     """Percent of a core that the same chunks take without a server."""
     sound = np.tile(sounds.snaps(5.0, 4), 1 + int(seconds // 5))[: int(seconds * sounds.RATE)]
     front_end = earmark.StreamingSpectrogram(sounds.RATE)
-    listener = Listener(recognizer)
+    scorer = StreamScorer(recognizer)
     start = time.process_time()
     for at in range(0, len(sound), CHUNK):
-        listener.process(front_end.process(sound[at : at + CHUNK]))
+        scorer.process(front_end.process(sound[at : at + CHUNK]))
     return 100 * (time.process_time() - start) / seconds
 
 

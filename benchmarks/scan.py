@@ -30,11 +30,12 @@ import psutil
 from benchmarks.recordings import dense_hour, field_hour, write_hours
 from benchmarks.table import Claim, print_claims, print_table
 from earmark.audio.clip import Resampler
-from earmark.recognizer.detecting import Detector
-from earmark.recognizer.recognizer import Recognizer, Result, load
-from earmark.scan.scan import CHUNK_SECONDS
 from earmark.audio.sound_files import open_sound_file
 from earmark.front_end.spectrogram import SAMPLE_RATE
+from earmark.recognizer.detecting import Detector
+from earmark.recognizer.recognizer import Recognizer, load
+from earmark.recognizer.scoring import Result
+from earmark.scan.scanner import CHUNK_SECONDS
 
 COMMAND = Path(sys.executable).with_name("earmark")
 CORES = 2

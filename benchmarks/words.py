@@ -15,8 +15,8 @@ from pathlib import Path
 
 import earmark
 from benchmarks.table import print_table
+from earmark.models.folder import PRETRAINED
 from earmark.models.onnx_writer import multiply_adds
-from earmark.recognizer.recognizer import PRETRAINED
 from earmark.models.runtime import load_runtime
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))

@@ -26,7 +26,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 UNLIMITED = """
 from earmark.web import limits
 limits.CHANGES_A_SECOND = limits.CHANGES_AT_ONCE = 1e9
-from earmark.cli import main
+from earmark.cli.main import main
 main()
 """
 PHASES = "examples,coverage,fuzzing"

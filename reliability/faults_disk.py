@@ -24,11 +24,11 @@ from benchmarks.table import Claim
 from earmark import EarmarkError, Project
 from earmark.audio.clip import Clip
 from earmark.exchange.exporting import export_recordings
-from earmark.scan.detections import Scanned
 from earmark.exchange.importing import import_into
 from earmark.front_end.recordings import read_recording
-from earmark.scan.journal import Journal
 from earmark.recognizer.decisions import Detection
+from earmark.scan.detections import Scanned
+from earmark.scan.journal import Journal
 from reliability.faults_files import FailingFiles
 from tests import sounds
 

@@ -15,10 +15,10 @@ import soundfile
 import tomli_w
 
 from earmark.audio.clip import Clip, encode_flac
-from earmark.training.embedding_cache import EmbeddingCache
 from earmark.exchange.serialized_examples import SerializedExample, write_examples
-from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
 from earmark.front_end.spectrogram_file import encode_spectrogram
+from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
+from earmark.training.embedding_cache import EmbeddingCache
 from reliability.fuzz_mutation import Message, join, pack
 from reliability.fuzz_targets import CORPUS
 from tests.bands import band_model

@@ -135,9 +135,9 @@ def live(scratch: Path) -> Try:
 
 def stream() -> Try:
     """The recognition API's live protocol."""
+    from earmark.serving.stream import Streams
     from earmark.web.batching import Scorer
     from earmark.web.metrics import Metrics
-    from earmark.serving.stream import Streams
 
     metrics, loop = Metrics(), Loop()
     recognizer = Recognizer(BANDS.read_bytes())

@@ -11,8 +11,8 @@ from reliability.fuzz_told import Try, told
 
 def settings(scratch: Path) -> Try:
     """earmark.toml, read, and written again as it was read; and a project that has it."""
-    from earmark.project import Project
     from earmark.clips.settings import read_settings, write_settings
+    from earmark.project import Project
 
     file = scratch / "earmark.toml"
 

@@ -37,10 +37,10 @@ def audio(scratch: Path) -> Try:
     import numpy as np
 
     from earmark.audio.clip import clip_length, read_clip
-    from earmark.exchange.found import cut_noise
-    from earmark.front_end.recordings import read_recording
     from earmark.audio.sound_files import open_sound_file
     from earmark.audio.sources import FileSource
+    from earmark.exchange.found import cut_noise
+    from earmark.front_end.recordings import read_recording
 
     file = scratch / "case"
 

@@ -19,7 +19,7 @@ def main() -> None:
             file.write(f"{len(asyncio.all_tasks())}\n")
 
     signal.signal(signal.SIGUSR1, tell)
-    from earmark.cli import main as earmark
+    from earmark.cli.main import main as earmark
 
     earmark()
 

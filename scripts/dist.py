@@ -103,9 +103,9 @@ def check(wheel: Path, sdist: Path, source: Path) -> str:
     listed = _output("tar", "--list", "--gzip", "--file", str(sdist)).splitlines()
     packed = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in listed if not name.endswith("/")}
     compare(sdist, packed, ADDED | {name for name in committed if name.startswith(SDIST)})
-    version = re.search(r'^__version__ = "(.+)"$', (source / "src/earmark/__init__.py").read_text("utf-8"), re.M)
+    version = re.search(r'^__version__ = "(.+)"$', (source / "src/earmark/version.py").read_text("utf-8"), re.M)
     if version is None or told["Version"] != version[1]:
-        _fail(f"The wheel calls itself {told['Version']}, which is not the version in src/earmark/__init__.py.")
+        _fail(f"The wheel calls itself {told['Version']}, which is not the version in src/earmark/version.py.")
     _say(f"Earmark {version[1]}: the wheel holds {len(names)} files, the sdist {len(packed)}.")
     return version[1]
 

@@ -6,7 +6,7 @@ import gc
 import signal
 
 from earmark.audio.clip import Resampler
-from earmark.cli import main
+from earmark.cli.main import main
 
 if __name__ == "__main__":
     gc.disable()

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, helper
 
-from earmark.models.onnx_writer import Dense, model_file
 from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.onnx_writer import Dense, model_file
 
 FRAMES, BINS, VALUES = 43, 232, 12
 NORMALIZATION = FixedNormalization(-110.0, 20.0)

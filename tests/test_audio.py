@@ -14,7 +14,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError, open_source, read_clip
-from earmark.audio.clip import AUDIO_SUFFIXES, Resampler, Samples, as_clip, clip_length, decode_pcm, encode_flac, encode_wav
+from earmark.audio.clip import (
+    AUDIO_SUFFIXES,
+    Resampler,
+    Samples,
+    as_clip,
+    clip_length,
+    decode_pcm,
+    encode_flac,
+    encode_wav,
+)
 from earmark.audio.reading import CHUNK_SAMPLES
 from earmark.audio.sources import FileSource, PcmSource
 from tests import sounds

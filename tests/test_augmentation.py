@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import earmark
-from earmark.pretraining.augmentation import Augmentation, _Dice, _masked, _with_response, _with_vocal_tract, normalize
 from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.front_end.spectrogram import compute_spectrogram
+from earmark.pretraining.augmentation import Augmentation, _Dice, _masked, _with_response, _with_vocal_tract, normalize
 from tests import chirps
 
 RATE = 44_100

@@ -12,8 +12,8 @@ import pytest
 
 import earmark
 from earmark import EarmarkError, Project
-from earmark.training.bases import bases, default_base, open_base
 from earmark.models.network import Network
+from earmark.training.bases import bases, default_base, open_base
 from tests import bands
 from tests.small_base import small_base
 

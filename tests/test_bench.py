@@ -115,7 +115,7 @@ def test_a_person_gets_a_table() -> None:
 
 @pytest.mark.slow
 def test_without_what_training_needs_the_rest_is_measured() -> None:
-    script = "import sys; sys.modules['onnx'] = None; from earmark.cli import main; main()"
+    script = "import sys; sys.modules['onnx'] = None; from earmark.cli.main import main; main()"
     command = [sys.executable, "-c", script, "bench", *SHORT]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (

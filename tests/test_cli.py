@@ -19,6 +19,7 @@ import soundfile
 
 import earmark
 from earmark import Project
+from earmark.evaluation.advice import as_dict
 from tests import bands, sounds, tones
 from tests.portaudio import without_portaudio
 from tests.studio import spoken
@@ -272,7 +273,7 @@ def test_a_training_that_can_not_be_is_told(bands_model: Path, tmp_path: Path) -
 
 def test_pretraining_without_pytorch_says_what_to_install(tmp_path: Path) -> None:
     # None in sys.modules is what Python itself takes for a package that isn't there.
-    script = "import sys; sys.modules['torch'] = None; from earmark.cli import main; main()"
+    script = "import sys; sys.modules['torch'] = None; from earmark.cli.main import main; main()"
     command = [sys.executable, "-c", script, "pretrain", "--data", str(tmp_path)]
     command += ["--output", str(tmp_path / "new")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -555,7 +556,7 @@ def test_an_evaluation_as_json_is_that_of_the_api(tunes: Path, tmp_path: Path) -
     soundfile.write(room, np.zeros(3 * tones.RATE), tones.RATE)
     (told,) = run_json("evaluate", tunes, "--base", base, "--folds", 3, "--background", room)
     expected = Project(tunes).evaluate(str(base), folds=3, background=[room])
-    assert told == {**expected.as_dict(), "report": str(tunes / "models" / "tones" / "report.html")}
+    assert told == {**as_dict(expected), "report": str(tunes / "models" / "tones" / "report.html")}
     assert "[red]shrill[/]" in Path(told["report"]).read_text("utf-8")
     assert expected.accuracy.count == 6
 

@@ -424,7 +424,7 @@ def test_an_import_that_is_cut_short_by_a_full_disk_exits_with_1(everything: Pat
     full = (
         "import errno, itertools, os\n"
         "from earmark import clips\n"
-        "from earmark.cli import main\n"
+        "from earmark.cli.main import main\n"
         "number, write, sync = itertools.count(), clips.write_new, os.fsync\n"
         "def fail(_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
         "def write_new(path, data):\n"

@@ -16,11 +16,13 @@ import soundfile
 import earmark
 from earmark import EarmarkError, Project, Recognizer
 from earmark.audio.clip import read_clip
-from earmark.evaluation.cross_validation import cross_validate, evaluate_files, evaluate_on, find_sounds
-from earmark.training.embedding_cache import EmbeddingCache
+from earmark.cli.evaluate import evaluate_files
+from earmark.evaluation.advice import as_dict
+from earmark.evaluation.cross_validation import cross_validate, evaluate_on, find_sounds
 from earmark.evaluation.evaluation import Evaluation
-from earmark.training.training import Training
 from earmark.front_end.recordings import read_recording, spectrogram_of
+from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.training import Training
 from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds, tones
 from tests.sounds import Samples
@@ -160,7 +162,7 @@ def test_a_projects_evaluation_is_that_of_its_training(project: Project) -> None
     base = Recognizer(tones.tone_model())
     evaluation = project.evaluate(base, folds=3, **QUICK)
     expected = cross_validate(watched(), taught(project), project.labels, 3)
-    assert evaluation.as_dict() == expected.as_dict()
+    assert as_dict(evaluation) == as_dict(expected)
     assert project.models() == [], "nothing is saved"
     with pytest.raises(EarmarkError, match="has no colour: leave it out"):
         project.evaluate(base, colour="red")
@@ -170,7 +172,7 @@ def test_noise_and_unknown_words_are_labels_where_they_are_learnt(project: Proje
     evaluation = project.evaluate(Recognizer(tones.tone_model()), folds=2, epochs=2)
     assert evaluation.labels == ("deep", "shrill", "hush", "_background_noise_", "_unknown_")
     assert len(evaluation.clips) == 10
-    assert json.loads(json.dumps(evaluation.as_dict()))["recordings"] == 10
+    assert json.loads(json.dumps(as_dict(evaluation)))["recordings"] == 10
 
 
 def test_short_sounds_are_evaluated_too(tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def test_a_projects_evaluation_and_its_report(trained_project: Project, tmp_path
     evaluation, file = evaluate_files(trained_project.path, base=base, folds=2)
     assert file == trained_project.path / "models" / "tones" / "report.html"
     assert "tunes" in read_report(file)
-    assert evaluation.as_dict() == trained_project.evaluate(base, folds=2).as_dict()
+    assert as_dict(evaluation) == as_dict(trained_project.evaluate(base, folds=2))
     assert trained_project.models() == ["mine"], "a report is no model"
 
 
@@ -389,7 +391,7 @@ def test_a_projects_model_on_a_folder_and_its_report(trained_project: Project, f
     assert file == trained_project.path / "models" / "mine" / "report.html", "beside the model that was evaluated"
     read_report(file)
     expected = evaluate_on(trained_project.model(), folder, counts=trained_project.count_recordings())
-    assert evaluation.as_dict() == expected.as_dict()
+    assert as_dict(evaluation) == as_dict(expected)
     trained_project.train(str(tmp_path / "tones.onnx"), open_set=False, epochs=1)
     assert evaluate_files(trained_project.path, folder)[1].parent.name == "tones", "the newest"
     elsewhere = tmp_path / "new" / "my report.html"
@@ -410,7 +412,7 @@ def test_any_model_on_a_folder(inside: Path, folder: Path, recognizer: Recognize
     evaluation, file = evaluate_files(saved, folder)
     assert file == Path("report.html")
     assert str(saved) in read_report(inside / "report.html")
-    assert evaluation.as_dict() == evaluate_on(recognizer, folder).as_dict()
+    assert as_dict(evaluation) == as_dict(evaluate_on(recognizer, folder))
     with pytest.raises(EarmarkError, match=r"saved is no project: name a folder of labelled recordings with --test\.$"):
         evaluate_files(saved)
     with pytest.raises(EarmarkError, match=r"^words is no project: "):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from earmark import EarmarkError
-from earmark.recognizer.detecting import Detector
 from earmark.front_end.frames import Frames
-from earmark.models.metadata import KEY, FixedNormalization, Metadata
-from earmark.recognizer.recognizer import Recognizer, load
 from earmark.front_end.spectrogram import BINS
+from earmark.models.metadata import KEY, FixedNormalization, Metadata
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
+from earmark.recognizer.detecting import Detector
+from earmark.recognizer.recognizer import Recognizer, load
 from tests.budget import budget
 
 LABELS = ("_background_noise_", "one", "two")

@@ -25,9 +25,9 @@ from hypothesis.extra.numpy import arrays
 
 from earmark import Project
 from earmark.clips.folders import by_content
+from earmark.models.network import Network
 from earmark.training.embedding_cache import KEPT_SECONDS, EmbeddingCache, cache_key
 from earmark.training.heads import HeadOptions
-from earmark.models.network import Network
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, train_transfer
 from tests import chirps
 from tests.budget import budget

@@ -19,6 +19,7 @@ from scipy.stats import chi2, poisson
 from sklearn import metrics
 
 from earmark import EarmarkError, Recognizer
+from earmark.evaluation.advice import advise, as_dict
 from earmark.evaluation.evaluation import (
     Alarm,
     Background,
@@ -337,7 +338,7 @@ def test_at_most_twenty_alarms_are_kept(tmp_path: Path) -> None:
 def test_advice_says_what_the_numbers_bear_out() -> None:
     many = [clip("left", 0.8, 0.2) for _ in range(9)] + [clip("left", 0.3, 0.7) for _ in range(3)]
     few = [clip("right", 0.1, 0.9) for _ in range(4)] + [clip("right", 0.96, 0.04, name="odd.wav")]
-    advice = "\n".join(evaluation(*many, *few).advice())
+    advice = "\n".join(advise(evaluation(*many, *few)))
     assert "by: “right” (5). Make at least 10" in advice
     # 13 of 17 are right: 52.7 % to 90.4 % by Wilson.
     assert "With 17 recordings the accuracy can lie anywhere between 53% and 90%" in advice
@@ -351,24 +352,24 @@ def test_advice_says_what_the_numbers_bear_out() -> None:
 def test_advice_on_the_background() -> None:
     good = [clip("left", 0.99, 0.01), clip("right", 0.01, 0.99)] * 50
     noisy = Background(0.5, (0.5, 0.9), {"left": (9, 8), "right": (0, 0)})
-    advice = evaluation(*good, background=noisy).advice()
+    advice = advise(evaluation(*good, background=noisy))
     assert len(advice) == 2
     assert advice[0].startswith("The background lasts only 30 min")
     assert "In the background “left” was heard 8 times at the threshold 0.9" in advice[1]
     assert "a label of its own" in advice[1]
-    assert evaluation(*good, background=Background(2.0, (0.5,), {"left": (0,), "right": (0,)})).advice() == []
+    assert advise(evaluation(*good, background=Background(2.0, (0.5,), {"left": (0,), "right": (0,)}))) == []
     rare = [clip("left", 0.4, 0.6)] * 2
-    assert not [sentence for sentence in evaluation(*good, *rare).advice() if "was heard as" in sentence]  # 2 of 52
-    often = [sentence for sentence in evaluation(*good, *rare, *rare).advice() if "was heard as" in sentence]
+    assert not [sentence for sentence in advise(evaluation(*good, *rare)) if "was heard as" in sentence]  # 2 of 52
+    often = [sentence for sentence in advise(evaluation(*good, *rare, *rare)) if "was heard as" in sentence]
     assert often[0].startswith("“left” was heard as “right” in 4 of 54 recordings: record")
     weak = [clip("left", 0.6, 0.4), clip("right", 0.4, 0.6)] * 50
-    (costly,) = evaluation(*weak, background=Background(2.0, (0.5, 0.9), {"left": (9, 1), "right": (0, 0)})).advice()
+    (costly,) = advise(evaluation(*weak, background=Background(2.0, (0.5, 0.9), {"left": (9, 1), "right": (0, 0)})))
     assert "At the threshold 0.9, chosen for few false alarms, only 0 of 100 recordings are recognized" in costly
 
 
 def test_numbers_are_json() -> None:
     measured = evaluation(*SIX, background=TWO_HOURS)
-    values = json.loads(json.dumps(measured.as_dict(), allow_nan=False))
+    values = json.loads(json.dumps(as_dict(measured), allow_nan=False))
     assert values["accuracy"]["hits"] == 5
     assert values["accuracy"]["interval"] == pytest.approx(Share(5, 6).interval)
     assert [label["name"] for label in values["labels"]] == ["left", "right"]
@@ -377,11 +378,11 @@ def test_numbers_are_json() -> None:
     assert [row["per_hour"] for row in values["false_alarms"]] == [3, 1, 0.5]
     assert values["recommendation"]["threshold"] == 0.7
     assert values["recommendation"]["false_alarms"]["events"] == 2
-    nothing = json.loads(json.dumps(evaluation().as_dict(), allow_nan=False))
+    nothing = json.loads(json.dumps(as_dict(evaluation()), allow_nan=False))
     assert nothing["accuracy"]["value"] is None
     assert nothing["false_alarms"] is None
     empty = evaluation(background=Background(0.0, (0.5,), {"left": (0,), "right": (0,)}))
-    assert json.loads(json.dumps(empty.as_dict(), allow_nan=False))["false_alarms"][0]["interval"] == [0, None]
+    assert json.loads(json.dumps(as_dict(empty), allow_nan=False))["false_alarms"][0]["interval"] == [0, None]
 
 
 def test_alarms_are_those_of_the_threshold() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.evaluation.evaluation import Background, Evaluation, ScoredClip
 from earmark.cli.evaluate import show_evaluation
+from earmark.evaluation.advice import advise
+from earmark.evaluation.evaluation import Background, Evaluation, ScoredClip
 
 LABELS = ("_background_noise_", "[/red] {x}", "été", "_unknown_")
 
@@ -72,5 +73,5 @@ def test_sentences_are_not_broken_where_nobody_sees_lines(
     show_evaluation(measured)
     told = capsys.readouterr().out
     assert f"Recommended threshold: 0.75. {measured.recommend_threshold().how}\n" in told
-    for sentence in measured.advice():
+    for sentence in advise(measured):
         assert f"· {sentence}\n" in told

@@ -6,9 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark import Clip
+from earmark.audio.sources import ArraySource
 from earmark.front_end.examples import cut_examples, cut_windows, example_count, find_key_frames, windows_around
 from earmark.front_end.frames import SPECTROGRAM, WAVEFORM, Frames, FrontEnd, clip_frames
-from earmark.audio.sources import ArraySource
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
 from tests.budget import budget

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import Clip, EarmarkError
+from earmark.audio.sources import ArraySource
 from earmark.front_end.frames import (
     SPECTROGRAM,
     WAVEFORM,
@@ -24,7 +25,6 @@ from earmark.front_end.frames import (
     sliding_windows,
     window_loudness,
 )
-from earmark.audio.sources import ArraySource
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import sounds
 from tests.budget import budget

@@ -16,8 +16,8 @@ from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_info
 
 from earmark import EarmarkError
-from earmark.models.onnx_writer import Dense
 from earmark.models.joined import HeadWeights
+from earmark.models.onnx_writer import Dense
 from earmark.training.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.training.optimization import OPTIMIZERS
 from earmark.training.sounds import Epoch

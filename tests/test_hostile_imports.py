@@ -25,19 +25,15 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, load
-from earmark.exchange import importing
 from earmark.audio.clip import CLIP_SAMPLES, longest_clip, read_clip
-from earmark.exchange import audiofolder
-from earmark.exchange import file_set
-from earmark.exchange import found
-from earmark.exchange import teachable_machine
-from earmark.exchange.audiofolder import read_table
 from earmark.audio.compressed_audio import decode
-from earmark.exchange.teachable_samples import find_samples
-from earmark.exchange.importing import Imported, import_into
-from earmark.labels import label_folder
-from earmark.front_end.spectrogram_file import read_spectrogram
 from earmark.cli.terminal import put
+from earmark.exchange import audiofolder, file_set, found, importing, teachable_machine
+from earmark.exchange.audiofolder import read_table
+from earmark.exchange.importing import Imported, import_into
+from earmark.exchange.teachable_samples import find_samples
+from earmark.front_end.spectrogram_file import read_spectrogram
+from earmark.labels import label_folder
 from tests import sounds
 from tests.budget import budget
 

@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
-from earmark.storage.files import write_new
 from earmark.exchange import example_sets
 from earmark.exchange.example_sets import write_example_set
-from earmark.exchange.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.exchange.importing import import_into
+from earmark.exchange.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.front_end.recordings import read_recording
 from earmark.front_end.spectrogram import compute_spectrogram
+from earmark.storage.files import write_new
 from tests import chirps, sounds
 from tests.budget import budget
 from tests.conftest import SHARED

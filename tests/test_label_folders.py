@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, read_clip
 from earmark.exchange import file_set
-from earmark.exchange.label_folders import write_label_folders, write_zip
 from earmark.exchange.importing import Imported, import_into
+from earmark.exchange.label_folders import write_label_folders, write_zip
 from tests import sounds
 from tests.budget import budget
 

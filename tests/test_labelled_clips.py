@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError, Project, Recognizer, compute_spectrogram
-from earmark.storage import files
 from earmark.clips import folders as clip_files
 from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import Trashed
+from earmark.storage import files
 from tests import sounds, tones
 from tests.budget import budget
 

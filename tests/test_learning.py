@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from earmark import EarmarkError, Project, Recognizer
-from earmark.training.embedding_cache import EmbeddingCache
-from earmark.training.training import Training, import_training
 from earmark.models.network import Network
+from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.sounds import Epoch
+from earmark.training.training import Training, import_training
 from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds
 from tests.small_base import small_base

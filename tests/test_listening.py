@@ -20,9 +20,9 @@ import soundfile
 import earmark
 from earmark import Detection, EarmarkError, Recognizer, Source
 from earmark.audio.clip import Samples
-from earmark.recognizer.listening import Listening
 from earmark.audio.sources import PcmSource, open_source
 from earmark.recognizer.decisions import Decisions
+from earmark.recognizer.listening import Listening
 from tests import bands
 from tests.corpus import clip_rows, read_row
 

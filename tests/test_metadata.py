@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 
 from earmark import EarmarkError
 from earmark.front_end.frames import SPECTROGRAM, WAVEFORM, FrontEnd
-from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, Normalization, WindowNormalization
 from earmark.front_end.spectrogram import compute_spectrogram
+from earmark.models.metadata import (
+    FixedNormalization,
+    FlooredNormalization,
+    Metadata,
+    Normalization,
+    WindowNormalization,
+)
 from tests import sounds
 from tests.budget import budget
 

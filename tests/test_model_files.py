@@ -10,8 +10,8 @@ import pytest
 
 import earmark
 from earmark.errors import EarmarkError
-from earmark.tfjs.reading import is_tfjs
 from earmark.exchange.importing import import_into
+from earmark.tfjs.reading import is_tfjs
 
 LAYERS = b'{"format": "layers-model", "modelTopology": {"class_name": "Sequential", "config": {"layers": []}}}'
 

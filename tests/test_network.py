@@ -11,10 +11,10 @@ import pytest
 from onnx import helper
 
 from earmark import EarmarkError, Recognizer
-from earmark.models.onnx_writer import model_file
 from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.models.metadata import FixedNormalization, Metadata, WindowNormalization
 from earmark.models.network import BATCH, Network, open_session
+from earmark.models.onnx_writer import model_file
 from tests import bands, tones
 
 

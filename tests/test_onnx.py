@@ -10,8 +10,16 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from earmark.models.onnx_writer import Convolution, Dense, SoundWeights, WordWeights, multiply_adds, sound_model, word_model
 from earmark.models.metadata import FixedNormalization, Metadata, WindowNormalization
+from earmark.models.onnx_writer import (
+    Convolution,
+    Dense,
+    SoundWeights,
+    WordWeights,
+    multiply_adds,
+    sound_model,
+    word_model,
+)
 
 Array = npt.NDArray[np.float32]
 

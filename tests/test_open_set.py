@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import earmark
-from earmark.training import open_set
 from earmark.audio.clip import Clip
 from earmark.front_end.examples import cut_windows
-from earmark.labels import check_label
+from earmark.labels import RESERVED_LABELS, check_label
 from earmark.models.network import Network
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.training import open_set
 from tests.budget import budget
 
 RATE = 16_000

@@ -100,7 +100,7 @@ def test_telling_the_version_is_light() -> None:
     assert not loaded & {"numpy", "onnxruntime", "importlib_metadata", "typer"}
     script = """if True:
         import sys
-        from earmark.cli import main
+        from earmark.cli.main import main
         sys.argv = ["earmark", "--version"]
         try:
             main()

@@ -19,9 +19,10 @@ import torch
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.pretraining.augmentation import Augmentation
 from earmark.clips.corpus import find_recordings
 from earmark.models.onnx_writer import multiply_adds
+from earmark.pretraining.augmentation import Augmentation
+from earmark.pretraining.data import PretrainingData, prepare
 from earmark.pretraining.pretraining import (
     PretrainingEpoch,
     PretrainingOptions,
@@ -32,7 +33,6 @@ from earmark.pretraining.pretraining import (
     _Schedule,
     pretrain,
 )
-from earmark.pretraining.data import PretrainingData, prepare
 from earmark.pretraining.run import run as run_pretraining
 from earmark.pretraining.word_network import WordNetwork, word_model_file
 from tests import chirps

@@ -29,9 +29,9 @@ import earmark
 from earmark import EarmarkError, Recognizer, Source
 from earmark.audio.clip import Samples
 from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
+from earmark.front_end.spectrogram import compute_spectrogram
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, WindowNormalization
 from earmark.recognizer.recognizer import Params
-from earmark.front_end.spectrogram import compute_spectrogram
 from tests import bands, sounds, tones
 from tests.budget import budget
 from tests.conftest import SHARED

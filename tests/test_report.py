@@ -19,11 +19,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ViewportSize
 
 from earmark import EarmarkError
+from earmark.evaluation.advice import advise
 from earmark.evaluation.evaluation import Alarm, Background, Evaluation, ScoredClip
-from earmark.front_end.recordings import sound_of
-from earmark.evaluation.report import write_report
 from earmark.evaluation.figures import shorten
+from earmark.evaluation.report import write_report
 from earmark.evaluation.report_sounds import loudest_part, part_around, small
+from earmark.front_end.recordings import sound_of
 from tests import bands, chirps
 from tests.browser import chromium
 
@@ -148,7 +149,7 @@ def test_it_says_the_numbers(evaluated: Evaluation, tmp_path: Path) -> None:
     assert "Recommended threshold0.9with it, 0 of 16 recordings" in text
     # Nothing in four minutes: up to 3.689 × 15 = 55.3 an hour (Garwood).
     assert "0 in 4 min0.0 an hour of background; 95 % interval 0.0 to 55.3 an hour" in text
-    for sentence in evaluated.advice():
+    for sentence in advise(evaluated):
         assert sentence in text
     assert "The 12 surest of 13" in text
     assert f"“_background_noise_” heard as “{SCRIPT}”, score 0.96" in text

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 import earmark
 from earmark import EarmarkError, Project
+from earmark.recognizer.decisions import Detection
 from earmark.scan.detections import Scanned
-from earmark.scan.scan import Scanner, ScanState, Task, scan_files
 from earmark.scan.journal import SUFFIX, Failed, Journal
 from earmark.scan.processes import scan_by_processes
-from earmark.recognizer.decisions import Detection
+from earmark.scan.scan import ScanState, scan_files
+from earmark.scan.scanner import Scanner, Task
 from tests import sounds
 from tests.budget import budget
 

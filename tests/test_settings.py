@@ -9,8 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from earmark import EarmarkError
-from earmark.labels import check_label
 from earmark.clips.settings import COLOURS, Label, Settings, check_colour, free_colour, read_settings, write_settings
+from earmark.labels import check_label
 from tests.budget import budget
 
 HEAD = 'name = "a"\nmode = "sounds"\n'

@@ -19,19 +19,19 @@ import earmark
 from earmark import Clip, EarmarkError, Project, Recognizer
 from earmark.clips.folders import ClipFile, check_length
 from earmark.evaluation.cross_validation import cross_validate
-from earmark.training.embedding_cache import EmbeddingCache
-from earmark.front_end.examples import cut_examples, cut_windows
-from earmark.models.onnx_writer import model_file
-from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
-from earmark.training.heads import HeadOptions
-from earmark.training.training import Training
-from earmark.models.metadata import FixedNormalization, Metadata
-from earmark.models.network import Network
-from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
 from earmark.evaluation.report import write_report
+from earmark.front_end.examples import cut_examples, cut_windows
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
+from earmark.front_end.recordings import SoundlessClip, frames_of, part_of, read_recording, sound_of, spectrogram_of
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 from earmark.front_end.spectrogram_file import encode_spectrogram
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS
+from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.network import Network
+from earmark.models.onnx_writer import model_file
+from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.heads import HeadOptions
+from earmark.training.training import Training
 from earmark.training.transfer import (
     Embedder,
     TaughtClip,

@@ -12,8 +12,8 @@ import soundfile
 
 from earmark import EarmarkError, Project, read_clip
 from earmark.exchange.found import cut_noise
-from earmark.exchange.speech_commands import which_set, write_speech_commands
 from earmark.exchange.importing import import_into
+from earmark.exchange.speech_commands import which_set, write_speech_commands
 from tests import chirps, sounds
 from tests.corpus import clip_rows, read_row
 

@@ -177,7 +177,7 @@ def test_a_missing_package_is_told(what: str) -> None:
 def test_the_command_tells_of_a_missing_package_before_it_reads(tmp_path: Path) -> None:
     chirps.save_data(tmp_path / "set", takes=1)
     (tmp_path / "set" / "train" / "rise" / "broken.wav").write_bytes(b"not audio")  # to be found by reading
-    program = BLOCKED + "from earmark.cli import main; main()"
+    program = BLOCKED + "from earmark.cli.main import main; main()"
     arguments = ["pretrain", "--data", "set", "--output", "mine", "--labels", "rise"]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -233,7 +233,7 @@ def test_damaged_networks_are_told_and_nothing_is_written(other_package: Path, t
     for name in ("rise", "fall"):
         for take in range(2):
             project.add(name, chirps.word(name, "ann", take), sample_rate=chirps.RATE)
-    program = f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.cli import main; main()"
+    program = f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.cli.main import main; main()"
     command = [sys.executable, "-c", program, "train", "doors", "--base", "speech"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -247,7 +247,8 @@ def test_damaged_networks_are_told_and_nothing_is_written(other_package: Path, t
 
 def test_without_its_networks_words_is_the_default(other_package: Path) -> None:
     program = (
-        f"import sys; sys.path.insert(0, {str(other_package)!r}); from earmark.training.bases import bases, default_base; "
+        f"import sys; sys.path.insert(0, {str(other_package)!r}); "
+        "from earmark.training.bases import bases, default_base; "
         "print(default_base('words'), bases('words')[0].remedy)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

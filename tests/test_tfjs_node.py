@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from earmark import Recognizer
-from earmark.tfjs.reading import read_tfjs
-from earmark.tfjs.layers import LAYERS, MERGES
 from earmark.models.metadata import WindowNormalization
+from earmark.tfjs.layers import LAYERS, MERGES
+from earmark.tfjs.reading import read_tfjs
 from tests.random_networks import FUSED, random_network
 from tests.tfjs_models import change, fixture, graph, random_windows, teachable_machine
 from tests.tfjs_node import Array, Json, MadeModel, chain, layer, make_models, run_tfjs

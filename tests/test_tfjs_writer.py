@@ -16,10 +16,10 @@ from onnx import NodeProto, helper
 import earmark
 from earmark import EarmarkError, Recognizer
 from earmark.exchange.exporting import export_model
-from earmark.models.onnx_writer import model_file
-from earmark.tfjs.reading import read_tfjs
-from earmark.tfjs.operations import OPERATIONS
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, Metadata, WindowNormalization
+from earmark.models.onnx_writer import model_file
+from earmark.tfjs.operations import OPERATIONS
+from earmark.tfjs.reading import read_tfjs
 from tests.random_networks import random_network
 from tests.test_tfjs_node import FRAMES, MODELS, TOLERANCE
 from tests.tfjs_models import fixture, random_windows, teachable_machine

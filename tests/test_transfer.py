@@ -12,14 +12,14 @@ import pytest
 
 import earmark
 from earmark import Clip, EarmarkError, Project, Recognizer
-from earmark.training.bases import open_base
 from earmark.clips.folders import ClipFile
-from earmark.training.embedding_cache import EmbeddingCache
 from earmark.front_end.examples import windows_around
-from earmark.training.heads import HeadOptions
-from earmark.models.network import Network
 from earmark.front_end.spectrogram import compute_spectrogram
-from earmark.recognizer.decisions import LONGEST_WORD_MS
+from earmark.models.metadata import LONGEST_WORD_MS
+from earmark.models.network import Network
+from earmark.training.bases import open_base
+from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.heads import HeadOptions
 from earmark.training.transfer import (
     Embedder,
     TaughtClip,

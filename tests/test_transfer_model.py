@@ -18,13 +18,13 @@ from scipy.special import softmax
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.models.onnx_writer import Dense
-from earmark.tfjs.reading import read_tfjs
 from earmark.models.joined import HeadWeights, transfer_model, tunable_model
-from earmark.training.heads import Head, HeadExamples, HeadOptions, direct, train_head
 from earmark.models.metadata import Metadata
 from earmark.models.network import Network
+from earmark.models.onnx_writer import Dense
 from earmark.models.speech_embedding import speech_network
+from earmark.tfjs.reading import read_tfjs
+from earmark.training.heads import Head, HeadExamples, HeadOptions, direct, train_head
 from tests.budget import budget
 from tests.conftest import SHARED
 from tests.small_base import BINS, FRAMES, VALUES, hidden_layer, mean_spectra, small_base

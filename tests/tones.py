@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import helper
 
-from earmark.models.onnx_writer import model_file
 from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.onnx_writer import model_file
 
 FRAMES = 50  # 1 s
 RATE = 16_000

@@ -28,9 +28,9 @@ from synthesize import DIGITS, LABELS
 import earmark
 from earmark.clips.corpus import NOISE, Recording, find_recordings
 from earmark.evaluation.evaluation import Share, confusion_matrix, count_false_alarms
+from earmark.labels import RESERVED_LABELS
 from earmark.models.onnx_writer import multiply_adds
-from earmark.recognizer.recognizer import Result
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.recognizer.scoring import Result
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "go", "stop")
 THRESHOLD = 0.75

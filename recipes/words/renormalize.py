@@ -18,10 +18,10 @@ from pathlib import Path
 from onnx import helper, load_model_from_string
 
 import earmark
-from earmark.pretraining.augmentation import FLOOR
 from earmark.models.folder import CARD_FILE, MODEL_FILE
-from earmark.storage.files import write_atomically
 from earmark.models.metadata import KEY, FlooredNormalization
+from earmark.pretraining.augmentation import FLOOR
+from earmark.storage.files import write_atomically
 
 
 def main(folder: Path) -> None:

@@ -12,20 +12,21 @@ for detection in recognizer.listen(earmark.open_source("long.wav")):
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from earmark.version import __version__
 
 if TYPE_CHECKING:
     from earmark.audio.clip import Clip, read_clip
+    from earmark.audio.sources import Source, open_source
     from earmark.errors import EarmarkError
     from earmark.exchange.exporting import export_model
     from earmark.exchange.importing import import_into
-    from earmark.recognizer.listening import Listening
-    from earmark.project import Project, TransferRecognizer
-    from earmark.recognizer.recognizer import Recognizer, Result, load
-    from earmark.scan.scan import ScanReport, scan_files
-    from earmark.audio.sources import Source, open_source
     from earmark.front_end.spectrogram import StreamingSpectrogram, compute_spectrogram
+    from earmark.project import Project, TransferRecognizer
     from earmark.recognizer.decisions import Detection
+    from earmark.recognizer.listening import Listening
+    from earmark.recognizer.recognizer import Recognizer, load
+    from earmark.recognizer.scoring import Result
+    from earmark.scan.scan import ScanReport, scan_files
 
 _HOMES = {
     "Clip": "audio.clip",

@@ -1,5 +1,5 @@
 """`python -m earmark` is the `earmark` command."""
 
-from earmark.cli import main
+from earmark.cli.main import main
 
 main()

@@ -20,16 +20,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from earmark import __version__
 from earmark.audio.clip import Clip, Resampler, Samples
+from earmark.audio.sources import Source
 from earmark.front_end.frames import sliding_windows
+from earmark.front_end.spectrogram import BINS
 from earmark.models.network import BATCH
+from earmark.models.runtime import load_runtime
 from earmark.progress import Report
 from earmark.recognizer.recognizer import Recognizer, load
-from earmark.models.runtime import load_runtime
-from earmark.scan.scan import CHUNK_SECONDS, usable_cores
-from earmark.audio.sources import Source
-from earmark.front_end.spectrogram import BINS
+from earmark.scan.scanner import CHUNK_SECONDS, usable_cores
+from earmark.version import __version__
 
 SOUND_SECONDS = 2 * CHUNK_SECONDS
 LIVE_CHUNK_SECONDS = 0.1  # what a live stream gives at a time

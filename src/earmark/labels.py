@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 from earmark.errors import EarmarkError
 
+RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
+SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise
 MAX_CHARACTERS = 64
 MAX_BYTES = 200  # of a folder's or file's name; file systems allow 255, and a suffix may follow
 _PLAIN = frozenset(" -_+,'!()&#@=")  # safe in file names everywhere, besides letters and digits

@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.training.bases import Base, bases, default_base
-from earmark.models.folder import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
-from earmark.clips.folders import ClipFile, by_content, fingerprint
 from earmark.clips.collecting import Collecting
-from earmark.training.embedding_cache import EmbeddingCache
+from earmark.clips.folders import ClipFile, by_content, fingerprint
+from earmark.clips.settings import SOUNDS, Label
 from earmark.errors import EarmarkError
-from earmark.storage.files import delete_folder
-from earmark.labels import file_stem
-from earmark.training.training import Training
+from earmark.labels import RESERVED_LABELS, file_stem
+from earmark.models.folder import (
+    CARD_FILE,
+    MODEL_FILE,
+    MODELS,
+    REPORT_FILE,
+    make_newest,
+    model_folder,
+    model_names,
+    model_times,
+    read_card,
+    save_model,
+)
 from earmark.models.network import Network
 from earmark.recognizer.recognizer import Recognizer, load
-from earmark.clips.settings import SOUNDS, Label
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.storage.files import delete_folder
+from earmark.training.bases import Base, bases, default_base
+from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.training import Training
 from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
@@ -140,7 +149,7 @@ class Project(Collecting):
                 "clips_fingerprint": fingerprint(labels, files),
             },
         )
-        self._make_newest(name)
+        make_newest(self.path, name)
         return recognizer
 
     def evaluate(
@@ -196,8 +205,8 @@ class Project(Collecting):
         Raises:
             EarmarkError: it is no such set, or damaged; nothing is changed then.
         """
-        from earmark.exchange.serialized_examples import read_examples
         from earmark.exchange.importing import import_into
+        from earmark.exchange.serialized_examples import read_examples
 
         with self.lock:
             if clear_existing:
@@ -209,7 +218,7 @@ class Project(Collecting):
 
     def models(self) -> list[str]:
         """The trained models' names, the newest first: speech-commands' `listSavedTransferModels`."""
-        return [name for _, name in sorted(self._model_times(), reverse=True)]
+        return model_names(self.path)
 
     def model(self, name: str | None = None) -> Recognizer:
         """A trained model; the newest one where no name is given.
@@ -225,14 +234,7 @@ class Project(Collecting):
         Raises:
             EarmarkError: there is none.
         """
-        names = self.models()
-        if not names:
-            raise EarmarkError(f"{self.path} has no trained model yet: run `earmark train {self.path}` first.")
-        if name is not None and file_stem(name) in names:  # as `train` is given it
-            name = file_stem(name)
-        if name is not None and name not in names:
-            raise EarmarkError(f"{self.path} has no model {name!r}: choose one of {', '.join(names)}.")
-        return self._models / (name or names[0])
+        return model_folder(self.path, name)
 
     def delete_model(self, name: str) -> None:
         """Delete a trained model, its card and its report: speech-commands' `deleteSavedTransferModel`.
@@ -250,7 +252,7 @@ class Project(Collecting):
     def state(self) -> tuple[object, object]:
         """One value that changes when settings or recordings do, by whatever program, and one for the models."""
         settings = self._settings()
-        return (settings, self._clips.state()), (settings.mode, settings.base, sorted(self._model_times()))
+        return (settings, self._clips.state()), (settings.mode, settings.base, sorted(model_times(self.path)))
 
     def fingerprint(self) -> str:
         """Changes when a label or a clip does; a model whose card holds another one is stale."""
@@ -266,25 +268,7 @@ class Project(Collecting):
 
     @property
     def _models(self) -> Path:
-        return self.path / "models"
-
-    def _model_times(self) -> list[tuple[int, str]]:
-        """When each model was written, in ns since 1970, and its name."""
-        found = []
-        with suppress(OSError):  # there are none
-            for folder in self._models.iterdir():
-                with suppress(OSError):  # deleted at this very moment, or not a model's
-                    if not folder.name.startswith("."):
-                        found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
-        return found
-
-    def _make_newest(self, name: str) -> None:
-        """A model that was just trained is the newest, even if the clock was set back since the one before it."""
-        times = {known: time for time, known in self._model_times()}
-        newest = max((time for known, time in times.items() if known != name), default=0)
-        if times.get(name, newest) <= newest:
-            with suppress(OSError):  # then another one is taken for the newest
-                os.utime(self._models / name / MODEL_FILE, ns=(newest + 1_000, newest + 1_000))
+        return self.path / MODELS
 
     def _training(self, base: str | Path | Network | None, options: dict[str, Any]) -> Training:
         if base is None:

@@ -17,10 +17,10 @@ from synthesize import LABELS
 
 from earmark import Recognizer
 from earmark.clips.corpus import Recording
-from earmark.models.onnx_writer import word_model
 from earmark.models.metadata import Metadata, WindowNormalization
-from earmark.recognizer.recognizer import Result
+from earmark.models.onnx_writer import word_model
 from earmark.pretraining.word_network import WordNetwork
+from earmark.recognizer.scoring import Result
 from tests import bands, chirps
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from earmark import Recognizer
 from earmark.clips.corpus import Recording, find_recordings
-from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from earmark.models.metadata import Metadata, WindowNormalization
+from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from tests import chirps
 
 needs_teacher = pytest.mark.skipif(

@@ -27,10 +27,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import earmark
-from earmark.serving import app as serving_app
-from earmark.serving.app import create_app
 from earmark.audio.sound_files import open_sound_file
 from earmark.audio.sources import Source
+from earmark.serving import app as serving_app
+from earmark.serving.app import create_app
 from tests import sounds
 from tests.serving.running import Server, play, server
 from tests.studio.spoken import Speech
@@ -220,7 +220,7 @@ def test_a_file_that_says_it_is_too_large_is_refused_before_it_comes(running: Se
 
 def test_a_network_that_fails_is_told_and_counted() -> None:
     failing = """
-from earmark.cli import main
+from earmark.cli.main import main
 from earmark.recognizer.recognizer import Recognizer
 
 def fail(*_):

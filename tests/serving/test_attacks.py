@@ -30,7 +30,7 @@ serve.MOST_CONNECTIONS = 5
 answers.UPLOAD_SECONDS = 2
 limits.SMALL_SECONDS = 1.0
 app.MOST_UPLOADS = 5
-from earmark.cli import main
+from earmark.cli.main import main
 main()
 """
 MOST, MOST_UPLOADS = 6, 5  # connections: five and a stream
@@ -262,7 +262,7 @@ def test_every_answer_keeps_other_sites_from_it(running: Server, said: bytes, ex
 
 def test_errors_of_the_servers_own_keep_other_sites_from_them() -> None:
     failing = """
-from earmark.cli import main
+from earmark.cli.main import main
 from earmark.recognizer.recognizer import Recognizer
 Recognizer.hop_frames = None
 main()

@@ -221,7 +221,7 @@ live.MOST_PAGES = 2
 live.COMMANDS_AT_ONCE, live.COMMANDS_A_SECOND = 50.0, 0.01
 live.SOUND_AT_ONCE, live.SOUND_RATE = 3.0, 0.01
 server.MOST_UPLOADS, server.MOST_EXPORTS = 2, 1
-from earmark.cli import main
+from earmark.cli.main import main
 main()
 """
 
@@ -366,7 +366,7 @@ def test_a_recording_that_meets_an_error_of_the_studios_own_is_refused(tmp_path:
 from earmark.studio import state
 async def fail(*_): raise ZeroDivisionError("Oh.")
 state.Studio.save = fail
-from earmark.cli import main
+from earmark.cli.main import main
 main()
 """
     command = [sys.executable, "-c", failing, "studio", str(tmp_path / "p"), "--port", "0", "--no-browser"]
@@ -387,7 +387,7 @@ def test_an_error_of_the_studios_own_is_told_as_one(tmp_path: Path) -> None:
 from earmark.studio import live
 def fail(*_): raise ZeroDivisionError("Oh.")
 live.LiveSession._heard = fail
-from earmark.cli import main
+from earmark.cli.main import main
 main()
 """
     command = [sys.executable, "-c", failing, "studio", str(tmp_path / "p"), "--port", "0", "--no-browser"]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import earmark
-from earmark.web.batching import Scorer
-from earmark.web.metrics import Metrics
 from earmark.front_end.spectrogram import StreamingSpectrogram
 from earmark.recognizer.decisions import ScoredWindow
 from earmark.studio.hearing import PageHearing
+from earmark.web.batching import Scorer
+from earmark.web.metrics import Metrics
 from tests import sounds, tones
 from tests.studio import spoken
 from tests.studio.running import Page, Studio, studio

@@ -21,8 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 from earmark import Project
 from earmark.audio.clip import Clip, encode_wav
 from earmark.errors import EarmarkError
-from earmark.web.run import Secure, bind, run
 from earmark.studio.server import create_app
+from earmark.web.run import Secure, bind, run
 from tests import sounds
 from tests.studio.running import CHANGE, LanStudio, chunk, lan_studio
 

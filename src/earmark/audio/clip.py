@@ -13,9 +13,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from earmark.errors import EarmarkError, as_start
 from earmark.audio.reading import GuardedFile, as_mono, check_rate, length_known, mono_parts, open_sound
 from earmark.audio.reading import Samples as Samples
+from earmark.errors import EarmarkError, as_start
 
 Encoding = Literal["s16le", "f32le"]
 

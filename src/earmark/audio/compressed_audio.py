@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 
 from earmark.audio.clip import CLIP_SECONDS, Clip, Samples, as_clip, longest_clip, read_clip
-from earmark.errors import EarmarkError, needs_package
 from earmark.audio.reading import CHUNK_SAMPLES, CHUNK_SECONDS, GuardedFile
 from earmark.audio.sources import RecordedSource
+from earmark.errors import EarmarkError, needs_package
 
 SUFFIXES = frozenset({".webm", ".mkv", ".mka", ".mp4", ".m4a", ".mov", ".3gp", ".aac"})
 HEAD_BYTES = 8  # of a file, which tell the container

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from earmark.audio.clip import AUDIO_SUFFIXES
-from earmark.errors import EarmarkError, as_reason, needs_package
 from earmark.audio import compressed_audio
+from earmark.audio.clip import AUDIO_SUFFIXES
 from earmark.audio.compressed_audio import HEAD_BYTES, CompressedSource, container_of
 from earmark.audio.reading import CHUNK_SECONDS
 from earmark.audio.sources import FileSource, Source
+from earmark.errors import EarmarkError, as_reason, needs_package
 
 SUFFIXES = AUDIO_SUFFIXES | compressed_audio.SUFFIXES
 BLOCK_BYTES = 4 << 20  # fetched from a store at a time; some take 50 MB where not told

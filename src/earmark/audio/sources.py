@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
-from earmark.errors import EarmarkError, as_start
 from earmark.audio.reading import (
     CHUNK_SECONDS,
     GuardedFile,
@@ -29,6 +28,7 @@ from earmark.audio.reading import (
     open_sound,
     rewind,
 )
+from earmark.errors import EarmarkError, as_start
 
 CLOSED_WITHIN = 0.1  # seconds until a pipe that waits takes notice
 

@@ -1,1 +1,4 @@
-"""cli"""
+"""The command `earmark`: one module for each group of commands, and what they show on the terminal.
+
+It may import everything.
+"""

@@ -1,13 +1,76 @@
-"""An evaluation on the terminal."""
+"""What `earmark evaluate` does, and an evaluation on the terminal."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from earmark.errors import EarmarkError
+from earmark.evaluation.advice import advise
+from earmark.evaluation.cross_validation import evaluate_on
 from earmark.evaluation.evaluation import Evaluation
+from earmark.evaluation.report import write_report
 from earmark.evaluation.shares import Share
+from earmark.models.folder import PROJECT_FILE, REPORT_FILE, read_card
+from earmark.progress import Report
+from earmark.project import Project
+from earmark.recognizer.recognizer import WORDS, load
+from earmark.storage.files import make_folder
+
+
+def evaluate_files(
+    model: str | Path,
+    test: str | Path | None = None,
+    *,
+    folds: int = 5,
+    background: Iterable[str | Path] = (),
+    base: str | None = None,
+    report_file: Path | None = None,
+    false_alarms_per_hour: float = 1.0,
+    report: Report | None = None,
+) -> tuple[Evaluation, Path]:
+    """Evaluate a project or a model, and write the report: what `earmark evaluate` does.
+
+    Args:
+        model: a project's folder, or what `load` takes; the latter needs `test`.
+        test: see `evaluate_on`.
+        folds, background, report: see `cross_validate`.
+        base: of the training that is evaluated.
+        report_file: where the report goes; beside the project's model where None.
+        false_alarms_per_hour: what the recommended threshold keeps to.
+
+    Returns:
+        The evaluation, and the report's file.
+
+    Raises:
+        EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
+    """
+    is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
+    if test is None and not is_project:
+        raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
+    if not is_project or (test is not None and str(model) == WORDS):  # as `load` takes it
+        assert test is not None
+        evaluation = evaluate_on(load(model), test, background, report=report)
+        title, card, default = str(model), None, Path(REPORT_FILE)
+    else:
+        project = Project(model)
+        default = project.report_file(base)
+        if test is None:
+            evaluation = project.evaluate(base, folds=folds, background=background, report=report)
+        else:
+            default = project.model_folder(base and default.parent.name) / REPORT_FILE
+            recognizer, counts = load(default.parent), project.count_recordings()
+            evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
+        title, card = project.name, read_card(default.parent)
+    file = default if report_file is None else report_file
+    make_folder(file.parent)
+    write_report(evaluation, file, title=title, model_card=card, false_alarms_per_hour=false_alarms_per_hour)
+    return evaluation, file
 
 
 def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) -> None:
@@ -34,7 +97,7 @@ def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) 
         console.print(f"False alarms at 0.75: {evaluation.false_alarms(0.75)}", markup=False, soft_wrap=True)
     recommended = evaluation.recommend_threshold(false_alarms_per_hour)
     console.print(f"Recommended threshold: {recommended.threshold:g}. {recommended.how}", markup=False, soft_wrap=True)
-    for sentence in evaluation.advice():
+    for sentence in advise(evaluation):
         console.print(f"· {sentence}", markup=False, soft_wrap=True)
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.cli.options import MODE_HELP, Json, ProjectMode
-from earmark.errors import EarmarkError
 from earmark.cli.terminal import complain, put, task_progress
+from earmark.errors import EarmarkError
 
 if TYPE_CHECKING:
     from earmark.project import Project

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark import __version__
 from earmark.cli.bench import bench
 from earmark.cli.exchange import export, import_
 from earmark.cli.options import (
@@ -31,12 +30,13 @@ from earmark.cli.options import (
 from earmark.cli.scan import scan
 from earmark.cli.serve import serve
 from earmark.cli.studio import studio
-from earmark.errors import EarmarkError, needs_package
 from earmark.cli.terminal import complain, put, task_progress, terminal, with_progress
+from earmark.errors import EarmarkError, needs_package
+from earmark.version import __version__
 
 if TYPE_CHECKING:
-    from earmark.pretraining.pretraining import PretrainingEpoch
     from earmark.audio.sources import Source
+    from earmark.pretraining.pretraining import PretrainingEpoch
     from earmark.training.sounds import Epoch
 
 app = typer.Typer(
@@ -115,10 +115,10 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record a clip into a project, which is made if it is not there."""
+    from earmark.audio.sources import record_clip
     from earmark.clips.folders import check_length
     from earmark.labels import check_label
     from earmark.project import Project
-    from earmark.audio.sources import record_clip
 
     source = _open(input, device, sample_rate, channels, encoding)
     with source, terminal().status(f"Recording {seconds:g} s from {source.name}…"):
@@ -219,7 +219,8 @@ def evaluate(
     A project's recordings are left out in parts, and each part is recognized by a model trained on the others. With
     --test, the trained model recognizes that folder.
     """
-    from earmark.evaluation.cross_validation import evaluate_files
+    from earmark.cli.evaluate import evaluate_files, show_evaluation
+    from earmark.evaluation.advice import as_dict
 
     with task_progress() as progress:
         evaluation, file = evaluate_files(
@@ -227,10 +228,8 @@ def evaluate(
             false_alarms_per_hour=false_alarms_per_hour, report=progress.report,
         )  # fmt: skip
     if as_json:
-        put({**evaluation.as_dict(false_alarms_per_hour), "report": str(file)}, True, "")
+        put({**as_dict(evaluation, false_alarms_per_hour), "report": str(file)}, True, "")
         return
-    from earmark.cli.evaluate import show_evaluation
-
     show_evaluation(evaluation, false_alarms_per_hour)
     typer.echo(f"Report: {file}")
 
@@ -254,9 +253,8 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
-    from earmark.labels import read_thresholds
+    from earmark.labels import SILENT_LABELS, read_thresholds
     from earmark.recognizer.recognizer import load
-    from earmark.recognizer.decisions import SILENT_LABELS
 
     recognizer = load(model)
     source = _open(input, device, sample_rate, channels, encoding)

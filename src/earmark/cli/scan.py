@@ -20,8 +20,8 @@ from earmark.cli.options import (
     SmoothingWindows,
     SuppressionTime,
 )
-from earmark.errors import EarmarkError
 from earmark.cli.terminal import complain, put, scan_progress
+from earmark.errors import EarmarkError
 
 if TYPE_CHECKING:
     from earmark.scan.scan import ScanReport

@@ -15,8 +15,8 @@ from earmark.errors import on_one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from earmark.progress import ScanProgress, TaskProgress
     from earmark.audio.sources import Source
+    from earmark.cli.progress import ScanProgress, TaskProgress
 
 
 def put(values: dict[str, Any], as_json: bool, text: str) -> None:
@@ -53,21 +53,21 @@ def terminal() -> Console:
 
 def task_progress() -> TaskProgress:
     """A bar that is told how far tasks are."""
-    from earmark.progress import TaskProgress
+    from earmark.cli.progress import TaskProgress
 
     return TaskProgress(terminal())
 
 
 def scan_progress() -> ScanProgress:
     """A bar that is told how far a scan is."""
-    from earmark.progress import ScanProgress
+    from earmark.cli.progress import ScanProgress
 
     return ScanProgress(terminal())
 
 
 def with_progress(source: Source) -> Source:
     """The source, with a progress bar where its length is known and somebody sees it."""
-    from earmark.progress import ProgressSource
+    from earmark.cli.progress import ProgressSource
 
     console = terminal()
     return source if source.seconds is None or not console.is_terminal else ProgressSource(source, console)

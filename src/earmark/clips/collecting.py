@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, Samples, as_clip
-from earmark.clips.folders import ClipFile, check_length
-from earmark.errors import EarmarkError
-from earmark.clips.labelled import LabelledClips
-from earmark.labels import check_label
-from earmark.front_end.recordings import read_recording, sound_of, spectrogram_of
-from earmark.clips.settings import WORDS
 from earmark.audio.sources import Source, first_seconds, open_source
+from earmark.clips.folders import ClipFile, check_length
+from earmark.clips.labelled import LabelledClips
+from earmark.clips.settings import WORDS
+from earmark.errors import EarmarkError
+from earmark.front_end.recordings import read_recording, sound_of, spectrogram_of
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS, check_label
 
 if TYPE_CHECKING:
     from earmark.models.network import Network

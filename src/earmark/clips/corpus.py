@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 from earmark.audio.clip import AUDIO_SUFFIXES, Resampler, read_clip
 from earmark.errors import EarmarkError
-from earmark.labels import tidy_label
 from earmark.front_end.spectrogram import SAMPLE_RATE
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS, tidy_label
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

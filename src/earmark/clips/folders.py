@@ -19,10 +19,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES
-from earmark.storage.files import free_path, make_folder, move, write_new
-from earmark.labels import file_stem, label_folder, tidy_label
 from earmark.front_end.recordings import RECORDING_SUFFIXES, Recording, encode_recording, frame_count, recording_length
 from earmark.front_end.spectrogram_file import is_spectrogram_file
+from earmark.labels import file_stem, label_folder, tidy_label
+from earmark.storage.files import free_path, make_folder, move, write_new
 
 TRASH_SECONDS = 30 * 24 * 3600
 DOUBT_SECONDS = 7 * 24 * 3600  # from the day on which the clock first calls something old to its end

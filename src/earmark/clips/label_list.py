@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from earmark.clips.settings import Label, check_colour, free_colour
 from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS, check_label
-from earmark.clips.settings import Label, check_colour, free_colour
 
 MAX_LABELS = 100
 

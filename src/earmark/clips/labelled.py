@@ -19,16 +19,25 @@ import numpy.typing as npt
 
 from earmark.audio.clip import Clip, as_clip
 from earmark.clips.folders import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
-from earmark.errors import EarmarkError
-from earmark.storage.files import clear_leftovers
-from earmark.storage.folder_lock import FolderLock
 from earmark.clips.label_list import check_new, extended, index_of
-from earmark.labels import check_label
-from earmark.recognizer.recognizer import PROJECT_FILE
+from earmark.clips.settings import (
+    MODES,
+    SOUNDS,
+    Label,
+    Settings,
+    check_colour,
+    free_colour,
+    read_settings,
+    write_settings,
+)
+from earmark.errors import EarmarkError
 from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
-from earmark.clips.settings import MODES, SOUNDS, Label, Settings, check_colour, free_colour, read_settings, write_settings
 from earmark.front_end.spectrogram import FRAME_SECONDS
 from earmark.front_end.spectrogram_file import as_spectrogram
+from earmark.labels import check_label
+from earmark.models.folder import PROJECT_FILE
+from earmark.storage.files import clear_leftovers
+from earmark.storage.folder_lock import FolderLock
 
 Change = TypeVar("Change", bound=Callable[..., Any])
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import tomli_w
 
 from earmark.errors import EarmarkError
-from earmark.storage.files import write_atomically
 from earmark.labels import check_label
+from earmark.storage.files import write_atomically
 
 if sys.version_info >= (3, 11):
     import tomllib

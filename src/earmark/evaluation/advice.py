@@ -1,18 +1,17 @@
-"""What to record next: plain sentences, each of which the evaluation bears out."""
+"""What an evaluation tells people and machines: what to record next, in plain sentences, and all of it as JSON."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from earmark.evaluation.shares import spell_hours
-from earmark.recognizer.decisions import RESERVED_LABELS
-
-if TYPE_CHECKING:
-    from earmark.evaluation.evaluation import Evaluation
+from earmark.evaluation.evaluation import Evaluation
+from earmark.evaluation.shares import Rate, Share, spell_hours
+from earmark.labels import RESERVED_LABELS
 
 ENOUGH_RECORDINGS = 10
 LOW_RECALL = 0.8
@@ -26,7 +25,7 @@ AT_MOST = 3  # sentences of a kind
 
 
 def advise(evaluation: Evaluation) -> list[str]:
-    """See `Evaluation.advice`."""
+    """What to record next, in plain sentences that the evaluation bears out; empty where nothing stands out."""
     return [
         *_few_recordings(evaluation),
         *_wide_interval(evaluation),
@@ -35,6 +34,42 @@ def advise(evaluation: Evaluation) -> list[str]:
         *_perhaps_mislabelled(evaluation),
         *_background(evaluation),
     ]
+
+
+def as_dict(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) -> dict[str, Any]:
+    """All numbers, as JSON can hold them: what has no value is None."""
+    recommended = evaluation.recommend_threshold(false_alarms_per_hour)
+    background = evaluation.background
+    return {
+        "method": evaluation.method,
+        "recordings": len(evaluation.clips),
+        "accuracy": _share(evaluation.accuracy),
+        "labels": [
+            {
+                "name": label,
+                "recordings": evaluation.counts.get(label, 0),
+                "recall": _share(evaluation.recall(label)),
+                "precision": _share(evaluation.precision(label)),
+                "auc": _number(evaluation.auc(label)),
+            }
+            for label in evaluation.labels
+        ],
+        "confusion": evaluation.confusion.tolist(),
+        "auc": _number(evaluation.auc()),
+        "macro_auc": _number(evaluation.macro_auc),
+        "equal_error": _number(evaluation.det.equal_error),
+        "false_alarms": [{"threshold": at, **_rate(background.rate(at))} for at in background.thresholds]
+        if background
+        else None,
+        "recommendation": {
+            "threshold": recommended.threshold,
+            "recall": _share(recommended.recall),
+            "false_alarms": _rate(recommended.false_alarms) if recommended.false_alarms else None,
+            "reached": recommended.reached,
+            "how": recommended.how,
+        },
+        "advice": advise(evaluation),
+    }
 
 
 def _few_recordings(evaluation: Evaluation) -> Iterable[str]:
@@ -126,3 +161,16 @@ def _elsewhere(evaluation: Evaluation) -> str:
 
 def _recordings(count: int) -> str:
     return f"{count} recording{'' if count == 1 else 's'}"
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"hits": share.hits, "count": share.count, "value": _number(share.value), "interval": list(share.interval)}
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    interval = [_number(end) for end in rate.interval]
+    return {"events": rate.events, "hours": rate.hours, "per_hour": _number(rate.value), "interval": interval}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earmark.errors import EarmarkError
-from earmark.recognizer.recognizer import Recognizer
-from earmark.evaluation.shares import Rate
 from earmark.audio.sources import FileSource
-from earmark.recognizer.decisions import SILENT_LABELS, Detection
+from earmark.errors import EarmarkError
+from earmark.evaluation.shares import Rate
+from earmark.labels import SILENT_LABELS
+from earmark.recognizer.decisions import Detection
+from earmark.recognizer.recognizer import Recognizer
 
 # Below a half, the best label is more likely wrong than right.
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)

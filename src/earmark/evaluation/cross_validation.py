@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.audio.clip import AUDIO_SUFFIXES, clip_length
-from earmark.evaluation.background import Background, measure_background
-from earmark.models.folder import REPORT_FILE, read_card
 from earmark.clips.corpus import find_recordings
 from earmark.errors import EarmarkError
+from earmark.evaluation.background import Background, measure_background
 from earmark.evaluation.evaluation import Evaluation, ScoredClip
-from earmark.storage.files import make_folder
-from earmark.training.training import Training
-from earmark.recognizer.recognizer import PROJECT_FILE, WORDS, Recognizer, load
 from earmark.front_end.recordings import RECORDING_SUFFIXES
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS
+from earmark.recognizer.recognizer import Recognizer
+from earmark.training.training import Training
 from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
@@ -161,56 +159,3 @@ def _measure(recognizer: Recognizer, files: list[Path], report: Report | None) -
         samples, rate = clip_length(file)
         total += samples / rate
     return measure_background(recognizer, files, on_progress=on_progress)
-
-
-def evaluate_files(
-    model: str | Path,
-    test: str | Path | None = None,
-    *,
-    folds: int = 5,
-    background: Iterable[str | Path] = (),
-    base: str | None = None,
-    report_file: Path | None = None,
-    false_alarms_per_hour: float = 1.0,
-    report: Report | None = None,
-) -> tuple[Evaluation, Path]:
-    """Evaluate a project or a model, and write the report: what `earmark evaluate` does.
-
-    Args:
-        model: a project's folder, or what `load` takes; the latter needs `test`.
-        test: see `evaluate_on`.
-        folds, background, report: see `cross_validate`.
-        base: of the training that is evaluated.
-        report_file: where the report goes; beside the project's model where None.
-        false_alarms_per_hour: what the recommended threshold keeps to.
-
-    Returns:
-        The evaluation, and the report's file.
-
-    Raises:
-        EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
-    """
-    from earmark.project import Project
-    from earmark.evaluation.report import write_report
-
-    is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
-    if test is None and not is_project:
-        raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
-    if not is_project or (test is not None and str(model) == WORDS):  # as `load` takes it
-        assert test is not None
-        evaluation = evaluate_on(load(model), test, background, report=report)
-        title, card, default = str(model), None, Path(REPORT_FILE)
-    else:
-        project = Project(model)
-        default = project.report_file(base)
-        if test is None:
-            evaluation = project.evaluate(base, folds=folds, background=background, report=report)
-        else:
-            default = project.model_folder(base and default.parent.name) / REPORT_FILE
-            recognizer, counts = load(default.parent), project.count_recordings()
-            evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
-        title, card = project.name, read_card(default.parent)
-    file = default if report_file is None else report_file
-    make_folder(file.parent)
-    write_report(evaluation, file, title=title, model_card=card, false_alarms_per_hour=false_alarms_per_hour)
-    return evaluation, file

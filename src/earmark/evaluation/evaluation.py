@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from earmark.evaluation.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
 from earmark.errors import EarmarkError
+from earmark.evaluation.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
 from earmark.evaluation.shares import Rate, Share, spell_hours
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS
 
 __all__ = [
     "THRESHOLDS",
@@ -303,49 +303,6 @@ class Evaluation:
     def _is_target(self) -> npt.NDArray[np.bool_]:
         return np.array([clip.label not in RESERVED_LABELS for clip in self.clips], bool)
 
-    # For people and machines
-
-    def advice(self) -> list[str]:
-        """What to record next, in plain sentences; empty where nothing stands out."""
-        from earmark.evaluation.advice import advise
-
-        return advise(self)
-
-    def as_dict(self, false_alarms_per_hour: float = 1.0) -> dict[str, Any]:
-        """All numbers, as JSON can hold them: what has no value is None."""
-        recommended = self.recommend_threshold(false_alarms_per_hour)
-        background = self.background
-        return {
-            "method": self.method,
-            "recordings": len(self.clips),
-            "accuracy": _share(self.accuracy),
-            "labels": [
-                {
-                    "name": label,
-                    "recordings": self.counts.get(label, 0),
-                    "recall": _share(self.recall(label)),
-                    "precision": _share(self.precision(label)),
-                    "auc": _number(self.auc(label)),
-                }
-                for label in self.labels
-            ],
-            "confusion": self.confusion.tolist(),
-            "auc": _number(self.auc()),
-            "macro_auc": _number(self.macro_auc),
-            "equal_error": _number(self.det.equal_error),
-            "false_alarms": [{"threshold": at, **_rate(background.rate(at))} for at in background.thresholds]
-            if background
-            else None,
-            "recommendation": {
-                "threshold": recommended.threshold,
-                "recall": _share(recommended.recall),
-                "false_alarms": _rate(recommended.false_alarms) if recommended.false_alarms else None,
-                "reached": recommended.reached,
-                "how": recommended.how,
-            },
-            "advice": self.advice(),
-        }
-
 
 def confusion_matrix(truth: Iterable[str], heard: Iterable[str], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """How often each label (row) was heard as each (column), in the order of `labels`."""
@@ -376,16 +333,3 @@ def _lowest_kept(background: Background, wanted: float, label: str | None = None
             break
         kept, reached = threshold, True
     return kept, reached
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {"hits": share.hits, "count": share.count, "value": _number(share.value), "interval": list(share.interval)}
-
-
-def _rate(rate: Rate) -> dict[str, Any]:
-    interval = [_number(end) for end in rate.interval]
-    return {"events": rate.events, "hours": rate.hours, "per_hour": _number(rate.value), "interval": interval}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -11,12 +11,13 @@ from string import Template
 from types import ModuleType
 from typing import Any
 
-from earmark import __version__
 from earmark.audio.clip import Clip
 from earmark.errors import EarmarkError, needs_package
+from earmark.evaluation.advice import advise
 from earmark.evaluation.evaluation import Alarm, Evaluation, Rate, Recommendation, Share
-from earmark.storage.files import write_atomically
 from earmark.evaluation.shares import spell_hours
+from earmark.storage.files import write_atomically
+from earmark.version import __version__
 
 MISTAKES = 12
 ALARMS = 6
@@ -101,7 +102,7 @@ def _alarm_numbers(rate: Rate | None) -> tuple[str, str]:
 
 
 def _advice(evaluation: Evaluation) -> str:
-    advice = evaluation.advice()
+    advice = advise(evaluation)
     if not advice:
         return _section("What to record next", "<p>Nothing stands out: no label is short of recordings or weak.</p>")
     return _section("What to record next", _list(escape(sentence) for sentence in advice))

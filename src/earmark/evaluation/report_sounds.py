@@ -11,9 +11,9 @@ import numpy.typing as npt
 import soxr
 
 from earmark.audio.clip import Clip, encode_flac
+from earmark.audio.sources import FileSource
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.front_end.recordings import Recording, part_of, read_recording
-from earmark.audio.sources import FileSource
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt

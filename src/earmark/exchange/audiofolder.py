@@ -20,13 +20,13 @@ from typing import IO, TYPE_CHECKING
 
 from earmark.audio.clip import encode_flac
 from earmark.clips.folders import ClipFile
+from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
-from earmark.storage.files import new_folder
 from earmark.exchange.file_set import FileSet
 from earmark.exchange.found import SPLIT_FOLDERS, Findings, is_recording, split_of
 from earmark.exchange.written import Written
-from earmark.project import Project
 from earmark.front_end.recordings import read_recording, sound_of
+from earmark.storage.files import new_folder
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -98,7 +98,7 @@ def read_table(data: bytes, name: str) -> Iterator[Row]:
         raise EarmarkError(f"{name} has no column {FILE_NAME}: add it, or move the table away.") from error
 
 
-def write_audiofolder(project: Project, target: Path, report: Report | None = None) -> Written:
+def write_audiofolder(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
     """Write all recordings with sound as FLAC in `data/`, and a table of their labels.
 
     The files are named by what they hold, since `datasets` takes a word like "test" in a path for a split. The table

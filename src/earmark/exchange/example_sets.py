@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.audio.clip import Clip, Resampler, as_clip
+from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
-from earmark.storage.files import new_file
 from earmark.exchange.found import Findings, Found
 from earmark.exchange.serialized_examples import SerializedExample, read_examples, write_examples
 from earmark.exchange.written import Written
-from earmark.project import Project
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
 from earmark.front_end.spectrogram_file import as_spectrogram
+from earmark.storage.files import new_file
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -51,7 +51,7 @@ def find_examples(data: bytes, name: str) -> Findings:
     return findings
 
 
-def write_example_set(project: Project, target: Path, report: Report | None = None) -> Written:
+def write_example_set(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
     """Write all recordings as a set of examples: spectrogram, key frame, and the sound where there is some.
 
     A recording that is shorter than the models' window gets silence at its spectrogram's end. Its sound stays as it is,
@@ -70,7 +70,7 @@ def write_example_set(project: Project, target: Path, report: Report | None = No
 
 
 def example_set(
-    project: Project, written: Written, labels: Collection[str] | None = None, report: Report | None = None
+    project: LabelledClips, written: Written, labels: Collection[str] | None = None, report: Report | None = None
 ) -> bytes:
     """The recordings of some labels or of all as a set of examples.
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
 from earmark.models.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
-from earmark.recognizer.recognizer import THRESHOLD, Recognizer
+from earmark.recognizer.decisions import THRESHOLD
+from earmark.recognizer.recognizer import Recognizer
+from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
 
 if TYPE_CHECKING:
+    from earmark.clips.labelled import LabelledClips
     from earmark.exchange.written import Written
     from earmark.progress import Report
-    from earmark.project import Project
 
 TFJS, TEACHABLE_MACHINE, ONNX = MODEL_FORMATS = ("tfjs", "teachable-machine", "onnx")
 WINDOW, WAVEFORM = ONNX_INPUTS = ("window", "waveform")
@@ -65,7 +66,7 @@ def export_model(
     return _browser_notes(metadata)
 
 
-def export_recordings(project: Project, target: str | Path, to: str, *, report: Report | None = None) -> Written:
+def export_recordings(project: LabelledClips, target: str | Path, to: str, *, report: Report | None = None) -> Written:
     """Write a project's recordings in another layout; whole, or not at all.
 
     Args:
@@ -81,12 +82,9 @@ def export_recordings(project: Project, target: str | Path, to: str, *, report: 
     Raises:
         EarmarkError: there is no such format, or the target is there already or can't be written.
     """
-    from earmark.exchange import audiofolder
-    from earmark.exchange import example_sets
-    from earmark.exchange import label_folders
-    from earmark.exchange import speech_commands
+    from earmark.exchange import audiofolder, example_sets, label_folders, speech_commands
 
-    writers: dict[str, Callable[[Project, Path, Report | None], Written]] = {
+    writers: dict[str, Callable[[LabelledClips, Path, Report | None], Written]] = {
         "folders": label_folders.write_label_folders,
         "speech-commands": speech_commands.write_speech_commands,
         "audiofolder": audiofolder.write_audiofolder,

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from earmark.audio import compressed_audio
 from earmark.audio.clip import CLIP_SAMPLES, Clip, longest_clip, read_clip, read_parts
 from earmark.errors import EarmarkError
-from earmark.audio import compressed_audio
 from earmark.exchange.file_set import FileSet
 from earmark.front_end.recordings import RECORDING_SUFFIXES, Recording, read_recording
 from earmark.front_end.spectrogram_file import is_spectrogram_file
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -16,6 +16,7 @@ import numpy as np
 
 from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips.folders import ClipFile
+from earmark.clips.labelled import LabelledClips
 from earmark.errors import DiskError, EarmarkError, on_one_line
 from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
 from earmark.exchange.example_sets import find_examples
@@ -26,10 +27,9 @@ from earmark.exchange.model_files import check_no_model, check_no_model_file
 from earmark.exchange.serialized_examples import MAGIC
 from earmark.exchange.speech_commands import find_speech_commands, is_speech_commands
 from earmark.exchange.teachable_samples import find_samples, is_teachable_machine
-from earmark.labels import check_label
-from earmark.project import Project
-from earmark.recognizer.recognizer import PROJECT_FILE
 from earmark.front_end.recordings import Recording, frame_count, read_recording
+from earmark.labels import check_label
+from earmark.models.folder import PROJECT_FILE
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -67,7 +67,7 @@ class Imported:
 
 
 def import_into(
-    project: Project,
+    project: LabelledClips,
     source: str | Path | IO[bytes],
     *,
     label: str | None = None,
@@ -223,7 +223,7 @@ def _choose(
     return deque(chosen)
 
 
-def _add_all(project: Project, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
+def _add_all(project: LabelledClips, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
     known, count = _Known(project), len(wanted)
     while wanted:  # what has been added needn't stay in memory
         if known.seconds > MAX_SECONDS or known.added_bytes > MAX_ADDED_BYTES:
@@ -282,7 +282,7 @@ class _Known:
     Each is read once, however many of its label come.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: LabelledClips) -> None:
         self.project = project
         self._sums: dict[str, set[bytes]] = {}
         self.seconds = 0.0  # of all that was read, new or not

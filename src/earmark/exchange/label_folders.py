@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from earmark.clips.folders import ClipFile
-from earmark.storage.files import new_file, new_folder
+from earmark.clips.labelled import LabelledClips
 from earmark.exchange.file_set import FileSet
 from earmark.exchange.found import Findings, split_of
 from earmark.exchange.written import Written
 from earmark.labels import folder_label, label_folder
-from earmark.project import Project
+from earmark.storage.files import new_file, new_folder
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -30,7 +30,7 @@ def find_label_folders(files: FileSet) -> Findings:
     return findings
 
 
-def write_label_folders(project: Project, target: Path, report: Report | None = None) -> Written:
+def write_label_folders(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
     """Write all recordings, as the project keeps them, to label folders, or to a zip where the target's name says so.
 
     Raises:
@@ -58,7 +58,7 @@ def write_label_folders(project: Project, target: Path, report: Report | None = 
     return written
 
 
-def write_zip(project: Project, file: IO[bytes], report: Report | None = None) -> Written:
+def write_zip(project: LabelledClips, file: IO[bytes], report: Report | None = None) -> Written:
     """Write all recordings as a zip of label folders; they are compressed already, so they are stored."""
     written, clips = Written(), project.clips()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Samples
-from earmark.errors import EarmarkError
 from earmark.audio.reading import is_rate
+from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import Spectrogram
 
 MAGIC = b"TFJSSCDS"

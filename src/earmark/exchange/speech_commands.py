@@ -21,15 +21,15 @@ import soundfile
 
 from earmark.audio.clip import Clip, Resampler, Samples
 from earmark.clips.folders import ClipFile
+from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
-from earmark.storage.files import new_folder
 from earmark.exchange.file_set import FileSet
 from earmark.exchange.found import NOISE, Findings, Split, is_recording
 from earmark.exchange.written import Written
-from earmark.labels import folder_label, label_folder
-from earmark.project import Project
 from earmark.front_end.recordings import read_recording, sound_of
 from earmark.front_end.spectrogram import FRAME_SECONDS
+from earmark.labels import folder_label, label_folder
+from earmark.storage.files import new_folder
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -83,7 +83,7 @@ def which_set(name: str) -> Split:
     return "test" if share < VALIDATION_PERCENT + TEST_PERCENT else "train"
 
 
-def write_speech_commands(project: Project, target: Path, report: Report | None = None) -> Written:
+def write_speech_commands(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
     """Write all recordings with sound in the layout: of a word one second around its key frame or its loudest part.
 
     Raises:

@@ -33,11 +33,11 @@ from typing import IO, Any, TypeGuard
 import numpy as np
 
 from earmark.audio.clip import CLIP_SECONDS, Clip
-from earmark.errors import EarmarkError
 from earmark.audio.compressed_audio import decode
-from earmark.tfjs.reading import shown
-from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
+from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import BINS, Spectrogram
+from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
+from earmark.tfjs.weights import shown
 
 FRAMES = 43
 SAMPLES = "samples.json"

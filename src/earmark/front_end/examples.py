@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip
+from earmark.audio.sources import ArraySource
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import FrontEnd, clip_frames, sliding_windows, window_loudness
 from earmark.front_end.recordings import Recording, frames_of, sound_frames, spectrogram_of
-from earmark.audio.sources import ArraySource
 from earmark.front_end.spectrogram import BINS, FRAME_SECONDS, Spectrogram
 
 KEY_FRAME_RANGE = 10.0  # dB below the loudest, to which a recording's other words are looked for

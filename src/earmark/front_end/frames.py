@@ -13,9 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Resampler, Samples
-from earmark.errors import EarmarkError
 from earmark.audio.sources import Source
-from earmark.front_end.spectrogram import BINS, FFT_SIZE, FLOOR_DB, FRAME_SECONDS, HOP, SAMPLE_RATE, StreamingSpectrogram
+from earmark.errors import EarmarkError
+from earmark.front_end.spectrogram import (
+    BINS,
+    FFT_SIZE,
+    FLOOR_DB,
+    FRAME_SECONDS,
+    HOP,
+    SAMPLE_RATE,
+    StreamingSpectrogram,
+)
 
 Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]
 

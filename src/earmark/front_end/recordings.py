@@ -14,9 +14,9 @@ from typing import TypeAlias
 import numpy as np
 
 from earmark.audio.clip import AUDIO_SUFFIXES, Clip, clip_length, encode_flac, read_clip
+from earmark.audio.sources import ArraySource
 from earmark.errors import EarmarkError, as_start
 from earmark.front_end.frames import SPECTROGRAM, Frames, FrontEnd, clip_frames
-from earmark.audio.sources import ArraySource
 from earmark.front_end.spectrogram import FRAME_SECONDS, HOP, SAMPLE_RATE, Spectrogram, compute_spectrogram
 from earmark.front_end.spectrogram_file import (
     SUFFIX,

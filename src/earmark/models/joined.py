@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, load_model_from_string, numpy_helper
 
-from earmark.models.onnx_writer import Dense, leading_to, model_file
 from earmark.models.metadata import Metadata
+from earmark.models.onnx_writer import Dense, leading_to, model_file
 
 Array = npt.NDArray[np.float32]
 

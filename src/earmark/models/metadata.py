@@ -19,6 +19,8 @@ MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
 EPSILON = 1e-7  # TensorFlow.js' own, added to a deviation so that one of 0 can be divided by
 SILENT_DB = FLOOR_DB + 1  # up to where the highest level of a frame is that of digital silence
 SILENCE_RANGE = 80.0  # dB below the window's highest level, where such a frame is taken to be
+SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 

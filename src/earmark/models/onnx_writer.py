@@ -19,8 +19,8 @@ from onnx import (
     shape_inference,
 )
 
-from earmark.models.metadata import KEY, Metadata
 from earmark.front_end.spectrogram import BINS
+from earmark.models.metadata import KEY, Metadata
 
 OPSET = 17  # with LayerNormalization; onnxruntime 1.12 and newer have it
 IR_VERSION = 8

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper
 
-from earmark.models.onnx_writer import OPSET
 from earmark.front_end.frames import SPECTROGRAM
+from earmark.front_end.spectrogram import BINS, FLOOR_DB, HOP
+from earmark.front_end.spectrogram import WINDOW as ANALYSIS_WINDOW
 from earmark.models.metadata import (
     EPSILON,
     SILENCE_RANGE,
@@ -23,8 +24,7 @@ from earmark.models.metadata import (
     Metadata,
     Normalization,
 )
-from earmark.front_end.spectrogram import BINS, FLOOR_DB, HOP
-from earmark.front_end.spectrogram import WINDOW as ANALYSIS_WINDOW
+from earmark.models.onnx_writer import OPSET
 
 INPUT, WINDOW = "waveform", "window"
 PREFIX = "front_end/"  # of all that is added, so that no name is taken

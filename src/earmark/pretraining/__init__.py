@@ -1,1 +1,4 @@
-"""pretraining"""
+"""How the model `words` is made, with PyTorch.
+
+It may import `models` and `clips`.
+"""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from earmark.clips.corpus import CLIP_SAMPLES
-from earmark.models.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
 from earmark.front_end.spectrogram import BINS, FFT_SIZE, FLOOR_DB, HOP, SAMPLE_RATE
+from earmark.models.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
 
 FRAMES = 43
 WINDOW_SAMPLES = (FRAMES + 1) * HOP  # a frame sees two hops

@@ -17,11 +17,11 @@ import soxr
 
 from earmark.clips.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
 from earmark.errors import EarmarkError
-from earmark.storage.files import make_folder
 from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE
 from earmark.front_end.spectrogram import HOP, SAMPLE_RATE
+from earmark.labels import RESERVED_LABELS
 from earmark.models.speech_embedding import VALUES, find_networks
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.storage.files import make_folder
 
 if TYPE_CHECKING:
     from earmark.progress import Report

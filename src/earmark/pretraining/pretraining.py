@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import swa_utils
 
-from earmark.pretraining.augmentation import WINDOW_SAMPLES, Augmentation, normalize
 from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.errors import EarmarkError
+from earmark.pretraining.augmentation import WINDOW_SAMPLES, Augmentation, normalize
 from earmark.pretraining.data import TEACHER_VALUES, UNKNOWN, PretrainingData
 from earmark.pretraining.word_network import EMBEDDING, WordNetwork
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from earmark.models.folder import save_model
 from earmark.clips.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
-from earmark.storage.files import make_folder
-from earmark.labels import check_label
-from earmark.pretraining.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
-from earmark.pretraining.data import prepare
 from earmark.front_end.spectrogram import SAMPLE_RATE
-from earmark.recognizer.decisions import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS, check_label
+from earmark.models.folder import save_model
+from earmark.pretraining.data import prepare
+from earmark.pretraining.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
 from earmark.pretraining.word_network import word_model_file
+from earmark.storage.files import make_folder
 
 if TYPE_CHECKING:
     from earmark.progress import Report

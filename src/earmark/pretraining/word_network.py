@@ -11,11 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from earmark.pretraining.augmentation import FLOOR, FRAMES
-from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
-from earmark.models.metadata import FlooredNormalization, Metadata
 from earmark.front_end.spectrogram import BINS
-from earmark.recognizer.decisions import LONGEST_WORD_MS
+from earmark.models.metadata import LONGEST_WORD_MS, FlooredNormalization, Metadata
+from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
+from earmark.pretraining.augmentation import FLOOR, FRAMES
 
 STEM = 96
 # Channels in and out, frames that a kernel spans, stride.

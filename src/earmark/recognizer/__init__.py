@@ -1,1 +1,4 @@
-"""recognizer"""
+"""From a stream to detections: scoring, decisions, detecting, listening, and the `Recognizer` that `load` opens.
+
+It may import `models` and `tfjs`. One method, `Recognizer.create_transfer`, makes a `Project`, as speech-commands does.
+"""

@@ -16,16 +16,15 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import Spectrogram
+from earmark.labels import RESERVED_LABELS, SILENT_LABELS
+from earmark.models.metadata import SHORT_WINDOW
 
-RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
-SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise
-SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+THRESHOLD = 0.75  # that a score must reach, unless another is asked for
 # Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
 # only where it lies in the middle, and says less of what isn't one.
 AGREEING_SHARES = {"spectrogram": 0.4, "waveform": 0.08}
 ONE_SOUND = 0.75  # of a window: so long, what comes back is the same sound
 GOES_ON = 2 / 3  # of the threshold: so much, a sound that has begun must keep
-LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Decisions:
         self,
         labels: tuple[str, ...],
         *,
-        probability_threshold: float = 0.75,
+        probability_threshold: float = THRESHOLD,
         label_thresholds: Mapping[str, float] | None = None,
         suppression_time_ms: float = 0,
         smoothing_windows: int = 3,

@@ -21,7 +21,7 @@ from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from earmark.recognizer.recognizer import Recognizer
+    from earmark.recognizer.scoring import Classifier
 
 AHEAD = 4  # windows scored at once while a sound goes on: few of them are for nothing when it ends
 
@@ -51,7 +51,7 @@ class Detector:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Classifier,
         decisions: Decisions,
         overlap_factor: float | None = None,
         *,

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Literal
 
-from earmark.errors import EarmarkError
 from earmark.audio.sources import Source
+from earmark.errors import EarmarkError
 from earmark.recognizer.decisions import Detection
 
 Callback = Callable[[Detection], object]

@@ -7,7 +7,7 @@ import stat
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,49 +15,32 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import as_clip
-from earmark.models.folder import MODEL_FILE, save_model
-from earmark.recognizer.detecting import Detector, detect
-from earmark.errors import EarmarkError
-from earmark.tfjs.reading import is_tfjs, read_tfjs
-from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, hop_of, loudest_window, stream_frames
-from earmark.recognizer.listening import Callback, Listening
-from earmark.models.network import Network
-from earmark.front_end.recordings import frames_of, read_recording
 from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
+from earmark.errors import EarmarkError
+from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, loudest_window, stream_frames
+from earmark.front_end.recordings import frames_of, read_recording
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
-from earmark.recognizer.decisions import SHORT_WINDOW, Decisions, Detection, ScoredWindow, default_agreement, default_smoothing
+from earmark.models.folder import MODEL_FILE, PRETRAINED, PROJECT_FILE, model_folder, save_model
+from earmark.models.metadata import SHORT_WINDOW
+from earmark.recognizer.decisions import (
+    THRESHOLD,
+    Decisions,
+    Detection,
+    ScoredWindow,
+    default_agreement,
+    default_smoothing,
+)
+from earmark.recognizer.detecting import Detector, detect
+from earmark.recognizer.listening import Callback, Listening
+from earmark.recognizer.scoring import Classifier, Result, StreamScorer
+from earmark.tfjs.reading import is_tfjs, read_tfjs
 
 if TYPE_CHECKING:
     from earmark.project import Project
 
-PROJECT_FILE = "earmark.toml"
 MAX_MODEL_BYTES = 256 << 20
-PRETRAINED = Path(__file__).parent / "models"
 WORDS = "words"  # the pretrained model of 20 labels
-WORD_HOP_SECONDS = 0.1  # from one window of a word to the next, about: 93 ms in frames of a spectrogram
-THRESHOLD = 0.75  # that a score must reach, unless another is asked for
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was recognized.
-
-    Attributes:
-        label: the best label.
-        score: its score, 0 to 1.
-        scores: float32 of shape [labels], in the order of `labels`.
-        labels: all labels.
-        spectrogram: frames × 232 bins in dB, if it was asked for; of a waveform model, frames × samples.
-        embedding: of the window, or the mean of all that were averaged, shape [values], if it was asked for.
-    """
-
-    label: str
-    score: float
-    scores: npt.NDArray[np.float32] = field(compare=False)
-    labels: tuple[str, ...]
-    spectrogram: Frames | None = field(default=None, compare=False, repr=False)
-    embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ class Params:
     window_ms: float
 
 
-class Recognizer(Network):
+class Recognizer(Classifier):
     """Front end, network and labels. `load` makes one from a file.
 
     Args:
@@ -94,15 +77,8 @@ class Recognizer(Network):
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
         super().__init__(model, name)
-        if not self.labels:
-            raise EarmarkError(f"{name} has no labels: it is a base to train on, not a recognizer.")
         # Weakly, so that a loop that was left by `break` lets go of its microphone.
         self._listenings: weakref.WeakSet[Listening] = weakref.WeakSet()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the scores: speech-commands' `wordLabels()`."""
-        return self.metadata.labels
 
     @property
     def params(self) -> Params:
@@ -336,21 +312,10 @@ class Recognizer(Network):
                 embedding.
         """
         # Not a generator itself, so that a wrong option is told here and not at the first window.
-        listener = Listener(
+        scorer = StreamScorer(
             self, overlap_factor, include_spectrogram=include_spectrogram, include_embedding=include_embedding
         )
-        return _hear(listener, open_source(source, sample_rate=sample_rate, device=device))
-
-    def score_windows(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores, shape [windows, labels], of windows, shape [windows, *input_shape], in dB if of a spectrogram."""
-        return self._run(["scores"], windows)[0]
-
-    def hop_frames(self, overlap_factor: float | None = None) -> int:
-        """Frames from one window to the next, by that overlap or by the default one; see `stream`."""
-        frames = self.metadata.window_frames
-        if overlap_factor is None:
-            return 1 if frames <= SHORT_WINDOW else round(WORD_HOP_SECONDS / self.front_end.frame_seconds)
-        return hop_of(frames, overlap_factor)
+        return _score(scorer, open_source(source, sample_rate=sample_rate, device=device))
 
     def _average(self, blocks: Iterator[Frames], include_spectrogram: bool, include_embedding: bool) -> Result:
         """The mean of the scores of all windows."""
@@ -371,27 +336,6 @@ class Recognizer(Network):
         return self._result(
             means[0], np.concatenate(kept) if include_spectrogram else None, means[1] if include_embedding else None
         )
-
-    def recognize_windows(
-        self, windows: npt.NDArray[np.float32], include_spectrogram: bool = False, include_embedding: bool = False
-    ) -> list[Result]:
-        """`recognize_batch` without its checks."""
-        scores, *embeddings = self._run(["scores", "embedding"] if include_embedding else ["scores"], windows)
-        return [
-            self._result(
-                row, windows[at] if include_spectrogram else None, embeddings[0][at] if include_embedding else None
-            )
-            for at, row in enumerate(scores)
-        ]
-
-    def _result(
-        self,
-        scores: npt.NDArray[np.float32],
-        spectrogram: Frames | None = None,
-        embedding: npt.NDArray[np.float32] | None = None,
-    ) -> Result:
-        best = int(scores.argmax())
-        return Result(self.labels[best], float(scores[best]), scores, self.labels, spectrogram, embedding)
 
     @contextmanager
     def _clip_frames(
@@ -416,57 +360,10 @@ class Recognizer(Network):
             return ArraySource(record_clip(microphone, seconds))
 
 
-class Listener:
-    """A recognizer at work on one stream of frames.
-
-    Args:
-        recognizer: whose network scores the windows.
-        overlap_factor: see `Recognizer.stream`.
-        first_frame: where in the stream the first frame lies, counted in frames.
-        include_spectrogram, include_embedding: whether each window comes with them.
-
-    Raises:
-        EarmarkError: the overlap is out of its range, or the model has no embedding.
-    """
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        overlap_factor: float | None = None,
-        *,
-        first_frame: float = 0,
-        include_spectrogram: bool = False,
-        include_embedding: bool = False,
-    ) -> None:
-        if include_embedding:
-            recognizer.check_embedding()
-        self.front_end = recognizer.front_end
-        self._recognizer = recognizer
-        self._include_spectrogram, self._include_embedding = include_spectrogram, include_embedding
-        hop = recognizer.hop_frames(overlap_factor)
-        self._windows = Windows(recognizer.metadata.window_frames, hop, first_frame, self.front_end)
-
-    def cut(self, frames: Frames) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
-        """The next frames, for who scores the windows elsewhere; see `Windows.process`."""
-        return self._windows.process(frames)
-
-    def process(self, frames: Frames) -> list[ScoredWindow]:
-        """The next frames, shape [frames, values]; returns the windows that they complete, scored."""
-        windows, times = self.cut(frames)
-        if not times:
-            return []
-        spectrogram, embedding = self._include_spectrogram, self._include_embedding
-        results = self._recognizer.recognize_windows(windows, spectrogram, embedding)
-        return [
-            ScoredWindow(result.scores, start, end, result.spectrogram, result.embedding)
-            for result, (start, end) in zip(results, times, strict=True)
-        ]
-
-
-def _hear(listener: Listener, source: Source) -> Iterator[ScoredWindow]:
+def _score(scorer: StreamScorer, source: Source) -> Iterator[ScoredWindow]:
     with source:
-        for frames in stream_frames(listener.front_end, source, source.sample_rate):
-            yield from listener.process(frames)
+        for frames in stream_frames(scorer.front_end, source, source.sample_rate):
+            yield from scorer.process(frames)
 
 
 def _detect(detector: Detector, source: Source) -> Iterator[Detection]:
@@ -487,9 +384,7 @@ def load(path: str | Path = WORDS) -> Recognizer:
     """
     path = PRETRAINED / WORDS if path == WORDS else Path(path)
     if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
-        from earmark.project import Project
-
-        return Project(path).model()
+        path = model_folder(path)
     file = path / MODEL_FILE if os.path.isdir(path) else path  # noqa: PTH112 (as above)
     if not os.path.isfile(path / MODEL_FILE) and is_tfjs(path):  # noqa: PTH113 (as above)
         return Recognizer(read_tfjs(path), str(path))

@@ -1,1 +1,4 @@
-"""scan"""
+"""Detections in archives: the scanner, its journal, processes, Ray, and the files in which the results are written.
+
+It may import `recognizer`.
+"""

@@ -22,9 +22,9 @@ from typing import IO, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.storage.files import new_file, new_folder
 from earmark.labels import file_stem
 from earmark.recognizer.decisions import Detection
+from earmark.storage.files import new_file, new_folder
 
 ROW_GROUP = 1 << 16  # detections that a Parquet file holds together, and the memory meanwhile
 TRACK = ".txt"

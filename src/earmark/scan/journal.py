@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeAlias
 
 from earmark.errors import EarmarkError
-from earmark.storage.files import make_folder
-from earmark.scan.detections import Scanned
 from earmark.recognizer.decisions import Detection
+from earmark.scan.detections import Scanned
+from earmark.storage.files import make_folder
 
 SUFFIX = ".unfinished.jsonl"
 SYNC_SECONDS = 1.0  # so much work at most is lost with the power

@@ -19,8 +19,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from earmark.errors import EarmarkError, as_reason
-from earmark.scan.scan import OnHeard, Scanner, Task
 from earmark.scan.journal import Failed, Outcome
+from earmark.scan.scanner import OnHeard, Scanner, Task
 
 READY = "ready"
 TELL_SECONDS = 0.5  # how often a process tells how far it is

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from earmark.errors import EarmarkError, as_reason, needs_package
-from earmark.scan.scan import Task
 from earmark.scan.journal import Outcome
 from earmark.scan.processes import ProcessScanner
+from earmark.scan.scanner import Task
 
 LOCAL = "local"  # the address of a new cluster on this machine
 BLOCKS = 10_000  # at most so many parts, each done by one process and told of when it is done

@@ -7,31 +7,17 @@ is done; the same scan, started again, goes on from there.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from earmark import __version__
-from earmark.audio.clip import Samples
-from earmark.recognizer.detecting import Detector, detect
-from earmark.errors import EarmarkError
-from earmark.storage.files import check_free
-from earmark.scan.detections import Scanned, format_of, write_detections
-from earmark.front_end.frames import Frames, stream_frames
+from earmark.audio.sound_files import find_sound_files
 from earmark.recognizer.recognizer import WORDS, Recognizer, load
+from earmark.scan.detections import Scanned, format_of, write_detections
 from earmark.scan.journal import Failed, Journal, Outcome
-from earmark.audio.sound_files import find_sound_files, open_sound_file
-from earmark.recognizer.decisions import Decisions
-
-CHUNK_SECONDS = 16.0  # read at a time: enough windows for full batches, and few megabytes
-
-# Called with a recording, how many seconds of it were heard, and which share of it that is; 0 where that isn't known.
-OnHeard: TypeAlias = Callable[[str, float, float], object]
+from earmark.scan.scanner import Scanner, Task, usable_cores
+from earmark.storage.files import check_free
 
 
 @dataclass(frozen=True)
@@ -66,83 +52,6 @@ class ScanReport:
     seconds: float
     detections: int
     failed: list[Failed] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a process needs to know to hear recordings.
-
-    Attributes:
-        model: the recognizer's ONNX file.
-        name: what errors call it.
-        overlap_factor: see `Recognizer.stream`.
-        options: `Recognizer.decisions`'.
-    """
-
-    model: bytes
-    name: str
-    overlap_factor: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Scanner:
-    """A recognizer that hears recording after recording.
-
-    Args:
-        task: what it is to do.
-        is_alone: whether cores are idle else: one makes the frames then, and another scores.
-
-    Raises:
-        EarmarkError: the model can't be run, or an option is out of its range.
-    """
-
-    def __init__(self, task: Task, is_alone: bool = False) -> None:
-        self._task, self._is_alone = task, is_alone
-        self._recognizer = Recognizer(task.model, task.name)
-        self._detector()  # tells of a wrong option now
-
-    def scan(self, name: str, on_heard: OnHeard | None = None) -> Outcome:
-        """Hear a recording to its end, in constant memory.
-
-        Args:
-            name: as `find_sound_files` gives it.
-            on_heard: called after each part of it.
-        """
-        try:
-            with open_sound_file(name, CHUNK_SECONDS) as source:
-                seconds = 0.0
-
-                def chunks() -> Iterator[Samples]:
-                    nonlocal seconds
-                    for chunk in source:
-                        yield chunk
-                        seconds += len(chunk) / source.sample_rate
-                        if on_heard is not None:
-                            on_heard(name, seconds, seconds / source.seconds if source.seconds else 0.0)
-
-                detector = self._detector()
-                blocks = stream_frames(detector.front_end, chunks(), source.sample_rate)
-                detections = list(detect(detector, _ahead(blocks) if self._is_alone else blocks))
-                return Scanned(name, seconds, detections)
-        except EarmarkError as error:
-            return Failed(name, str(error))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for the results to be the same."""
-        overlap = self._task.overlap_factor
-        return {
-            "earmark": __version__,
-            "model_sha256": hashlib.sha256(self._task.model).hexdigest(),
-            "hop_frames": self._recognizer.hop_frames(overlap),
-            **self._decisions().options,
-        }
-
-    def _decisions(self) -> Decisions:
-        return self._recognizer.decisions(overlap_factor=self._task.overlap_factor, **self._task.options)
-
-    def _detector(self) -> Detector:
-        return Detector(self._recognizer, self._decisions(), self._task.overlap_factor)
 
 
 def scan_files(
@@ -194,21 +103,6 @@ def scan_files(
         failed = journal.failed(names)
         journal.remove()
     return ScanReport(target, scanned.recordings, scanned.seconds, scanned.detections, failed)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _ahead(blocks: Iterable[Frames]) -> Iterator[Frames]:
-    """Blocks of frames, each made by another thread while the one before is worked on."""
-    left = iter(blocks)
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, left, None)
-        while (frames := coming.result()) is not None:
-            coming = thread.submit(next, left, None)
-            yield frames
 
 
 class _Meter:

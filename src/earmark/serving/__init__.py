@@ -1,1 +1,4 @@
-"""What answers over the network: `earmark serve`, and what it shares with the studio's server."""
+"""The recognition server: recordings and live streams over HTTP and WebSocket.
+
+It may import `web`.
+"""

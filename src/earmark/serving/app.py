@@ -14,21 +14,22 @@ from fastapi import FastAPI, Query, Request, Response, WebSocket
 from pydantic import BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 
-from earmark import __version__
 from earmark.audio.clip import CLIP_SECONDS
-from earmark.recognizer.detecting import Detector
+from earmark.audio.sound_files import open_sound_file
+from earmark.audio.sources import Source, record_clip
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames
-from earmark.recognizer.recognizer import Recognizer, Result
+from earmark.recognizer.decisions import Detection
+from earmark.recognizer.detecting import Detector
+from earmark.recognizer.recognizer import Recognizer
+from earmark.recognizer.scoring import Result
+from earmark.serving.options import DetectOptions, Start
+from earmark.serving.stream import Streams
+from earmark.version import __version__
 from earmark.web.answers import tell_errors, upload
 from earmark.web.batching import Scorer
 from earmark.web.limits import Limits, Places
 from earmark.web.metrics import CountRequests, Metrics
-from earmark.serving.options import DetectOptions, Start
-from earmark.serving.stream import Streams
-from earmark.audio.sound_files import open_sound_file
-from earmark.audio.sources import Source, record_clip
-from earmark.recognizer.decisions import Detection
 
 UPLOAD_BYTES = 2 << 30
 MOST_UPLOADS = 8  # at a time

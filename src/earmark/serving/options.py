@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from earmark.labels import read_thresholds
-from earmark.recognizer.recognizer import Recognizer
 from earmark.recognizer.decisions import Decisions
+from earmark.recognizer.recognizer import Recognizer
 
 MOST_CHANNELS = 8
 MOST_WINDOWS = 101  # to be averaged or to agree: each stream holds as many

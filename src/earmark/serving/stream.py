@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.audio.clip import Encoding, Samples, decode_pcm
+from earmark.audio.reading import RATES, as_mono, is_rate
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames
+from earmark.recognizer.decisions import Detection, ScoredWindow
 from earmark.recognizer.recognizer import Recognizer
+from earmark.serving.options import Start
 from earmark.web.answers import close, what_is_wrong
 from earmark.web.batching import Scorer
 from earmark.web.hearing import Hearing, Watching
 from earmark.web.metrics import Metrics
-from earmark.serving.options import Start
-from earmark.audio.reading import RATES, as_mono, is_rate
-from earmark.recognizer.decisions import Detection, ScoredWindow
 
 WATCHED_SECONDS = 1.0  # how often streams are looked at
 STOPPING_SECONDS = 2.0  # that all clients together have to read that the server stops

@@ -1,1 +1,4 @@
-"""The studio: the web page and its server. docs/studio-protocol.md says how they talk."""
+"""The page on which people record, train and listen, and its server.
+
+It may import `web` and `project`.
+"""

@@ -7,9 +7,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import EarmarkError
-from earmark.storage.files import make_folder, write_atomically
-from earmark.project import Project
+from earmark.evaluation.advice import as_dict
 from earmark.evaluation.report import write_report
+from earmark.project import Project
+from earmark.storage.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -37,7 +38,7 @@ def evaluate(project: Project, report: Report) -> None:
         file.unlink(missing_ok=True)  # it would be an older evaluation's
         remedy = str(error)
     kept = {
-        **evaluation.as_dict(),
+        **as_dict(evaluation),
         "base": base,
         "created": datetime.now(timezone.utc).isoformat(),
         "clips_fingerprint": now,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from earmark.audio.clip import Samples
 from earmark.front_end.frames import SPECTROGRAM, StreamingFrames
+from earmark.front_end.spectrogram import Spectrogram
+from earmark.recognizer.decisions import ScoredWindow
 from earmark.recognizer.recognizer import Recognizer
 from earmark.web.batching import Scorer
 from earmark.web.hearing import Hearing, Tell
-from earmark.front_end.spectrogram import Spectrogram
-from earmark.recognizer.decisions import ScoredWindow
 
 
 class PageHearing:

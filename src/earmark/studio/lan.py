@@ -14,11 +14,11 @@ import segno
 from fastapi import FastAPI, Query, Request, Response
 
 from earmark.errors import EarmarkError
-from earmark.web.guard import LOOPBACK, Visitors
 from earmark.studio.access import Access
 from earmark.studio.certificate import Certificate, own_certificate
 from earmark.studio.policy import VISITORS
 from earmark.studio.sign_in import DEVICE
+from earmark.web.guard import LOOPBACK, Visitors
 
 NOWHERE = ("192.0.2.1", 9)  # kept for documentation: RFC 5737; to ask for a route sends nothing
 

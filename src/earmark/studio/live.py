@@ -16,17 +16,17 @@ import numpy.typing as npt
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio.reading import is_rate
+from earmark.clips.settings import WORDS as WORDS_MODE
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
-from earmark.recognizer.recognizer import WORDS, Recognizer
-from earmark.web.answers import close
-from earmark.web.limits import Allowance
-from earmark.clips.settings import WORDS as WORDS_MODE
-from earmark.audio.reading import is_rate
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.recognizer.decisions import Detection, ScoredWindow
+from earmark.recognizer.recognizer import WORDS, Recognizer
 from earmark.studio.hearing import PageHearing
 from earmark.studio.state import RECORDING_SECONDS, Studio
+from earmark.web.answers import close
+from earmark.web.limits import Allowance
 
 HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
 HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level; how many frames, windows and labels

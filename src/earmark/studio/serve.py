@@ -9,14 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from earmark.project import DEFAULT_LABELS, Project
-from earmark.web.guard import Guard
-from earmark.web.run import Secure, bind, run
 from earmark.clips.settings import SOUNDS, WORDS
+from earmark.project import DEFAULT_LABELS, Project
 from earmark.studio.lan import Lan, open_lan
 from earmark.studio.policy import PAGE_HEADERS, VISITORS
 from earmark.studio.server import create_app
 from earmark.studio.sign_in import SignIn
+from earmark.web.guard import Guard
+from earmark.web.run import Secure, bind, run
 
 HOST = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"

@@ -18,23 +18,23 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from earmark import __version__
 from earmark.audio.clip import encode_wav
 from earmark.errors import EarmarkError
-from earmark.exchange.label_folders import write_zip
 from earmark.exchange.importing import Imported, import_into
-from earmark.project import Project
+from earmark.exchange.label_folders import write_zip
 from earmark.front_end.recordings import Recording, read_recording, sound_of, spectrogram_of
-from earmark.web.answers import tell_errors, upload
-from earmark.web.limits import Limits, Places
-from earmark.web.metrics import CountRequests
 from earmark.front_end.spectrogram import Spectrogram
+from earmark.project import Project
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.lan import Lan, add_lan_routes
 from earmark.studio.live import LiveSession, picture
 from earmark.studio.policy import REPORT_POLICY
 from earmark.studio.state import UPLOAD_BYTES, Studio
+from earmark.version import __version__
+from earmark.web.answers import tell_errors, upload
+from earmark.web.limits import Limits, Places
+from earmark.web.metrics import CountRequests
 
 PICTURE_COLUMNS = 200
 CLIP_BYTES = 256 << 20

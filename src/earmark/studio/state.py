@@ -15,19 +15,19 @@ from typing import Any, Protocol
 
 from earmark.audio.clip import Clip
 from earmark.clips.folders import ClipFile, check_length, fingerprint, recording_name
-from earmark.errors import EarmarkError
 from earmark.clips.label_list import MAX_LABELS
+from earmark.clips.settings import SOUNDS, Label
+from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS
+from earmark.models.metadata import SHORT_WINDOW
 from earmark.project import Project
 from earmark.recognizer.recognizer import WORDS, Recognizer, load
-from earmark.web.batching import Scorer
-from earmark.web.metrics import Metrics
-from earmark.clips.settings import SOUNDS, Label
-from earmark.recognizer.decisions import SHORT_WINDOW
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
 from earmark.studio.label_names import LabelNames
 from earmark.studio.trainer import Job, Report, Trainer
+from earmark.web.batching import Scorer
+from earmark.web.metrics import Metrics
 
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.tfjs.reading import shown
 from earmark.tfjs.graph import Layer, snake_case
 from earmark.tfjs.network import Network, Value
+from earmark.tfjs.weights import shown
 
 # Keras' name → the ONNX operator and its attributes. hard_sigmoid is TensorFlow.js'; Keras 3 has a steeper one.
 ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from earmark.errors import EarmarkError
-from earmark.tfjs.reading import shown
+from earmark.tfjs.weights import shown
 
 MAX_LAYERS = 1_000
 MAX_LINKS = 10_000  # from layer to layer

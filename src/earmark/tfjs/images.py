@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.tfjs.reading import shown
 from earmark.tfjs.activations import activate
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.network import Network, Value
+from earmark.tfjs.weights import shown
 
 # What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
 # the sides doesn't count (onnxruntime/core/optimizer/pad_fusion.cc, a mistake); it leaves any other value where it is.

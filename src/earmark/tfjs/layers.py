@@ -14,8 +14,11 @@ import numpy.typing as npt
 from onnx import helper
 
 from earmark.errors import EarmarkError
+from earmark.front_end.frames import SPECTROGRAM
+from earmark.front_end.spectrogram import BINS
+from earmark.labels import RESERVED_LABELS
+from earmark.models.metadata import LONGEST_WORD_MS, MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.models.onnx_writer import model_file
-from earmark.tfjs.reading import Weight, shown
 from earmark.tfjs.activations import activate, activation, elu, leaky_relu, relu, softmax
 from earmark.tfjs.graph import Layer, layers_in_order
 from earmark.tfjs.images import (
@@ -27,10 +30,7 @@ from earmark.tfjs.images import (
     zero_padding,
 )
 from earmark.tfjs.network import Network, Value
-from earmark.front_end.frames import SPECTROGRAM
-from earmark.models.metadata import MAX_WINDOW_FRAMES, Metadata, WindowNormalization
-from earmark.front_end.spectrogram import BINS
-from earmark.recognizer.decisions import LONGEST_WORD_MS, RESERVED_LABELS
+from earmark.tfjs.weights import Weight, shown
 
 NAME = "speech-commands"
 

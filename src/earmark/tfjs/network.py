@@ -16,8 +16,8 @@ import numpy.typing as npt
 from onnx import NodeProto, helper
 
 from earmark.errors import EarmarkError
-from earmark.tfjs.reading import Weight, shown
 from earmark.tfjs.graph import Layer
+from earmark.tfjs.weights import Weight, shown
 
 MAX_VALUES = 1 << 24  # that all layers together give for one window
 MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million

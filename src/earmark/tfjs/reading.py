@@ -15,16 +15,15 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.storage.zips import DAMAGED, PACKINGS, open_zip
 from earmark.models.metadata import KEY, Metadata
+from earmark.storage.zips import DAMAGED, PACKINGS, open_zip
+from earmark.tfjs.weights import Weight, shown
 
 MODEL = "model.json"
 LABELS = "metadata.json"
@@ -74,55 +73,6 @@ def read_tfjs(path: Path) -> bytes:
     except DAMAGED as error:
         raise EarmarkError(f"{path} is damaged or can't be read: download the model again.") from error
     return convert(model["modelTopology"], weights, labels, str(path), metadata)
-
-
-@dataclass
-class Weight:
-    """One stored array, turned into numbers when a layer asks for it.
-
-    Attributes:
-        name: as `layer/kernel`.
-        shape: of the array.
-        stored: the type of the values that the file holds.
-        scale: a quantised weight holds q, which stands for q · scale + minimum. None where it isn't quantised.
-        minimum: see scale.
-        source: what errors call the model.
-        content: the bytes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    stored: np.dtype[Any]
-    scale: float | None
-    minimum: float | None
-    source: str
-    content: bytes | memoryview = b""
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return math.prod(self.shape) * self.stored.itemsize
-
-    def values(self) -> npt.NDArray[np.float32]:
-        """The array.
-
-        Raises:
-            EarmarkError: it holds values that are not finite.
-        """
-        array = np.frombuffer(self.content, self.stored).reshape(self.shape)
-        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is told below
-            if self.scale is not None and self.minimum is not None:
-                array = array.astype(np.float64) * self.scale + self.minimum
-            values = array.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise EarmarkError(f"{self.source} has weights {shown(self.name)} that are not finite: train it again.")
-        return values
-
-
-def shown(value: object) -> str:
-    """How an error calls what a file holds: short, and on one line."""
-    text = value if isinstance(value, str) else type(value).__name__
-    return ascii(text[:60])[1:-1]
 
 
 class _Files(Protocol):

@@ -9,11 +9,11 @@ from dataclasses import replace
 from onnx import load_model_from_string, numpy_helper
 
 from earmark.errors import EarmarkError
+from earmark.front_end.frames import SPECTROGRAM
+from earmark.models.metadata import FlooredNormalization, Metadata, WindowNormalization
 from earmark.models.onnx_writer import leading_to
 from earmark.tfjs.layer_list import Json, LayerList, Node
 from earmark.tfjs.operations import OPERATIONS, raise_to_floor
-from earmark.front_end.frames import SPECTROGRAM
-from earmark.models.metadata import FlooredNormalization, Metadata, WindowNormalization
 
 
 def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Json, bytes]:

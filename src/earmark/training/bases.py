@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from earmark.clips.settings import SOUNDS
 from earmark.models import speech_embedding
 from earmark.models.network import Network
-from earmark.recognizer.recognizer import WORDS, load
-from earmark.clips.settings import SOUNDS
 from earmark.models.speech_embedding import SPEECH, speech_network
+from earmark.recognizer.recognizer import WORDS, load
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.models.onnx_writer import Dense
 from earmark.models.joined import HeadWeights
+from earmark.models.onnx_writer import Dense
 from earmark.training.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
 from earmark.training.sounds import Epoch
 

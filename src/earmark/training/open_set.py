@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, read_clip
+from earmark.models.folder import PRETRAINED
 
-WORDS_FILE = Path(__file__).parent / "models" / "unknown_words.ogg"
+WORDS_FILE = PRETRAINED / "unknown_words.ogg"
 WORD_SECONDS = 1  # each word's slot in the file
 QUIETEST = -80.0  # dBFS, the peak of the quietest noise
 ALIKE_SHARE = 1 / 64  # of the unknown words: so many are left out for each label

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from earmark.training.bases import open_base
-from earmark.training.embedding_cache import EmbeddingCache
+from earmark.clips.settings import SOUNDS
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
-from earmark.models.network import Network
 from earmark.front_end.recordings import read_recording
-from earmark.clips.settings import SOUNDS
+from earmark.models.network import Network
+from earmark.training.bases import open_base
+from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:

@@ -19,21 +19,21 @@ import soxr
 
 from earmark.audio.clip import Clip, read_clip
 from earmark.clips.folders import ClipFile, content_hash
-from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import cut_shifted, cut_windows
 from earmark.front_end.frames import SPECTROGRAM
-from earmark.models.metadata import Metadata
-from earmark.models.network import Network
-from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
-from earmark.recognizer.decisions import LONGEST_WORD_MS, RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS
+from earmark.models.metadata import LONGEST_WORD_MS, Metadata
+from earmark.models.network import Network
+from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
+from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 
 if TYPE_CHECKING:
     from earmark.models.onnx_writer import Dense
-    from earmark.training.heads import HeadOptions
     from earmark.progress import Report
+    from earmark.training.heads import HeadOptions
     from earmark.training.sounds import Epoch
 
 Array = npt.NDArray[np.float32]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from earmark.recognizer.detecting import Detector
 from earmark.front_end.frames import Frames
-from earmark.recognizer.recognizer import Listener, Recognizer
-from earmark.web.batching import Scorer
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
+from earmark.recognizer.detecting import Detector
+from earmark.recognizer.recognizer import Recognizer
+from earmark.recognizer.scoring import StreamScorer
+from earmark.web.batching import Scorer
 
 Tell = Callable[[Detection, bool, bool], None]
 
@@ -64,7 +65,7 @@ class Hearing:
     ) -> None:
         self.recognizer, self.decisions = recognizer, decisions
         self._scorer = scorer
-        self._listener = Listener(recognizer, overlap_factor, first_frame=first_frame)
+        self._stream = StreamScorer(recognizer, overlap_factor, first_frame=first_frame)
         self._teller = None if decisions is None else Teller(decisions, tell)
         self._has_finished = False
 
@@ -73,7 +74,7 @@ class Hearing:
 
         What was finished meanwhile returns none.
         """
-        windows, times = self._listener.cut(frames)
+        windows, times = self._stream.cut(frames)
         if not times:
             return []
         scores = await self._scorer.score(self.recognizer, windows)

@@ -1,1 +1,0 @@
-"""Formats of other systems and of our own, each read and written by one module."""

@@ -1,0 +1,119 @@
+"""What each process of a scan does: hear one recording after the other, each from start to end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from earmark.audio.clip import Samples
+from earmark.audio.sound_files import open_sound_file
+from earmark.errors import EarmarkError
+from earmark.front_end.frames import Frames, stream_frames
+from earmark.recognizer.decisions import Decisions
+from earmark.recognizer.detecting import Detector, detect
+from earmark.recognizer.recognizer import Recognizer
+from earmark.scan.detections import Scanned
+from earmark.scan.journal import Failed, Outcome
+from earmark.version import __version__
+
+CHUNK_SECONDS = 16.0  # read at a time: enough windows for full batches, and few megabytes
+
+# Called with a recording, how many seconds of it were heard, and which share of it that is; 0 where that isn't known.
+OnHeard: TypeAlias = Callable[[str, float, float], object]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process needs to know to hear recordings.
+
+    Attributes:
+        model: the recognizer's ONNX file.
+        name: what errors call it.
+        overlap_factor: see `Recognizer.stream`.
+        options: `Recognizer.decisions`'.
+    """
+
+    model: bytes
+    name: str
+    overlap_factor: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Scanner:
+    """A recognizer that hears recording after recording.
+
+    Args:
+        task: what it is to do.
+        is_alone: whether cores are idle else: one makes the frames then, and another scores.
+
+    Raises:
+        EarmarkError: the model can't be run, or an option is out of its range.
+    """
+
+    def __init__(self, task: Task, is_alone: bool = False) -> None:
+        self._task, self._is_alone = task, is_alone
+        self._recognizer = Recognizer(task.model, task.name)
+        self._detector()  # tells of a wrong option now
+
+    def scan(self, name: str, on_heard: OnHeard | None = None) -> Outcome:
+        """Hear a recording to its end, in constant memory.
+
+        Args:
+            name: as `find_sound_files` gives it.
+            on_heard: called after each part of it.
+        """
+        try:
+            with open_sound_file(name, CHUNK_SECONDS) as source:
+                seconds = 0.0
+
+                def chunks() -> Iterator[Samples]:
+                    nonlocal seconds
+                    for chunk in source:
+                        yield chunk
+                        seconds += len(chunk) / source.sample_rate
+                        if on_heard is not None:
+                            on_heard(name, seconds, seconds / source.seconds if source.seconds else 0.0)
+
+                detector = self._detector()
+                blocks = stream_frames(detector.front_end, chunks(), source.sample_rate)
+                detections = list(detect(detector, _ahead(blocks) if self._is_alone else blocks))
+                return Scanned(name, seconds, detections)
+        except EarmarkError as error:
+            return Failed(name, str(error))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for the results to be the same."""
+        overlap = self._task.overlap_factor
+        return {
+            "earmark": __version__,
+            "model_sha256": hashlib.sha256(self._task.model).hexdigest(),
+            "hop_frames": self._recognizer.hop_frames(overlap),
+            **self._decisions().options,
+        }
+
+    def _decisions(self) -> Decisions:
+        return self._recognizer.decisions(overlap_factor=self._task.overlap_factor, **self._task.options)
+
+    def _detector(self) -> Detector:
+        return Detector(self._recognizer, self._decisions(), self._task.overlap_factor)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _ahead(blocks: Iterable[Frames]) -> Iterator[Frames]:
+    """Blocks of frames, each made by another thread while the one before is worked on."""
+    left = iter(blocks)
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, left, None)
+        while (frames := coming.result()) is not None:
+            coming = thread.submit(next, left, None)
+            yield frames
