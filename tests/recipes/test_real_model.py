@@ -1,4 +1,4 @@
-"""The TensorFlow.js model as a recognizer. Its numbers are checked in tests/test_tfjs.py."""
+"""The TensorFlow.js model as a recognizer. Its numbers are checked in tests/tfjs/test_reading.py."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from earmark.pretraining.pretraining import (
 from earmark.pretraining.run import run as run_pretraining
 from earmark.pretraining.word_network import WordNetwork, word_model_file
 from tests import chirps
-from tests.test_cli import complaint, run, run_json
+from tests.cli.test_main import complaint, run, run_json
 
 LABELS = ("_background_noise_", "_unknown_", "fall", "high", "rise")
 OPTIONS = PretrainingOptions(epochs=2, draws=320, batch_size=32, averaging=0.8)

@@ -43,7 +43,7 @@ from tests.things import (
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "interop.md").read_text("utf-8")
 COMMAND = str(Path(sys.executable).with_name("earmark"))
 RATE = 44_100

@@ -18,7 +18,7 @@ import pytest
 from earmark import Project
 from earmark.bench import Spread, make_sound, measure, spread_of, training_time
 from tests import tones
-from tests.test_cli import complaint, run, run_json
+from tests.cli.test_main import complaint, run, run_json
 from tests.tfjs_models import save_small
 
 SHORT = ("--seconds", "0")  # each thing three times, no more

@@ -21,7 +21,7 @@ from earmark.models.onnx_writer import model_file
 from earmark.tfjs.operations import OPERATIONS
 from earmark.tfjs.reading import read_tfjs
 from tests.random_networks import random_network
-from tests.test_tfjs_node import FRAMES, MODELS, TOLERANCE
+from tests.tfjs.test_node import FRAMES, MODELS, TOLERANCE
 from tests.tfjs_models import fixture, random_windows, teachable_machine
 from tests.tfjs_node import make_models, run_tfjs_models
 

@@ -24,7 +24,7 @@ from earmark.cli.exchange import ExportFormat
 from earmark.exchange.exporting import MODEL_FORMATS
 from earmark.exchange.serialized_examples import read_examples
 from tests import chirps, sounds, tones
-from tests.test_cli import COMMAND, complaint, run, run_json
+from tests.cli.test_main import COMMAND, complaint, run, run_json
 from tests.things import (
     audiofolder,
     class_samples,
