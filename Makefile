@@ -40,6 +40,8 @@ coverage: test-tools
 
 test test-all test-rest coverage lowest: export OMP_NUM_THREADS := 1
 test test-all test-rest coverage lowest: export OPENBLAS_NUM_THREADS := 1
+# The tests start hundreds of processes: without this, each would compile all modules anew where nothing is kept.
+test test-all test-rest coverage lowest: export PYTHONDONTWRITEBYTECODE :=
 
 test-tools: .venv/.test tests/tfjs/node_modules/.test
 	sh scripts/find-browser.sh $(BIN)/python

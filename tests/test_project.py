@@ -769,6 +769,7 @@ ADDING = """if True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_clips_are_added_loses_no_finished_clip(project: Project, tmp_path: Path) -> None:
     np.save(tmp_path / "samples.npy", SHORT)
     for seed in range(6):

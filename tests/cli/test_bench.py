@@ -103,6 +103,7 @@ def test_a_model_of_the_waveform_is_measured(tmp_path: Path) -> None:
     assert told["frame_seconds"] == 0.02
 
 
+@pytest.mark.slow
 def test_a_person_gets_a_table() -> None:
     told = run("bench", *SHORT).stdout.decode()
     number = r"\d[\d.]* (µs|ms|s)"

@@ -351,6 +351,7 @@ def test_a_misused_export_exits_with_2(options: tuple[str, ...], says: str, tmp_
 # export, of recordings
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("to", ["folders", "speech-commands", "audiofolder", "examples"])
 def test_recordings_are_exported(to: str, project: Path, tmp_path: Path) -> None:
     (told,) = run_json("export", project, tmp_path / "out", "--to", to)

@@ -95,6 +95,7 @@ def test_the_version_is_told() -> None:
     assert run("--version").stdout.decode() == f"earmark {earmark.__version__}\n"
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("command", ["record", "train", "evaluate", "listen", "recognize", "pretrain", "studio"])
 def test_each_command_has_help(command: str) -> None:
     told = run(command, "--help", COLUMNS="200").stdout.decode()
@@ -308,6 +309,7 @@ def test_listening_to_raw_pcm_finds_each_sound_at_its_time(trained: Project) -> 
     assert b"Listening to standard input for Left, Right, Noise." in done.stderr
 
 
+@pytest.mark.slow
 def test_listening_is_for_words_where_no_model_is_named(wav: Path) -> None:
     expected = list(
         earmark.load("words").listen(wav, probability_threshold=0, invoke_callback_on_noise_and_unknown=True)
@@ -550,6 +552,7 @@ def test_a_value_that_no_project_takes_exits_with_2(tunes: Path, options: tuple[
     assert b"Error" in run(*options, code=2, cwd=tunes.parent).stderr
 
 
+@pytest.mark.slow
 def test_an_evaluation_as_json_is_that_of_the_api(tunes: Path, tmp_path: Path) -> None:
     base = tmp_path / "tones.onnx"
     room = tmp_path / "room.wav"
@@ -640,6 +643,7 @@ def test_taught_words_are_heard(recordings: Path, tmp_path: Path) -> None:
     assert told["report"] == str(project.path / "models" / "words" / "report.html")
 
 
+@pytest.mark.slow
 def test_the_words_that_come_with_earmark_are_evaluated_on_a_folder(recordings: Path, tmp_path: Path) -> None:
     for word in ("yes", "no", "cat"):
         (tmp_path / "test" / word).mkdir(parents=True)

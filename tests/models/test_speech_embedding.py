@@ -174,6 +174,7 @@ def test_a_missing_package_is_told(what: str) -> None:
     assert line == MISSING
 
 
+@pytest.mark.slow
 def test_the_command_tells_of_a_missing_package_before_it_reads(tmp_path: Path) -> None:
     chirps.save_data(tmp_path / "set", takes=1)
     (tmp_path / "set" / "train" / "rise" / "broken.wav").write_bytes(b"not audio")  # to be found by reading

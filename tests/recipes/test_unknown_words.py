@@ -124,6 +124,7 @@ def test_the_shipped_file_has_its_serial_number() -> None:
 # All of it
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_the_program_writes_the_words_and_their_names(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -35,6 +35,7 @@ def running() -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 def test_the_program_prints_what_is_heard(
     running: Server, words: earmark.Recognizer, speech: Speech, tmp_path: Path
 ) -> None:

@@ -249,6 +249,7 @@ def test_a_cancelled_training_leaves_the_old_model(trained: earmark.Project, tmp
         page.close()
 
 
+@pytest.mark.slow
 def test_training_again_right_after_cancelling_trains(tmp_path: Path) -> None:
     project = earmark.Project(tmp_path / "clapper", create=True)
     for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):

@@ -221,6 +221,7 @@ def test_the_keyboard_alone_records_and_takes_back(fresh: Studio, takes: Callabl
         assert fresh.project()["examples"] == 0
 
 
+@pytest.mark.slow
 def test_the_count_rises_while_the_button_is_held(fresh: Studio, takes: Callable[[str, int], Path]) -> None:
     def wait_for_more(than: int) -> int:
         for _ in range(600):
@@ -520,6 +521,7 @@ def test_what_was_recorded_is_what_the_microphone_heard(
     assert np.median(distances) > 6
 
 
+@pytest.mark.slow
 def test_a_page_without_a_microphone_says_so(fresh: Studio) -> None:
     with browsers.borrow() as browser:
         page, _ = new_page(browser, fresh)

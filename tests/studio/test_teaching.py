@@ -284,6 +284,7 @@ def test_an_evaluation_that_somebody_broke_is_none(evaluated: Path, tmp_path: Pa
         assert running.project()["evaluation"]["created"] is None
 
 
+@pytest.mark.slow
 def test_a_cancelled_evaluation_leaves_the_old_one_and_training_goes_on(evaluated: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(evaluated, tmp_path / "words"))
     with studio(path) as running:
@@ -323,6 +324,7 @@ def open_and_end(project: Path, mode: str | None = None) -> earmark.Project:
     return earmark.Project(project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "labels"), [(None, 3), pytest.param("sounds", 3, marks=pytest.mark.slow), ("words", 0)]
 )

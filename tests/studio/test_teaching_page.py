@@ -193,6 +193,7 @@ def test_the_threshold_keeps_words_away(taught: Studio, microphone: Path) -> Non
         expect(page.locator("#heard-word")).not_to_be_empty(timeout=HEARD)
 
 
+@pytest.mark.slow
 def test_changing_the_mode_by_keyboard_ends_the_listening_and_keeps_the_recordings(
     own: Studio, microphone: Path
 ) -> None:

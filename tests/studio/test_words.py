@@ -212,6 +212,7 @@ def test_the_tabs_follow_keyboard_address_and_reload(page: Page) -> None:
     expect(page.locator("#toolbar")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_keys_that_record_do_not_where_nobody_sees_it(page: Page, running: Studio) -> None:
     page.keyboard.down("1")
     page.wait_for_timeout(700)
@@ -283,6 +284,7 @@ def test_axe_finds_no_fault(browser: Browser, running: Studio, scheme: str) -> N
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_without_a_microphone_the_page_says_so(running: Studio) -> None:
     with browsers.borrow() as browser:
         page, _ = new_page(browser, running, "/#words")
