@@ -84,7 +84,7 @@ GRAPHS: dict[str, tuple[Json, str]] = {
     ),
     "concatenated nowhere": (through("m", layer("Concatenate", "c", axis=4), c=["input"]), "layer c whose axis can't"),
     "one for two": (through("m", A, B, a=["input"], b=["a", "input"]), "in a way that can't be read"),
-    "concatenated 40 times": (doubled("Concatenate", 40), "needs too much memory or time"),
+    "concatenated 40 times": (doubled("Concatenate", 40), "has no weights last/kernel"),
     "added 999 times": (doubled("Add", 999), "more than 1,000 layers"),
     "many links": (through("m", ADD, sum=["input"] * 20_000), "more than 1,000 layers"),
     "many branches": (
@@ -95,13 +95,13 @@ GRAPHS: dict[str, tuple[Json, str]] = {
             **{f"p{number}": ["input"] for number in range(20)},
             sum=[f"p{number}" for number in range(20)],
         ),
-        "needs too much memory or time",
+        "has no weights last/kernel",
     ),
     "deep": (nested(100), "nests models more than 100 deep"),
-    "padded": (chain("m", START, layer("ZeroPadding2D", "p", padding=10**9), FLAT, LAST), "too much memory or time"),
+    "padded": (chain("m", START, layer("ZeroPadding2D", "p", padding=10**9), FLAT, LAST), "has no weights last/kernel"),
     "padded beyond all": (
         chain("m", START, layer("ZeroPadding2D", "p", padding=[[10**4000, 0], [0, 0]])),
-        "too much memory or time",
+        "in a way that can't be read",
     ),
     "padded by less than none": (chain("m", START, layer("ZeroPadding2D", "p", padding=-1)), "p whose padding can't"),
     "padded by three": (chain("m", START, layer("ZeroPadding2D", "p", padding=[1, 1, 1])), "that can't be read"),
@@ -144,6 +144,28 @@ def test_graphs_that_cannot_be_converted(tmp_path: Path, name: str) -> None:
         assert len(str(told.value)) < 400 + len(str(folder))
 
     assert peak_of(read) < 16 << 20
+
+
+@pytest.mark.parametrize(
+    "costly",
+    [
+        [layer("MaxPooling2D", "p", pool_size=[9_999, 9_999], strides=[1, 1], padding="same")],
+        [layer("ZeroPadding2D", "p", padding=10**6)],
+        [layer("ZeroPadding2D", "p", padding=10**17)],
+    ],
+    ids=["pooled", "padded", "padded beyond all"],
+)
+def test_a_model_that_takes_too_much_is_told_before_it_runs(tmp_path: Path, costly: list[dict[str, object]]) -> None:
+    pooled = layer("GlobalMaxPooling2D", "g")
+    weights = random_weights({"last/kernel": (1, 3), "last/bias": (3,)})
+    folder = save(tmp_path / "model", chain("m", START, *costly, pooled, LAST), weights)
+
+    def load() -> None:
+        with pytest.raises(EarmarkError, match="needs too much memory or time for a window") as told:
+            Recognizer(read_tfjs(folder), str(folder))
+        assert str(told.value).startswith(str(folder))
+
+    assert peak_of(load) < 16 << 20
 
 
 def test_what_is_long_yet_fine(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def group_of(model: Json) -> Json:
         (lambda m: layers_of(m).insert(1, layer("LeakyReLU", "leaky", alpha=math.nan)), "in a way that can't be read"),
         (lambda m: layers_of(m).insert(1, layer("Softmax", "rows", axis=1)), "layer rows whose axis can't"),
         (lambda m: config_of(m, 1).update(pool_size=[2, 2]), "leaves the layer pool no frames"),
-        (lambda m: config_of(m, 1).update(pool_size=[9_999, 9_999], strides=[1, 1], padding="same"), "memory or time"),
+        (
+            lambda m: config_of(m, 1).update(pool_size=[9_999, 9_999], strides=[1, 1], padding="same"),
+            "weights last/kernel",
+        ),
         (lambda m: config_of(m, 3).update(units=10**30), "in a way that can't be read"),
         (lambda m: config_of(m, 3).update(activation="relu"), "one score from 0 to 1 for each"),
         (lambda m: config_of(m, 3).pop("units"), "in a way that can't be read"),

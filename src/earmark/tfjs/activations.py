@@ -38,7 +38,6 @@ def activate(network: Network, layer: Layer, value: Value, activation: object) -
         )
     if name == "linear":
         return value
-    network.pay(value.shape, work_each=1)
     operator, attributes = ACTIVATIONS[name]
     if name == "relu6":
         return Value(_clip(network, value, 6), value.shape)
@@ -62,17 +61,14 @@ def relu(network: Network, layer: Layer, value: Value) -> Value:
     highest = layer.number("max_value", 0)
     if highest < 0:
         raise network.refuse(layer, "max_value")
-    network.pay(value.shape, work_each=1)
     return Value(_clip(network, value, highest), value.shape)
 
 
 def leaky_relu(network: Network, layer: Layer, value: Value) -> Value:
-    network.pay(value.shape, work_each=1)
     return Value(network.add("LeakyRelu", [value.name], alpha=layer.number("alpha", 0.3)), value.shape)
 
 
 def elu(network: Network, layer: Layer, value: Value) -> Value:
-    network.pay(value.shape, work_each=1)
     return Value(network.add("Elu", [value.name], alpha=layer.number("alpha", 1)), value.shape)
 
 

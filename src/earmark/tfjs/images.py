@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -69,12 +68,11 @@ def _convolve(
     groups: int = 1,
 ) -> Value:
     """Convolution by a kernel [outputs, inputs of each group, height, width]."""
-    outputs, inputs, *size = kernel.shape
+    outputs, _, *size = kernel.shape
     strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
     reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
     sizes, pads = _slide(network, layer, value, reach, strides)
     shape = (*sizes, outputs)
-    network.pay(shape, inputs * math.prod(size))
     given = [value.name, network.keep("kernel", kernel), *bias]
     options = {"kernel_shape": size, "strides": strides, "dilations": dilations, "pads": pads, "group": groups}
     return Value(network.add("Conv", given, **options), shape)
@@ -88,7 +86,6 @@ def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value
         strides = layer.pair("strides", size)
         channels = network.image(layer, value)[2]
         sizes, pads = _slide(network, layer, value, size, strides)
-        network.pay((*sizes, channels), math.prod(size))
         name = network.add(operator, [value.name], kernel_shape=size, strides=strides, pads=pads, **attributes)
         return Value(name, (*sizes, channels), value.is_share)
 
@@ -99,10 +96,9 @@ def global_pooling(operator: str) -> Callable[[Network, Layer, Value], Value]:
     """GlobalMaxPooling2D, GlobalAveragePooling2D: one value for each channel."""
 
     def pool(network: Network, layer: Layer, value: Value) -> Value:
-        height, width, channels = network.image(layer, value)
+        *_, channels = network.image(layer, value)
         if layer.config.get("keepdims") not in (None, False):
             raise network.refuse(layer, "keepdims")
-        network.pay((channels,), height * width)
         return Value(network.add(operator, [value.name], axes=[2, 3], keepdims=0), (channels,), value.is_share)
 
     return pool
@@ -119,7 +115,6 @@ def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
     if not all(type(size) is int and size >= 0 for size in (above, below, left, right)):
         raise network.refuse(layer, "padding")
     shape = (height + above + below, width + left + right, channels)
-    network.pay(shape, work_each=1)
     pads = network.keep("pads", np.array([0, 0, above, left, 0, 0, below, right], np.int64))
     zero = network.keep("zero", np.array(NEARLY_ZERO, np.float32))
     return Value(network.add("Pad", [value.name, pads, zero]), shape, value.is_share)

@@ -139,7 +139,6 @@ def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: AR
     """The values in TensorFlow.js' order."""
     if len(value.shape) == 1:
         return value
-    network.pay(value.shape, work_each=1)
     return Value(network.add("Flatten", [network.channels_last(value)]), (math.prod(value.shape),), value.is_share)
 
 
@@ -156,7 +155,6 @@ def _reshape(network: Network, layer: Layer, value: Value) -> Value:
             f"{network.source} has a layer {shown(layer.name)} whose target_shape doesn't fit the {count:,} values"
         )
         raise EarmarkError(f"{message} that it gets: save the model again.")
-    network.pay(shape, work_each=1)
     sizes_name = network.keep("shape", np.array([-1, *shape], np.int64))
     name = network.add("Reshape", [network.channels_last(value), sizes_name])
     return replace(network.channels_first(name, shape), is_share=value.is_share)
@@ -167,7 +165,6 @@ def _permute(network: Network, layer: Layer, value: Value) -> Value:
     dims = layer.config["dims"]
     if sorted(dims) != list(range(1, len(value.shape) + 1)):
         raise network.unfit(layer)
-    network.pay(value.shape, work_each=1)
     made = replace(value, shape=tuple(value.shape[axis - 1] for axis in dims))
     order = [0] * len(dims)
     for number, axis in enumerate(dims, 1):
@@ -182,7 +179,6 @@ def _dense(network: Network, layer: Layer, value: Value) -> Value:
     kernel = network.keep("kernel", network.weight(layer, "kernel", (inputs, outputs)))
     bias = network.bias(layer, outputs)
     shape = (*places, outputs)
-    network.pay(shape, inputs)
     if places:
         name = network.add("MatMul", [network.channels_last(value), kernel])
         name = network.add("Add", [name, *bias]) if bias else name
@@ -201,7 +197,6 @@ def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
     if not (variance + np.float32(epsilon) > 0).all():
         name = shown(f"{layer.name}/moving_variance")
         raise EarmarkError(f"{network.source} has weights {name} that are no variances: train it again.")
-    network.pay(value.shape, work_each=1)
     swapped = list(range(len(value.shape) + 1))
     swapped[1], swapped[axis] = axis, 1
     name = value.name if axis == 1 else network.add("Transpose", [value.name], perm=swapped)
@@ -219,7 +214,6 @@ def _layer_normalization(network: Network, layer: Layer, value: Value) -> Value:
     if epsilon <= 0:
         raise network.refuse(layer, "epsilon")
     gamma, beta = _scale_and_center(network, layer, value)
-    network.pay(value.shape, work_each=2)
     given = [network.channels_last(value), network.keep("gamma", gamma), network.keep("beta", beta)]
     name = network.add("LayerNormalization", given, axis=-1, epsilon=epsilon)
     return network.channels_first(name, value.shape)
@@ -251,7 +245,6 @@ def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
             shape = np.broadcast_shapes(made.shape, value.shape)
         except ValueError as error:
             raise network.unfit(layer) from error
-        network.pay(shape, work_each=1)
         made = Value(network.add("Add", [made.name, value.name]), shape)
     return made
 
@@ -262,7 +255,6 @@ def _concatenate(network: Network, layer: Layer, values: Sequence[Value]) -> Val
     if any(value.shape[: axis - 1] + value.shape[axis:] != first[: axis - 1] + first[axis:] for value in values):
         raise network.unfit(layer)
     shape = (*first[: axis - 1], sum(value.shape[axis - 1] for value in values), *first[axis:])
-    network.pay(shape, work_each=1)
     name = network.add("Concat", [value.name for value in values], axis=values[0].axis(axis))
     return Value(name, shape, all(value.is_share for value in values))
 

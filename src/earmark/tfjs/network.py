@@ -1,4 +1,7 @@
-"""A TensorFlow.js model as an ONNX file, while it is being put together: values, weights, nodes and what they cost.
+"""A TensorFlow.js model as an ONNX file, while it is being put together: values, weights and nodes.
+
+Nothing here grows with the sizes that a file claims, but for its own weights: what the network would take is reckoned
+from the ONNX file, before it is run.
 
 Images are [height, width, channels] in TensorFlow.js, while ONNX has [channels, height, width]: inside, values of three
 axes are kept as images of ONNX, all others in the order of TensorFlow.js.
@@ -6,7 +9,6 @@ axes are kept as images of ONNX, all others in the order of TensorFlow.js.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +20,6 @@ from onnx import NodeProto, helper
 from earmark.errors import EarmarkError
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.weights import Weight, shown
-
-MAX_VALUES = 1 << 24  # that all layers together give for one window
-MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,6 @@ class Network:
     constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _aliases: dict[str, set[str]] = field(default_factory=dict)
-    _values: int = 0
-    _work: int = 0
 
     def __post_init__(self) -> None:
         """Learn the names that weights may have besides `layer/kernel`.
@@ -80,18 +77,6 @@ class Network:
         name = f"{name}_{len(self.constants)}"
         self.constants[name] = constant
         return name
-
-    def pay(self, shape: tuple[int, ...], work_each: int) -> None:
-        """Count what a layer gives, where each value costs so many steps.
-
-        Raises:
-            EarmarkError: too much of either.
-        """
-        count = math.prod(shape)
-        self._values += count
-        self._work += count * work_each
-        if self._values > MAX_VALUES or self._work > MAX_WORK:
-            raise EarmarkError(f"{self.source} needs too much memory or time for a window: use a smaller model.")
 
     def weight(self, layer: Layer, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float32]:
         """A layer's weights, which no other layer may have. A size that is None may be any.
