@@ -25,7 +25,7 @@ import earmark
 from benchmarks.table import print_table
 from earmark.audio.clip import Resampler, Samples, read_clip
 from earmark.audio.sources import PcmSource
-from earmark.clips.corpus import Recording, find_recordings, loudest_part
+from earmark.clips.corpus import CorpusRecording, find_recordings, loudest_part
 from earmark.evaluation.evaluation import Rate, Share
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
@@ -112,7 +112,7 @@ class Outcome:
 # Streams
 
 
-def find(folder: Path, splits: tuple[str, ...], side: int) -> list[Recording]:
+def find(folder: Path, splits: tuple[str, ...], side: int) -> list[CorpusRecording]:
     """One side's recordings: speakers, and noises by their files, are divided by a hash of their names."""
     found = find_recordings(folder) if folder.is_dir() else []
     return [
@@ -120,7 +120,7 @@ def find(folder: Path, splits: tuple[str, ...], side: int) -> list[Recording]:
     ]
 
 
-def read(recording: Recording) -> Samples:
+def read(recording: CorpusRecording) -> Samples:
     clip = read_clip(recording.path)
     resampler = Resampler(clip.sample_rate, RATE)
     return np.concatenate((resampler.process(clip.samples), resampler.finish()))
@@ -133,7 +133,7 @@ def sounding(samples: Samples) -> slice:
     return slice(int(start), int(end) + 1)
 
 
-def deal(recordings: list[Recording], rng: np.random.Generator) -> Iterator[Recording]:
+def deal(recordings: list[CorpusRecording], rng: np.random.Generator) -> Iterator[CorpusRecording]:
     """The recordings in random order, again and again."""
     while True:
         yield from (recordings[index] for index in rng.permutation(len(recordings)))
@@ -141,7 +141,7 @@ def deal(recordings: list[Recording], rng: np.random.Generator) -> Iterator[Reco
 
 def script(
     labels: tuple[str, ...], data: Path, side: int, rng: np.random.Generator
-) -> Iterator[tuple[Recording, bool]]:
+) -> Iterator[tuple[CorpusRecording, bool]]:
     """What is said, without end, and whether it is the word before it once more (by whoever)."""
     words = find(data / "speech_commands", ("val", "test"), side)
     known = [one for one in words if one.word in labels]

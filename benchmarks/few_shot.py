@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from earmark.audio.sources import FileSource
-from earmark.clips.corpus import Recording, find_recordings
+from earmark.clips.corpus import CorpusRecording, find_recordings
 from earmark.front_end.frames import clip_frames, loudest_window
 from earmark.models.network import Network
 from earmark.training.bases import open_base
@@ -73,7 +73,7 @@ def main() -> None:
     Console(width=150).print(table)
 
 
-def _choose(data: Path, words: tuple[str, ...], source: str | None) -> list[Recording]:
+def _choose(data: Path, words: tuple[str, ...], source: str | None) -> list[CorpusRecording]:
     """At most so many recordings of each word, of whatever split."""
     corpora = (source,) if source else ("speech_commands", "wake_words")
     found = [recording for corpus in corpora for recording in find_recordings(data / corpus, noise=source is not None)]
@@ -93,7 +93,7 @@ def _embed(network: Network, file: Path) -> Values:
     return network.embed_windows(window[np.newaxis])
 
 
-def _measure(values: Values, recordings: list[Recording], count: int) -> str:
+def _measure(values: Values, recordings: list[CorpusRecording], count: int) -> str:
     draws = (_draw(values, recordings, count, seed) for seed in range(TRIES))
     told = list(islice((accuracy for accuracy in draws if accuracy is not None), DRAWS))
     if len(told) < DRAWS:
@@ -102,7 +102,7 @@ def _measure(values: Values, recordings: list[Recording], count: int) -> str:
     return f"{np.mean(told):.1%} ± {reach:.1%}"
 
 
-def _draw(values: Values, recordings: list[Recording], count: int, seed: int) -> float | None:
+def _draw(values: Values, recordings: list[CorpusRecording], count: int, seed: int) -> float | None:
     """The accuracy of one draw, the mean over words; None where a word has too few recordings."""
     random = np.random.default_rng(seed)
     names = np.array([recording.path.parent.name for recording in recordings])

@@ -21,7 +21,7 @@ import soxr
 
 import earmark
 from benchmarks.table import print_table
-from earmark.clips.corpus import Recording, find_recordings
+from earmark.clips.corpus import CorpusRecording, find_recordings
 from earmark.evaluation.evaluation import Rate, Share, count_false_alarms
 
 RATE = 16_000
@@ -68,7 +68,7 @@ def main() -> None:
     print_table("Ten recordings a word, threshold 0.75", columns, rows)
 
 
-def choose(data: Path, word: str, random: np.random.Generator) -> list[Recording]:
+def choose(data: Path, word: str, random: np.random.Generator) -> list[CorpusRecording]:
     """Recordings of a word, those to learn from first."""
     found = [
         recording
@@ -96,7 +96,7 @@ def count_heard(recognizer: earmark.Recognizer, stream: Path, said: list[Said]) 
 
 
 def write_stream(
-    data: Path, recordings: dict[str, list[Recording]], file: Path, random: np.random.Generator
+    data: Path, recordings: dict[str, list[CorpusRecording]], file: Path, random: np.random.Generator
 ) -> list[Said]:
     """Taught words that weren't learnt from, and others by people who train none of the models, in noise."""
     others = [r for r in find_recordings(data / "speech_commands") if r.split == "val" and r.word not in recordings]

@@ -26,7 +26,7 @@ from rich.table import Table
 from synthesize import DIGITS, LABELS
 
 import earmark
-from earmark.clips.corpus import NOISE, Recording, find_recordings
+from earmark.clips.corpus import NOISE, CorpusRecording, find_recordings
 from earmark.evaluation.evaluation import Share, confusion_matrix, count_false_alarms
 from earmark.labels import RESERVED_LABELS
 from earmark.models.onnx_writer import multiply_adds
@@ -121,11 +121,11 @@ def measure(model: Path, data: Path) -> Measured:
     return measured
 
 
-def held_out(data: Path, source: str) -> list[Recording]:
+def held_out(data: Path, source: str) -> list[CorpusRecording]:
     return [recording for recording in find_recordings(data / source) if recording.split != "train"]
 
 
-def unseen(data: Path) -> list[Recording]:
+def unseen(data: Path) -> list[CorpusRecording]:
     """Recordings, and synthesised ones, of words that no training saw."""
     recordings = [recording for source in WORD_SETS for recording in held_out(data, source)]
     return [recording for recording in recordings if recording.split == "test" and recording.word not in LABELS]
@@ -136,20 +136,22 @@ def noises(data: Path, *, held_out_only: bool) -> list[Path]:
     return [recording.path for recording in recordings if recording.split == "test" or not held_out_only]
 
 
-def recognize_all(recognizer: earmark.Recognizer, recordings: list[Recording]) -> list[tuple[Recording, Result]]:
+def recognize_all(
+    recognizer: earmark.Recognizer, recordings: list[CorpusRecording]
+) -> list[tuple[CorpusRecording, Result]]:
     return [(recording, recognizer.recognize(recording.path)) for recording in recordings]
 
 
-def known(pair: tuple[Recording, Result]) -> bool:
+def known(pair: tuple[CorpusRecording, Result]) -> bool:
     return pair[0].word in LABELS
 
 
-def right(pairs: Iterable[tuple[Recording, Result]], words: Iterable[str]) -> Share:
+def right(pairs: Iterable[tuple[CorpusRecording, Result]], words: Iterable[str]) -> Share:
     asked = [result.label == recording.word for recording, result in pairs if recording.word in set(words)]
     return Share(sum(asked), len(asked))
 
 
-def rejected(pairs: Iterable[tuple[Recording, Result]]) -> Share:
+def rejected(pairs: Iterable[tuple[CorpusRecording, Result]]) -> Share:
     quiet = [is_quiet(result) for _, result in pairs]
     return Share(sum(quiet), len(quiet))
 
@@ -180,7 +182,7 @@ def noise_kept(recognizer: earmark.Recognizer, data: Path) -> dict[str, str]:
     }
 
 
-def invariance(recognizer: earmark.Recognizer, recordings: list[Recording]) -> dict[str, str]:
+def invariance(recognizer: earmark.Recognizer, recordings: list[CorpusRecording]) -> dict[str, str]:
     """How many clips keep the label that they have as they are."""
     changes: dict[str, Callable[[Samples, int], tuple[Samples, int]]] = {
         "100 ms later": lambda samples, rate: (shifted(samples, int(SHIFT * rate)), rate),

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 import earmark
-from earmark.clips.corpus import Recording, read_words
+from earmark.clips.corpus import CorpusRecording, read_words
 from earmark.pretraining.data import ask_teacher
 
 CLIPS = (1, 3, 5)
@@ -22,7 +22,9 @@ MOST_CLIPS = 60  # of a word, so that no word outweighs the others
 Values = npt.NDArray[np.float32]
 
 
-def few_shot(recognizers: dict[str, earmark.Recognizer], recordings: list[Recording]) -> dict[str, dict[int, str]]:
+def few_shot(
+    recognizers: dict[str, earmark.Recognizer], recordings: list[CorpusRecording]
+) -> dict[str, dict[int, str]]:
     """Accuracy by each recognizer's embedding and by the teacher's, on the same clips: mean over 20 draws, deviation.
 
     Args:
@@ -42,11 +44,11 @@ def few_shot(recognizers: dict[str, earmark.Recognizer], recordings: list[Record
     return {name: {count: _accuracy(values, words, count) for count in CLIPS} for name, values in embeddings.items()}
 
 
-def _some(recordings: list[Recording], random: np.random.Generator) -> list[Recording]:
+def _some(recordings: list[CorpusRecording], random: np.random.Generator) -> list[CorpusRecording]:
     return [recordings[number] for number in random.permutation(len(recordings))[:MOST_CLIPS]]
 
 
-def _embed(recognizer: earmark.Recognizer, recordings: list[Recording]) -> Values:
+def _embed(recognizer: earmark.Recognizer, recordings: list[CorpusRecording]) -> Values:
     windows = [recognizer.recognize(recording.path, include_spectrogram=True).spectrogram for recording in recordings]
     return recognizer.embed_windows(np.stack([window for window in windows if window is not None]))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.clips.collecting import Collecting
 from earmark.clips.folders import ClipFile, by_content, fingerprint
-from earmark.clips.settings import SOUNDS, Label
+from earmark.clips.settings import Label
 from earmark.errors import EarmarkError
 from earmark.labels import RESERVED_LABELS, file_stem
 from earmark.models.folder import (
@@ -33,7 +33,7 @@ from earmark.models.folder import (
 from earmark.models.network import Network
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.storage.files import delete_folder
-from earmark.training.bases import Base, bases, default_base
+from earmark.training.bases import SOUNDS_BASE, Base, bases, default_base
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.training import Training
 from earmark.training.transfer import TaughtClip
@@ -309,7 +309,7 @@ def _check_trainable(clips: list[ClipFile], training: Training) -> None:
         if clip.error:
             raise EarmarkError(f"Training needs every clip: {clip.error}")
     heard = {clip.label for clip in clips if clip.examples}
-    is_open = training.base != SOUNDS and training.options.get("open_set", True)
+    is_open = training.base != SOUNDS_BASE and training.options.get("open_set", True)
     if is_open:  # one word is enough where noise and unknown words are learnt besides
         heard -= set(RESERVED_LABELS)
     if len(heard) < (1 if is_open else 2):

@@ -15,7 +15,7 @@ from scipy.signal import resample_poly
 from earmark import EarmarkError
 from earmark.clips.corpus import (
     CLIP_SAMPLES,
-    Recording,
+    CorpusRecording,
     count_recordings,
     find_recordings,
     hash_recordings,
@@ -220,8 +220,8 @@ def test_the_loudest_part_lies_around_the_loudest_half_second(burst_at: int, sta
     np.testing.assert_array_equal(part, samples[start : start + 66_150])
 
 
-def recordings_of(files: list[Path]) -> list[Recording]:
-    return [Recording(file, "rise", "train", "set") for file in files]
+def recordings_of(files: list[Path]) -> list[CorpusRecording]:
+    return [CorpusRecording(file, "rise", "train", "set") for file in files]
 
 
 def test_words_are_read_at_44100_hertz_in_order(tmp_path: Path) -> None:

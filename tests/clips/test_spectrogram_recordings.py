@@ -574,13 +574,13 @@ def test_an_evaluation_shows_them_without_a_player(project: Project, cache: Embe
 
 
 def test_the_report_shows_the_loudest_part_of_a_long_one(tmp_path: Path) -> None:
-    from earmark.evaluation.report_sounds import loudest_part, picture_uri
+    from earmark.evaluation.report_sounds import loudest_seconds, picture_uri
 
     levels = np.full((1_000, 232), -100, np.float32)
     levels[700:720, 50] = -20
     file = tmp_path / "long.npy"
     file.write_bytes(encode_spectrogram(levels))
-    part = loudest_part(file)
+    part = loudest_seconds(file)
     assert isinstance(part, SoundlessClip)
     assert part.seconds == pytest.approx(3, abs=FRAME_SECONDS)
     assert (part.frames[:, 50] == -20).sum() == 20

@@ -23,7 +23,7 @@ from earmark.evaluation.advice import advise
 from earmark.evaluation.evaluation import Alarm, Background, Evaluation, ScoredClip
 from earmark.evaluation.figures import shorten
 from earmark.evaluation.report import write_report
-from earmark.evaluation.report_sounds import loudest_part, part_around, small
+from earmark.evaluation.report_sounds import loudest_seconds, part_around, small
 from earmark.front_end.recordings import sound_of
 from tests import bands, chirps
 from tests.browser import chromium
@@ -194,7 +194,7 @@ def test_mistakes_sound_like_their_recordings(evaluated: Evaluation, tmp_path: P
 
 def test_of_a_long_clip_the_loudest_three_seconds_are_kept(tmp_path: Path) -> None:
     long = bands.room_with({7.0: bands.burst(bands.HIGH, 2.0, 1)}, seconds=12.0)
-    clip = sound_of(loudest_part(chirps.save(tmp_path / "long.wav", long)))
+    clip = sound_of(loudest_seconds(chirps.save(tmp_path / "long.wav", long)))
     assert clip.seconds == 3
     written, _ = soundfile.read(tmp_path / "long.wav", dtype="float32")
     (at,) = (at for at in range(6 * RATE, 7 * RATE + 1) if np.array_equal(written[at : at + 20], clip.samples[:20]))
@@ -218,11 +218,11 @@ def test_a_part_is_cut_where_it_was_heard(tmp_path: Path) -> None:
 
 def test_high_rates_are_brought_down_and_low_ones_stay(tmp_path: Path) -> None:
     tone = (np.sin(2 * np.pi * 1_000 * np.arange(44_100) / 44_100) / 2).astype(np.float32)
-    down = small(sound_of(loudest_part(chirps.save(tmp_path / "tone.wav", tone, 44_100))))
+    down = small(sound_of(loudest_seconds(chirps.save(tmp_path / "tone.wav", tone, 44_100))))
     assert (down.sample_rate, len(down.samples)) == (RATE, RATE)
     wanted = np.sin(2 * np.pi * 1_000 * np.arange(RATE) / RATE) / 2
     np.testing.assert_allclose(down.samples[1_000:-1_000], wanted[1_000:-1_000], atol=1e-3)
-    assert small(sound_of(loudest_part(chirps.save(tmp_path / "low.wav", tone[:8_000], 8_000)))).sample_rate == 8_000
+    assert small(sound_of(loudest_seconds(chirps.save(tmp_path / "low.wav", tone[:8_000], 8_000)))).sample_rate == 8_000
 
 
 def test_the_same_evaluation_gives_the_same_file(evaluated: Evaluation, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from earmark import EarmarkError
-from earmark.clips.corpus import CLIP_SAMPLES, Recording, find_recordings, read_words
+from earmark.clips.corpus import CLIP_SAMPLES, CorpusRecording, find_recordings, read_words
 from earmark.pretraining.data import (
     CROSSFADE,
     SPLICED,
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def spoken(folder: Path) -> list[Recording]:
+def spoken(folder: Path) -> list[CorpusRecording]:
     """The recordings of words in the order in which the data has them."""
     return [recording for recording in find_recordings(folder) if recording.word != "_background_noise_"]
 
@@ -54,7 +54,7 @@ def clip(data: PretrainingData, number: int) -> np.ndarray[tuple[int], np.dtype[
     return data.samples[data.starts[number] : data.starts[number] + data.lengths[number]]
 
 
-def test_all_recordings_are_there_with_their_labels(data: PretrainingData, spoken: list[Recording]) -> None:
+def test_all_recordings_are_there_with_their_labels(data: PretrainingData, spoken: list[CorpusRecording]) -> None:
     assert data.labels == ("_background_noise_", "_unknown_", "fall", "rise")
     assert data.words == ("bounce", "fall", "high", "rise")
     expected = {"fall": 2, "rise": 3, "high": 1, "bounce": 1}
@@ -93,7 +93,9 @@ def test_a_data_set_counts_by_the_square_root_of_its_size(tmp_path: Path) -> Non
     chirps.save_words(tmp_path / "small" / "train", ["high"], ["t3"])
     noise = chirps.save(tmp_path / "rooms" / "a" / "b.wav", chirps.noise(2)).parents[1]
     recordings = find_recordings(tmp_path / "big") + find_recordings(tmp_path / "small")
-    recordings += [Recording(one.path, one.word, "train", one.source) for one in find_recordings(noise, noise=True)]
+    recordings += [
+        CorpusRecording(one.path, one.word, "train", one.source) for one in find_recordings(noise, noise=True)
+    ]
     data = prepare(recordings, ("rise",), tmp_path, teacher=False, seed=0, report=lambda *_: None)
     assert len(data.sources) == 21  # nobody says two words, so that nothing is spliced
     drawn = data.draw(np.random.default_rng(0), 20_000, 0.1, 0.2)
@@ -129,7 +131,7 @@ def test_an_empty_batch_has_no_rows(data: PretrainingData) -> None:
 # Splices
 
 
-def test_splices_join_two_words_of_one_speaker(data: PretrainingData, spoken: list[Recording]) -> None:
+def test_splices_join_two_words_of_one_speaker(data: PretrainingData, spoken: list[CorpusRecording]) -> None:
     spliced = np.flatnonzero(data.sources == SPLICED)
     # Of 64 recordings 20 % are tried; of the 15 others of a speaker three have the same word and don't count.
     assert 5 <= len(spliced) <= 12

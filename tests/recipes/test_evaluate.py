@@ -16,7 +16,7 @@ import pytest
 from synthesize import LABELS
 
 from earmark import Recognizer
-from earmark.clips.corpus import Recording
+from earmark.clips.corpus import CorpusRecording
 from earmark.models.metadata import Metadata, WindowNormalization
 from earmark.models.onnx_writer import word_model
 from earmark.pretraining.word_network import WordNetwork
@@ -24,8 +24,10 @@ from earmark.recognizer.scoring import Result
 from tests import bands, chirps
 
 
-def pair(word: str, heard: str, score: float, split: str = "test", source: str = "set") -> tuple[Recording, Result]:
-    recording = Recording(Path(f"{word}.wav"), word, split, source)  # type: ignore[arg-type]
+def pair(
+    word: str, heard: str, score: float, split: str = "test", source: str = "set"
+) -> tuple[CorpusRecording, Result]:
+    recording = CorpusRecording(Path(f"{word}.wav"), word, split, source)  # type: ignore[arg-type]
     return recording, Result(heard, score, np.array([score], np.float32), (heard,))
 
 
@@ -89,7 +91,7 @@ def test_what_doesnt_change_a_recognizers_mind(tmp_path: Path) -> None:
     recognizer = Recognizer(bands.band_model())
     low, high = (bands.room_with({0.3: bands.burst(band, 0.4, 1)}, 1.0) for band in (bands.LOW, bands.HIGH))
     recordings = [
-        Recording(chirps.save(tmp_path / f"{name}.wav", samples), name, "val", "set")
+        CorpusRecording(chirps.save(tmp_path / f"{name}.wav", samples), name, "val", "set")
         for name, samples in (("low", low), ("high", high))
     ]
     kept = evaluate.invariance(recognizer, recordings)

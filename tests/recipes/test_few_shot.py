@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from earmark import Recognizer
-from earmark.clips.corpus import Recording, find_recordings
+from earmark.clips.corpus import CorpusRecording, find_recordings
 from earmark.models.metadata import Metadata, WindowNormalization
 from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_model
 from tests import chirps
@@ -67,7 +67,7 @@ def test_more_clips_tell_more() -> None:
 
 
 def test_no_word_has_more_than_sixty_clips() -> None:
-    recordings = [Recording(Path(f"{number}.wav"), "a", "test", "set") for number in range(100)]
+    recordings = [CorpusRecording(Path(f"{number}.wav"), "a", "test", "set") for number in range(100)]
     some = few_shot._some(recordings, np.random.default_rng(0))
     assert len({one.path for one in some}) == 60
     assert some != recordings[:60]

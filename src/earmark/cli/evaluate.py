@@ -19,7 +19,7 @@ from earmark.evaluation.shares import Share
 from earmark.models.folder import PROJECT_FILE, REPORT_FILE, read_card
 from earmark.progress import Report
 from earmark.project import Project
-from earmark.recognizer.recognizer import WORDS, load
+from earmark.recognizer.recognizer import WORDS_MODEL, load
 from earmark.storage.files import make_folder
 
 
@@ -53,7 +53,7 @@ def evaluate_files(
     is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
     if test is None and not is_project:
         raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
-    if not is_project or (test is not None and str(model) == WORDS):  # as `load` takes it
+    if not is_project or (test is not None and str(model) == WORDS_MODEL):  # as `load` takes it
         assert test is not None
         evaluation = evaluate_on(load(model), test, background, report=report)
         title, card, default = str(model), None, Path(REPORT_FILE)

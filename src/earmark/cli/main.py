@@ -61,7 +61,7 @@ BaseName = Annotated[
     ),
 ]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-Device = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
 Input = Annotated[
     str, typer.Option(help="A sound file, or - for raw PCM on standard input.", show_default="microphone")
 ]
@@ -108,7 +108,7 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to record.")] = 3.0,
     mode: Mode = None,
     input: Input = "microphone",
-    device: Device = None,
+    device: DeviceOption = None,
     sample_rate: SampleRate = 44_100,
     channels: Channels = 1,
     encoding: PcmFormat = PcmEncoding.s16le,
@@ -246,7 +246,7 @@ def listen(
     min_agreeing_windows: MinAgreeingWindows = None,
     longest_sound_ms: LongestSound = None,
     noise: Noise = False,
-    device: Device = None,
+    device: DeviceOption = None,
     sample_rate: SampleRate = 44_100,
     channels: Channels = 1,
     encoding: PcmFormat = PcmEncoding.s16le,

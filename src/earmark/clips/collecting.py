@@ -14,7 +14,7 @@ from earmark.audio.clip import Clip, Samples, as_clip
 from earmark.audio.sources import Source, first_seconds, open_source
 from earmark.clips.folders import ClipFile, check_length
 from earmark.clips.labelled import LabelledClips
-from earmark.clips.settings import WORDS
+from earmark.clips.settings import WORDS_MODE
 from earmark.errors import EarmarkError
 from earmark.front_end.recordings import read_recording, sound_of, spectrogram_of
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
@@ -122,7 +122,7 @@ class Collecting(LabelledClips):
 
     def examples_in(self, clip: ClipFile) -> int:
         """How many examples a recording counts for: a word's is one; of a short sound, each of its windows."""
-        return min(1, clip.examples) if self.mode == WORDS else clip.examples
+        return min(1, clip.examples) if self.mode == WORDS_MODE else clip.examples
 
     def get_examples(self, label: str) -> list[Example]:
         """A label's recordings.

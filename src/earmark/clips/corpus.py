@@ -34,7 +34,7 @@ LOUDNESS_SAMPLES = 22_050  # half a second: about a word
 
 
 @dataclass(frozen=True)
-class Recording:
+class CorpusRecording:
     """One file of a data set.
 
     Attributes:
@@ -57,7 +57,7 @@ class Recording:
 
 def find_recordings(
     folder: Path, *, noise: bool = False, suffixes: Collection[str] = AUDIO_SUFFIXES
-) -> list[Recording]:
+) -> list[CorpusRecording]:
     """All recordings of a data set, in order of their paths.
 
     Args:
@@ -76,14 +76,14 @@ def find_recordings(
         found = [(file, _split(file, folder, listed)) for file in _files(folder, suffixes)]
     source = os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119 (a link keeps its name; "." has none)
     recordings = [
-        Recording(file, NOISE if noise else tidy_label(file.parent.name), split, source) for file, split in found
+        CorpusRecording(file, NOISE if noise else tidy_label(file.parent.name), split, source) for file, split in found
     ]
     if not recordings:
         raise EarmarkError(f"{folder} holds no recordings: it needs a folder of sound files for each word.")
     return recordings
 
 
-def hash_recordings(recordings: Iterable[Recording]) -> str:
+def hash_recordings(recordings: Iterable[CorpusRecording]) -> str:
     """SHA-256 of all recordings: of their sources, splits, words, names and contents, in whatever order they come."""
     lines = sorted(
         f"{recording.source}/{recording.split}/{recording.word}/{recording.path.name} "
@@ -93,7 +93,7 @@ def hash_recordings(recordings: Iterable[Recording]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def count_recordings(recordings: Iterable[Recording]) -> dict[str, dict[str, int]]:
+def count_recordings(recordings: Iterable[CorpusRecording]) -> dict[str, dict[str, int]]:
     """How many recordings there are: source → split → count."""
     counts: dict[str, Counter[str]] = {}
     for recording in recordings:
@@ -101,13 +101,13 @@ def count_recordings(recordings: Iterable[Recording]) -> dict[str, dict[str, int
     return {source: dict(splits) for source, splits in counts.items()}
 
 
-def read_words(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+def read_words(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
     """The recordings' sound at 44.1 kHz, each at most 1.5 s around its loudest part, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_word, (recording.path for recording in recordings), chunksize=64)
 
 
-def read_sounds(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+def read_sounds(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
     """The recordings' sound at 44.1 kHz, whole, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_sound, (recording.path for recording in recordings), chunksize=8)
@@ -124,14 +124,14 @@ def loudest_part(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[n
 
 
 def _read_word(path: Path) -> npt.NDArray[np.int16]:
-    return _quantize(loudest_part(_read(path), CLIP_SAMPLES))
+    return _quantize(loudest_part(_read_samples(path), CLIP_SAMPLES))
 
 
 def _read_sound(path: Path) -> npt.NDArray[np.int16]:
-    return _quantize(_read(path))
+    return _quantize(_read_samples(path))
 
 
-def _read(path: Path) -> npt.NDArray[np.float32]:
+def _read_samples(path: Path) -> npt.NDArray[np.float32]:
     clip = read_clip(path)
     resampler = Resampler(clip.sample_rate, SAMPLE_RATE)
     return np.concatenate((resampler.process(clip.samples), resampler.finish()))
@@ -157,6 +157,6 @@ def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
     if listed:
         return listed.get(file.relative_to(folder).as_posix(), "train")
     # As Speech Commands does it: by a hash of the speaker, so that nobody is on both sides.
-    speaker = Recording(file, "", "train", "").speaker
+    speaker = CorpusRecording(file, "", "train", "").speaker
     share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     return "val" if share < VALIDATION_SHARE else "train"

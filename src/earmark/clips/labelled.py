@@ -22,7 +22,7 @@ from earmark.clips.folders import ClipFile, ClipFolders, Moved, check_length, ra
 from earmark.clips.label_list import check_new, extended, index_of
 from earmark.clips.settings import (
     MODES,
-    SOUNDS,
+    SOUNDS_MODE,
     Label,
     Settings,
     check_colour,
@@ -83,7 +83,7 @@ class LabelledClips:
         self,
         path: str | Path,
         create: bool = False,
-        mode: str = SOUNDS,
+        mode: str = SOUNDS_MODE,
         labels: tuple[str, ...] = (),
     ) -> None:
         self.path = Path(path)

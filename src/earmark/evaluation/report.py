@@ -59,10 +59,10 @@ def write_report(
         _alarms(evaluation, recommended),
         _card(model_card or {}),
     ]
-    page = Template(_read(_HERE / "page.html")).substitute(
+    page = Template(_read_text(_HERE / "page.html")).substitute(
         title=escape(title),
-        style=_read(_HERE / "report.css"),
-        logo=_read(_LOGO).replace("<svg ", '<svg aria-hidden="true" ', 1),
+        style=_read_text(_HERE / "report.css"),
+        logo=_read_text(_LOGO).replace("<svg ", '<svg aria-hidden="true" ', 1),
         version=escape(__version__),
         sections="\n".join(filter(None, sections)),
     )
@@ -238,11 +238,11 @@ def _card(card: Mapping[str, Any]) -> str:
 
 def _heard(what: str, name: str, path: Path, span: tuple[float, float] | None = None) -> str:
     """A recording, or a span of it in seconds, to see, and to hear if there is sound. `name` is plain text."""
-    from earmark.evaluation.report_sounds import audio_uri, loudest_part, part_around, picture_uri, small
+    from earmark.evaluation.report_sounds import audio_uri, loudest_seconds, part_around, picture_uri, small
 
     text = f'<h3>{what}</h3><p class="muted">{escape(name)}</p>'
     try:
-        part = loudest_part(path) if span is None else part_around(path, *span)
+        part = loudest_seconds(path) if span is None else part_around(path, *span)
     except EarmarkError as error:  # deleted or damaged since
         return f'{text}<p class="muted">{escape(str(error))}</p>'
     if isinstance(part, Clip):
@@ -313,7 +313,7 @@ def _decimal(value: float, places: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:.{places}f}"
 
 
-def _read(file: Path) -> str:
+def _read_text(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 

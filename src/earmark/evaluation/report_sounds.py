@@ -26,7 +26,7 @@ QUIET, LOUD = -101.0, -33.0
 STOPS = ("#0c1517", "#10383f", "#17705f", "#7fbd5b", "#f6dd7c", "#fffbe8")
 
 
-def loudest_part(path: Path) -> Recording:
+def loudest_seconds(path: Path) -> Recording:
     """The three seconds of a recording that hold the most energy, or all of it where it is shorter.
 
     Raises:

@@ -41,7 +41,7 @@ def find_examples(data: bytes, name: str) -> Findings:
     digits = len(str(len(examples)))  # so that the files' order is the set's
     for number, example in enumerate(examples, 1):
         told, stem = f"{name}, example {number}", f"{PurePath(name).stem}-{number:0{digits}}"
-        found = Found(told, example.label, stem, partial(_read, example, told), key_frame=example.key_frame)
+        found = Found(told, example.label, stem, partial(_read_example, example, told), key_frame=example.key_frame)
         findings.recordings.append(found)
     if any(_is_normalized(example) for example in examples):
         findings.notes.append(
@@ -110,7 +110,7 @@ def _javascript_order(label: str) -> bytes:
     return label.encode("utf-16-be", "surrogatepass")
 
 
-def _read(example: SerializedExample, name: str, _label: str) -> Sequence[Recording]:
+def _read_example(example: SerializedExample, name: str, _label: str) -> Sequence[Recording]:
     if example.samples is not None:
         return [as_clip(example.samples, example.sample_rate, name)]
     levels = example.spectrogram

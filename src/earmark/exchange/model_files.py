@@ -13,7 +13,7 @@ from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
 ONNX = ".onnx"
 # What else TensorFlow and Keras save; Teachable Machine offers the first of them, too.
-FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
+OTHER_FRAMEWORKS = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
 WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
 
 
@@ -32,7 +32,7 @@ def check_no_model(files: FileSet) -> None:
             own = shlex.quote(str(onnx))
             raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen {own}.")
         raise _is_model(f"{files.name}/{onnx}")
-    if any(path.suffix.lower() in FOREIGN for path in paths):
+    if any(path.suffix.lower() in OTHER_FRAMEWORKS for path in paths):
         raise _is_foreign(files.name)
 
 
@@ -45,7 +45,7 @@ def check_no_model_file(data: bytes, name: str) -> None:
     path = PurePath(name)
     if path.suffix.lower() == ONNX or (path.suffix.lower() == ".json" and TOPOLOGY in data):
         raise _is_model(name)
-    if path.suffix.lower() in FOREIGN:
+    if path.suffix.lower() in OTHER_FRAMEWORKS:
         raise _is_foreign(name)
     if path.name == LABELS or WEIGHTS.fullmatch(path.name):
         raise EarmarkError(

@@ -55,7 +55,7 @@ HIDDEN = re.compile(r"(^|/)(\.[^./]|__MACOSX)")
 
 
 @dataclass(frozen=True)
-class Recording:
+class EncodedRecording:
     """A recording that samples were cut from.
 
     Attributes:
@@ -100,7 +100,7 @@ class Sample:
     spectrogram: Spectrogram
     start: float
     end: float
-    recording: Recording | None
+    recording: EncodedRecording | None
 
     def clip(self) -> Clip | None:
         """Its sound, as much of it as was recorded; None without a recording.
@@ -178,7 +178,7 @@ class _Reader:
 
     def _read_class(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, label: str | None) -> Iterator[Sample]:
         beside = entry.filename[: -len(SAMPLES)]  # the folder, and what the name begins with
-        recordings: dict[str, Recording | None] = {}
+        recordings: dict[str, EncodedRecording | None] = {}
         for values in _parse(self._unpack(archive, entry, MAX_TOTAL_BYTES)):
             self._samples += 1
             if self._samples > MAX_SAMPLES:
@@ -205,7 +205,7 @@ class _Reader:
             raise EarmarkError(f"{message}: download the samples again.")
         return spectrogram, start, end
 
-    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> Recording | None:
+    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> EncodedRecording | None:
         """The recording of that name: named like the samples beside it, or just in their folder."""
         for path in (beside + wanted, beside[: beside.rfind("/") + 1] + wanted):
             with suppress(KeyError):
@@ -214,7 +214,7 @@ class _Reader:
                 if self._recorded > MAX_RECORDINGS_BYTES:
                     limit = f"{MAX_RECORDINGS_BYTES >> 20} MiB of recordings"
                     raise EarmarkError(f"{self._name} holds more than {limit}: import one class at a time.")
-                return Recording(f"{shown(wanted)} in {self._name}", data)
+                return EncodedRecording(f"{shown(wanted)} in {self._name}", data)
         return None
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> Iterator[bytes]:

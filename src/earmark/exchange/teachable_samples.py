@@ -38,7 +38,9 @@ def find_samples(file: IO[bytes], name: str) -> Findings:
     for number, sample in samples:
         stem = f"{PurePath(name).stem}-{number:03}"
         told = f"{name}, sample {number}"
-        findings.recordings.append(Found(told, _label(sample.label), stem, partial(_read, sample, told, findings)))
+        findings.recordings.append(
+            Found(told, _label(sample.label), stem, partial(_read_sample, sample, told, findings))
+        )
     return findings
 
 
@@ -49,7 +51,7 @@ def _label(name: str | None) -> str | None:
     return NOISE if re.sub(r"[\s_-]+", " ", name).strip().casefold() == "background noise" else name
 
 
-def _read(sample: Sample, name: str, findings: Findings, _label: str) -> Sequence[Recording]:
+def _read_sample(sample: Sample, name: str, findings: Findings, _label: str) -> Sequence[Recording]:
     try:
         clip = sample.clip()
     except EarmarkError as error:

@@ -74,9 +74,9 @@ def read_spectrogram(file: Path | bytes, name: str | None = None) -> Spectrogram
     """
     name = name or (str(file) if isinstance(file, Path) else "the file")
     if isinstance(file, bytes):
-        return _read(io.BytesIO(file), len(file), name)
+        return _read_frames(io.BytesIO(file), len(file), name)
     with _open(file, name) as opened:
-        return _read(opened, os.fstat(opened.fileno()).st_size, name)
+        return _read_frames(opened, os.fstat(opened.fileno()).st_size, name)
 
 
 def spectrogram_length(path: Path) -> int:
@@ -89,7 +89,7 @@ def spectrogram_length(path: Path) -> int:
         return _read_header(opened, os.fstat(opened.fileno()).st_size, path.name)
 
 
-def _read(file: BinaryIO, size: int, name: str) -> Spectrogram:
+def _read_frames(file: BinaryIO, size: int, name: str) -> Spectrogram:
     frames = _read_header(file, size, name)
     data = file.read(frames * _FRAME_BYTES)
     if len(data) != frames * _FRAME_BYTES:  # it was cut off just now

@@ -70,7 +70,7 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple
 def read_card(folder: Path) -> dict[str, Any] | None:
     """The model's card, or None where there is no model or the card is another model's."""
     for _ in range(2):  # a new model may have come between the reading of the cards and of the model
-        cards = [_read(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
+        cards = [_read_card_file(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
         try:
             checksum = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
         except (OSError, ValueError):
@@ -122,7 +122,7 @@ def make_newest(project: Path, name: str) -> None:
             os.utime(project / MODELS / name / MODEL_FILE, ns=(newest + 1_000, newest + 1_000))
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read_card_file(file: Path) -> dict[str, Any] | None:
     if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises for names that are too long)
         return None  # a pipe, for one, would be waited for
     try:

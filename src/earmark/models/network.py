@@ -38,13 +38,13 @@ class Network:
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
         # Checked and run are the same bytes: nothing is read anew.
-        graph = _read(model, name)
+        graph = _read_network(model, name)
         if KEY not in graph.entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
         self.metadata = Metadata.from_json(graph.entries[KEY], name)
         if graph.inputs == ["waveform"]:
             model = _own_part(model, self.metadata, name)
-            graph = _read(model, name)
+            graph = _read_network(model, name)
         self._outputs, self.content = graph.outputs, model
         if graph.inputs != ["window"]:
             raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.")
@@ -124,7 +124,7 @@ class Network:
             raise EarmarkError(f"{name} doesn't give numbers for every window: train it again.")
 
 
-def _read(model: bytes, name: str) -> Graph:
+def _read_network(model: bytes, name: str) -> Graph:
     try:
         return read_graph(model)
     except UnfitModelError as error:

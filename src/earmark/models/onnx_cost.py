@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Value:
+class KnownValue:
     """What an operation takes or makes.
 
     Attributes:
@@ -77,7 +77,7 @@ def cost_of(graph: Graph, shape: Shape) -> Cost:
         UnfitModelError: too much, or it has operations that aren't run.
     """
     (given,) = graph.inputs
-    return _walk(graph, {given: Value(shape)}, shape)[0]
+    return _walk(graph, {given: KnownValue(shape)}, shape)[0]
 
 
 def shapes_of(graph: Graph, shape: Shape) -> dict[str, Shape]:
@@ -87,10 +87,10 @@ def shapes_of(graph: Graph, shape: Shape) -> dict[str, Shape]:
         UnfitModelError: it takes too much, or has operations that aren't run.
     """
     (given,) = graph.inputs
-    return {name: value.shape for name, value in _walk(graph, {given: Value(shape)}, shape)[1].items()}
+    return {name: value.shape for name, value in _walk(graph, {given: KnownValue(shape)}, shape)[1].items()}
 
 
-def _walk(graph: Graph, values: dict[str, Value], shape: Shape) -> tuple[Cost, dict[str, Value]]:
+def _walk(graph: Graph, values: dict[str, KnownValue], shape: Shape) -> tuple[Cost, dict[str, KnownValue]]:
     values |= {name: _value(constant) for name, constant in graph.constants.items()}
     cost, windows = Cost(), shape[0]
     for node in graph.nodes:
@@ -118,8 +118,8 @@ def _walk(graph: Graph, values: dict[str, Value], shape: Shape) -> tuple[Cost, d
     return cost, values
 
 
-def _value(constant: Constant) -> Value:
-    return Value(constant.shape, constant.kind, constant.integers() if len(constant.shape) < 2 else None)
+def _value(constant: Constant) -> KnownValue:
+    return KnownValue(constant.shape, constant.kind, constant.integers() if len(constant.shape) < 2 else None)
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class _Operation:
     """An operation and what it is given; None for an input that is left out."""
 
     node: Node
-    given: Sequence[Value | None]
+    given: Sequence[KnownValue | None]
 
-    def value(self, number: int = 0) -> Value:
+    def value(self, number: int = 0) -> KnownValue:
         value = self.given[number]
         if value is None:
             raise ValueError(number)
@@ -164,59 +164,63 @@ class _Operation:
         return [axis % count for axis in axes]
 
 
-Result = tuple[Value, int, int]  # what is made, its steps, its scratch
+Reckoned = tuple[KnownValue, int, int]  # what is made, its steps, its scratch
 
 
-def _made(operation: _Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Result:
-    value = Value(tuple(shape), operation.value().kind)
+def _made(operation: _Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Reckoned:
+    value = KnownValue(tuple(shape), operation.value().kind)
     return value, value.size * steps_each, scratch
 
 
-def _same(operation: _Operation) -> Result:
+def _same(operation: _Operation) -> Reckoned:
     return _made(operation, operation.value().shape)
 
 
-def _cast(operation: _Operation) -> Result:
+def _cast(operation: _Operation) -> Reckoned:
     kind = operation.number("to", 0)
     if kind not in TYPES:
         raise ValueError(kind)
-    value = Value(operation.value().shape, kind)
+    value = KnownValue(operation.value().shape, kind)
     return value, value.size, 0
 
 
-def _constant(operation: _Operation) -> Result:
+def _constant(operation: _Operation) -> Reckoned:
     (name,) = operation.node.options
     option = operation.node.options[name]
     if name == "value" and isinstance(option, Constant):
         return _value(option), 0, 0
     if name in ("value_float", "value_int"):
-        return Value((), 7 if name == "value_int" else 1, (option,) if name == "value_int" else None), 0, 0
+        return KnownValue((), 7 if name == "value_int" else 1, (option,) if name == "value_int" else None), 0, 0
     if name in ("value_floats", "value_ints"):
-        return Value((len(option),), 7 if name == "value_ints" else 1, option if name == "value_ints" else None), 0, 0
+        return (
+            KnownValue((len(option),), 7 if name == "value_ints" else 1, option if name == "value_ints" else None),
+            0,
+            0,
+        )
     raise ValueError(name)
 
 
-def _broadcast(operation: _Operation) -> Result:
+def _broadcast(operation: _Operation) -> Reckoned:
     return _made(operation, np.broadcast_shapes(*(operation.value(at).shape for at in range(len(operation.given)))))
 
 
-def _quotient(operation: _Operation) -> Result:
+def _quotient(operation: _Operation) -> Reckoned:
     if operation.value().kind not in FLOATS:
         raise ValueError("a whole number divided by 0 ends the process")
     return _broadcast(operation)
 
 
-def _compared(operation: _Operation) -> Result:
+def _compared(operation: _Operation) -> Reckoned:
     made, steps, scratch = _broadcast(operation)
-    return Value(made.shape, 9), steps, scratch
+    return KnownValue(made.shape, 9), steps, scratch
 
 
-def _where(operation: _Operation) -> Result:
+def _where(operation: _Operation) -> Reckoned:
     made, steps, scratch = _broadcast(operation)
-    return Value(made.shape, operation.value(1).kind), steps, scratch
+    return KnownValue(made.shape, operation.value(1).kind), steps, scratch
 
 
-def _reshape(operation: _Operation) -> Result:
+def _reshape(operation: _Operation) -> Reckoned:
     """0 keeps a size, −1 is what is left."""
     shape, target = operation.value().shape, operation.constants(1)
     if operation.number("allowzero", 0) or any(size < -1 for size in target) or list(target).count(-1) > 1:
@@ -229,7 +233,7 @@ def _reshape(operation: _Operation) -> Result:
     return _made(operation, sizes)
 
 
-def _flatten(operation: _Operation) -> Result:
+def _flatten(operation: _Operation) -> Reckoned:
     shape, axis = operation.value().shape, operation.number("axis", 1)
     if not -len(shape) <= axis <= len(shape):
         raise ValueError(axis)
@@ -237,7 +241,7 @@ def _flatten(operation: _Operation) -> Result:
     return _made(operation, (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
-def _transpose(operation: _Operation) -> Result:
+def _transpose(operation: _Operation) -> Reckoned:
     shape = operation.value().shape
     order = operation.numbers("perm", tuple(range(len(shape)))[::-1])
     if sorted(order) != list(range(len(shape))):
@@ -252,7 +256,7 @@ def _given_axes(operation: _Operation) -> Sequence[int] | None:
     return operation.numbers("axes", ()) if "axes" in operation.node.options else None
 
 
-def _squeeze(operation: _Operation) -> Result:
+def _squeeze(operation: _Operation) -> Reckoned:
     shape, given = operation.value().shape, _given_axes(operation)
     axes = [at for at, size in enumerate(shape) if size == 1] if given is None else operation.axes(given, len(shape))
     if any(shape[axis] != 1 for axis in axes):
@@ -260,14 +264,14 @@ def _squeeze(operation: _Operation) -> Result:
     return _made(operation, [size for at, size in enumerate(shape) if at not in axes])
 
 
-def _unsqueeze(operation: _Operation) -> Result:
+def _unsqueeze(operation: _Operation) -> Reckoned:
     given = _given_axes(operation) or ()
     count = len(operation.value().shape) + len(given)
     axes, sizes = operation.axes(given, count), iter(operation.value().shape)
     return _made(operation, [1 if at in axes else next(sizes) for at in range(count)])
 
 
-def _concat(operation: _Operation) -> Result:
+def _concat(operation: _Operation) -> Reckoned:
     shapes = [operation.value(at).shape for at in range(len(operation.given))]
     (axis,) = operation.axes([operation.number("axis", 0)], len(shapes[0]))
     if len({shape[:axis] + shape[axis + 1 :] for shape in shapes}) != 1:
@@ -275,7 +279,7 @@ def _concat(operation: _Operation) -> Result:
     return _made(operation, (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]))
 
 
-def _slice(operation: _Operation) -> Result:
+def _slice(operation: _Operation) -> Reckoned:
     sizes = list(operation.value().shape)
     starts, ends = operation.constants(1), operation.constants(2)
     axes = operation.axes(operation.constants(3) if operation.has(3) else range(len(starts)), len(sizes))
@@ -285,41 +289,41 @@ def _slice(operation: _Operation) -> Result:
     return _made(operation, sizes)
 
 
-def _gather(operation: _Operation) -> Result:
+def _gather(operation: _Operation) -> Reckoned:
     shape, wanted = operation.value().shape, operation.value(1).shape
     (axis,) = operation.axes([operation.number("axis", 0)], len(shape))
     return _made(operation, (*shape[:axis], *wanted, *shape[axis + 1 :]))
 
 
-def _pad(operation: _Operation) -> Result:
+def _pad(operation: _Operation) -> Reckoned:
     shape, pads = operation.value().shape, operation.constants(1)
     if len(pads) != 2 * len(shape) or operation.has(3):
         raise ValueError(pads)
     return _made(operation, [size + pads[at] + pads[at + len(shape)] for at, size in enumerate(shape)])
 
 
-def _reduce(operation: _Operation) -> Result:
+def _reduce(operation: _Operation) -> Reckoned:
     shape, given = operation.value().shape, _given_axes(operation)
     if not given:
         given = () if operation.number("noop_with_empty_axes", 0) else range(len(shape))
     axes, keeps = operation.axes(given, len(shape)), operation.number("keepdims", 1)
     sizes = [1 if at in axes else size for at, size in enumerate(shape) if keeps or at not in axes]
-    return Value(tuple(sizes), operation.value().kind), operation.value().size, 0
+    return KnownValue(tuple(sizes), operation.value().kind), operation.value().size, 0
 
 
-def _global_pool(operation: _Operation) -> Result:
+def _global_pool(operation: _Operation) -> Reckoned:
     shape = operation.value().shape
-    return Value((*shape[:2], *(1 for _ in shape[2:])), operation.value().kind), operation.value().size, 0
+    return KnownValue((*shape[:2], *(1 for _ in shape[2:])), operation.value().kind), operation.value().size, 0
 
 
-def _matmul(operation: _Operation) -> Result:
+def _matmul(operation: _Operation) -> Reckoned:
     first, second = operation.value(0).shape, operation.value(1).shape
     if len(first) < 2 or len(second) < 2 or first[-1] != second[-2]:
         raise ValueError(first)
     return _made(operation, (*np.broadcast_shapes(first[:-2], second[:-2]), first[-2], second[-1]), first[-1])
 
 
-def _gemm(operation: _Operation) -> Result:
+def _gemm(operation: _Operation) -> Reckoned:
     rows, inputs = operation.value(0).shape[:: -1 if operation.number("transA", 0) else 1]
     again, columns = operation.value(1).shape[:: -1 if operation.number("transB", 0) else 1]
     if inputs != again:
@@ -354,7 +358,7 @@ def _slid(operation: _Operation, taps: Sequence[int]) -> list[int]:
     return made
 
 
-def _convolution(operation: _Operation) -> Result:
+def _convolution(operation: _Operation) -> Reckoned:
     (windows, channels, *sizes), (outputs, inputs, *taps) = operation.value().shape, operation.value(1).shape
     if channels != inputs * operation.number("group", 1) or len(sizes) != len(taps) or not sizes:
         raise ValueError(channels)
@@ -362,7 +366,7 @@ def _convolution(operation: _Operation) -> Result:
     return _made(operation, (windows, outputs, *places), kernel, scratch=kernel * math.prod(places))
 
 
-def _pooling(operation: _Operation) -> Result:
+def _pooling(operation: _Operation) -> Reckoned:
     taps = operation.numbers("kernel_shape", ())
     places = _slid(operation, taps)
     return _made(operation, (*operation.value().shape[:2], *places), math.prod(taps))
@@ -374,7 +378,7 @@ KEEP_SHAPES = (
     "LpNormalization", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax",
     "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
-OPERATORS: Mapping[str, Callable[[_Operation], Result]] = {
+OPERATORS: Mapping[str, Callable[[_Operation], Reckoned]] = {
     **dict.fromkeys(KEEP_SHAPES, _same),
     **dict.fromkeys(("Add", "Max", "Mean", "Min", "Mul", "Pow", "PRelu", "Sub", "Sum"), _broadcast),
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _compared),

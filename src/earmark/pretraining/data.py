@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earmark.clips.corpus import CLIP_SAMPLES, NOISE, Recording, hash_recordings, read_sounds, read_words
+from earmark.clips.corpus import CLIP_SAMPLES, NOISE, CorpusRecording, hash_recordings, read_sounds, read_words
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import WAVEFORM_RATE as TEACHER_RATE
 from earmark.front_end.spectrogram import HOP, SAMPLE_RATE
@@ -117,7 +117,13 @@ class PretrainingData:
 
 
 def prepare(
-    recordings: list[Recording], words: tuple[str, ...], cache_folder: Path, *, teacher: bool, seed: int, report: Report
+    recordings: list[CorpusRecording],
+    words: tuple[str, ...],
+    cache_folder: Path,
+    *,
+    teacher: bool,
+    seed: int,
+    report: Report,
 ) -> PretrainingData:
     """Read the recordings, splice words and ask the teacher; or read what an earlier call kept.
 
@@ -155,7 +161,7 @@ def prepare(
     return PretrainingData(**{**values, "hash": str(values["hash"]), "left_out": int(values["left_out"])})
 
 
-def _check(recordings: list[Recording], labels: tuple[str, ...]) -> None:
+def _check(recordings: list[CorpusRecording], labels: tuple[str, ...]) -> None:
     have = {recording.word for recording in recordings if recording.split == "train"}
     missing = [label for label in labels[2:] if label not in have]
     if missing:
@@ -182,7 +188,7 @@ def _keep(values: dict[str, Any], file: Path) -> None:
 
 
 def _prepare(
-    recordings: list[Recording], labels: tuple[str, ...], content: str, teacher: bool, seed: int, report: Report
+    recordings: list[CorpusRecording], labels: tuple[str, ...], content: str, teacher: bool, seed: int, report: Report
 ) -> dict[str, Any]:
     noises = [recording for recording in recordings if recording.word == NOISE and recording.split == "train"]
     spoken = [recording for recording in recordings if recording.word != NOISE]
@@ -249,7 +255,7 @@ def _reported(items: Iterator[Any], what: str, count: int, report: Report) -> It
         yield item
 
 
-def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
+def _splice(recordings: list[CorpusRecording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
     """Words that nobody knows: the first half of one and the second of another, by one speaker as files name them.
 
     They sound as real recordings do, with the labels' own sounds in them, so that a part of a word doesn't suffice.
@@ -266,7 +272,7 @@ def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.G
     return spliced
 
 
-def _speakers(recordings: list[Recording]) -> list[list[int]]:
+def _speakers(recordings: list[CorpusRecording]) -> list[list[int]]:
     """The training recordings of each person who says more than one word, as indices."""
     by_speaker: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, recording in enumerate(recordings):

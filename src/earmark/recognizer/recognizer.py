@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from earmark.project import Project
 
 MAX_MODEL_BYTES = 256 << 20
-WORDS = "words"  # the pretrained model of 20 labels
+WORDS_MODEL = "words"  # the pretrained model of 20 labels
 
 
 @dataclass(frozen=True)
@@ -371,7 +371,7 @@ def _detect(detector: Detector, source: Source) -> Iterator[Detection]:
         yield from detect(detector, stream_frames(detector.front_end, source, source.sample_rate))
 
 
-def load(path: str | Path = WORDS) -> Recognizer:
+def load(path: str | Path = WORDS_MODEL) -> Recognizer:
     """Load a recognizer.
 
     Args:
@@ -382,7 +382,7 @@ def load(path: str | Path = WORDS) -> Recognizer:
     Raises:
         EarmarkError: nothing there, or not a model.
     """
-    path = PRETRAINED / WORDS if path == WORDS else Path(path)
+    path = PRETRAINED / WORDS_MODEL if path == WORDS_MODEL else Path(path)
     if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
         path = model_folder(path)
     file = path / MODEL_FILE if os.path.isdir(path) else path  # noqa: PTH112 (as above)

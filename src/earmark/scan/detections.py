@@ -45,7 +45,7 @@ class Scanned:
     detections: Sequence[Detection]
 
 
-class Row(NamedTuple):
+class DetectionRow(NamedTuple):
     """A detection, as every format writes it; the fields are the columns."""
 
     path: str
@@ -94,12 +94,12 @@ def write_detections(target: Path, format: str, results: _Results) -> None:
     FORMATS[format](target, results)
 
 
-def _rows(results: _Results) -> Iterator[Row]:
+def _rows(results: _Results) -> Iterator[DetectionRow]:
     for result in results:
         path = _utf8(result.name)
         for found in result.detections:
             score, start, end = (round(float(number), 6) for number in (found.score, found.start, found.end))
-            yield Row(path, _utf8(found.label), score, start, end)
+            yield DetectionRow(path, _utf8(found.label), score, start, end)
 
 
 def _utf8(text: str) -> str:
@@ -114,7 +114,7 @@ def _write_csv(target: Path, results: _Results) -> None:
     """
     with new_file(target) as file:
         writer = csv.writer(codecs.getwriter("utf-8")(file))
-        writer.writerow(Row._fields)
+        writer.writerow(DetectionRow._fields)
         for row in _rows(results):
             writer.writerow([row.path, row.label, *(f"{number:.6f}" for number in row[2:])])
 
@@ -131,7 +131,7 @@ def _write_parquet(target: Path, results: _Results) -> None:
 
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     number = pyarrow.float64()
-    types = Row(text, text, pyarrow.float32(), number, number)
+    types = DetectionRow(text, text, pyarrow.float32(), number, number)
     schema = pyarrow.schema(list(types._asdict().items()))
     rows = _rows(results)
     with new_file(target) as file, parquet.ParquetWriter(file, schema) as writer:

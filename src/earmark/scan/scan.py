@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.audio.sound_files import find_sound_files
-from earmark.recognizer.recognizer import WORDS, Recognizer, load
+from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer, load
 from earmark.scan.detections import Scanned, format_of, write_detections
 from earmark.scan.journal import Failed, Journal, Outcome
 from earmark.scan.scanner import Scanner, Task, usable_cores
@@ -57,7 +57,7 @@ class ScanReport:
 def scan_files(
     paths: Sequence[str | Path],
     output: str | Path,
-    model: str | Path | Recognizer = WORDS,
+    model: str | Path | Recognizer = WORDS_MODEL,
     *,
     format: str | None = None,
     workers: int | None = None,

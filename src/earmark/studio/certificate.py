@@ -69,7 +69,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
     now = now or datetime.now(timezone.utc)
     wanted = [name for name in dict.fromkeys(names) if _is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
     file = folder / FILE
-    kept = _read(file)
+    kept = _read_kept(file)
     _make_private(folder)
     if kept is not None and set(wanted) <= set(kept[1]) and _is_good(kept[0], now):
         file.chmod(0o600)  # a backup may have come back for all to read
@@ -84,7 +84,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
     return _describe(file, certificate, names)
 
 
-def _read(file: Path) -> tuple[x509.Certificate, tuple[str, ...]] | None:
+def _read_kept(file: Path) -> tuple[x509.Certificate, tuple[str, ...]] | None:
     """What is kept, if its key belongs to it."""
     with suppress(OSError, ValueError, TypeError, x509.ExtensionNotFound):
         pem = file.read_bytes()

@@ -17,12 +17,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
 from earmark.audio.reading import is_rate
-from earmark.clips.settings import WORDS as WORDS_MODE
+from earmark.clips.settings import WORDS_MODE
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.recognizer.decisions import Detection, ScoredWindow
-from earmark.recognizer.recognizer import WORDS, Recognizer
+from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer
 from earmark.studio.hearing import PageHearing
 from earmark.studio.state import RECORDING_SECONDS, Studio
 from earmark.web.answers import close
@@ -236,9 +236,9 @@ class LiveSession:
     async def _recognizer(self, model: str) -> Recognizer | None:
         if model == PROJECT:
             return self._studio.recognizer
-        if model == WORDS:
+        if model == WORDS_MODEL:
             return await self._studio.words()
-        raise EarmarkError(f"There is no model {model!r} to listen with: choose {PROJECT!r} or {WORDS!r}.")
+        raise EarmarkError(f"There is no model {model!r} to listen with: choose {PROJECT!r} or {WORDS_MODEL!r}.")
 
     def _hear(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
         self._hearing = PageHearing(

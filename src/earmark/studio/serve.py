@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from earmark.clips.settings import SOUNDS, WORDS
+from earmark.clips.settings import SOUNDS_MODE, WORDS_MODE
 from earmark.project import DEFAULT_LABELS, Project
 from earmark.studio.lan import Lan, open_lan
 from earmark.studio.policy import PAGE_HEADERS, VISITORS
@@ -50,7 +50,7 @@ def serve(
         EarmarkError: the mode is unknown, the project can't be opened or made, a port is taken, or the machine is in
             no network.
     """
-    project = Project(path, create=True, mode=mode or SOUNDS, labels=() if mode == WORDS else DEFAULT_LABELS)
+    project = Project(path, create=True, mode=mode or SOUNDS_MODE, labels=() if mode == WORDS_MODE else DEFAULT_LABELS)
     if mode is not None and mode != project.mode:
         project.set_mode(mode)
     listening = bind(HOST, port)

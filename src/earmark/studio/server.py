@@ -192,12 +192,12 @@ def _add_clip_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
 
     @app.get("/api/clips/audio")
     async def clip_audio(clip: ClipId) -> Response:
-        audio = await asyncio.to_thread(lambda: encode_wav(sound_of(_read(project, clip))))
+        audio = await asyncio.to_thread(lambda: encode_wav(sound_of(_read_clip(project, clip))))
         return Response(audio, media_type="audio/wav")
 
     @app.get("/api/clips/spectrogram")
     async def clip_spectrogram(clip: ClipId) -> Response:
-        columns = await asyncio.to_thread(lambda: _clip_picture(_read(project, clip)))
+        columns = await asyncio.to_thread(lambda: _clip_picture(_read_clip(project, clip)))
         return Response(columns, media_type="application/octet-stream")
 
 
@@ -263,7 +263,7 @@ def _add_job_routes(app: FastAPI, studio: Studio) -> None:
         return Response(report, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
-def _read(project: Project, clip_id: str) -> Recording:
+def _read_clip(project: Project, clip_id: str) -> Recording:
     path = project.clip(clip_id).path
     return read_recording(path, path.name)
 

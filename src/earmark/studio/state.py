@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from earmark.audio.clip import Clip
 from earmark.clips.folders import ClipFile, check_length, fingerprint, recording_name
 from earmark.clips.label_list import MAX_LABELS
-from earmark.clips.settings import SOUNDS, Label
+from earmark.clips.settings import SOUNDS_MODE, Label
 from earmark.errors import EarmarkError
 from earmark.labels import MAX_CHARACTERS
 from earmark.models.metadata import SHORT_WINDOW
 from earmark.project import Project
-from earmark.recognizer.recognizer import WORDS, Recognizer, load
+from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer, load
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
 from earmark.studio.label_names import LabelNames
@@ -36,7 +36,7 @@ WATCH_SECONDS = 1.0  # between two looks at what other programs have done to the
 WATCH_SHARE = 0.02  # of the time, at most: a look at many files takes long
 
 
-class Listening(Protocol):
+class Page(Protocol):
     """A connected page, as far as the studio needs to know it."""
 
     def send(self, message: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Studio:
         self._model = ""  # its name
         self._words: Recognizer | None = None
         self._words_lock = asyncio.Lock()
-        self.sessions: set[Listening] = set()
+        self.sessions: set[Page] = set()
         self._epochs: list[Report] = []
         self._progress: Report | None = None  # of the job that is running, where it tells any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
@@ -103,8 +103,8 @@ class Studio:
         """
         async with self._words_lock:
             if self._words is None:
-                with self.metrics.loading(WORDS):
-                    self._words = await asyncio.to_thread(load, WORDS)
+                with self.metrics.loading(WORDS_MODEL):
+                    self._words = await asyncio.to_thread(load, WORDS_MODEL)
         return self._words
 
     async def change(self, description: str, operation: Callable[[], Undo | None]) -> dict[str, Any]:
@@ -337,7 +337,7 @@ class Studio:
         for name in sorted(project.models(), key=lambda name: name != base):
             with suppress(EarmarkError):
                 recognizer = project.model(name)
-                if (recognizer.metadata.window_frames <= SHORT_WINDOW) == (mode == SOUNDS):
+                if (recognizer.metadata.window_frames <= SHORT_WINDOW) == (mode == SOUNDS_MODE):
                     return name, recognizer
         return "", None
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import EarmarkError
+from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer, snake_case
-from earmark.tfjs.network import Network, Value
 from earmark.tfjs.weights import shown
 
 # Keras' name → the ONNX operator and its attributes. hard_sigmoid is TensorFlow.js'; Keras 3 has a steeper one.
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
 SHARES = ("sigmoid", "hard_sigmoid", "softmax")  # what they give lies between 0 and 1
 
 
-def activate(network: Network, layer: Layer, value: Value, activation: object) -> Value:
+def activate(network: OnnxBuilder, layer: Layer, value: LayerOutput, activation: object) -> LayerOutput:
     """Add an activation that is fused into a layer, by its name; TensorFlow.js takes it as `hardSigmoid` too."""
     name = "linear" if activation is None else snake_case(str(activation))
     if name not in ACTIVATIONS:
@@ -40,18 +40,18 @@ def activate(network: Network, layer: Layer, value: Value, activation: object) -
         return value
     operator, attributes = ACTIVATIONS[name]
     if name == "relu6":
-        return Value(_clip(network, value, 6), value.shape)
+        return LayerOutput(_clip(network, value, 6), value.shape)
     options: dict[str, Any] = attributes
     if name == "softmax":  # the channels, which are last in TensorFlow.js, or the values
         options = {"axis": value.axis(len(value.shape))}
-    return Value(network.add(operator, [value.name], **options), value.shape, name in SHARES)
+    return LayerOutput(network.add(operator, [value.name], **options), value.shape, name in SHARES)
 
 
-def activation(network: Network, layer: Layer, value: Value) -> Value:
+def activation(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     return activate(network, layer, value, layer.config["activation"])
 
 
-def relu(network: Network, layer: Layer, value: Value) -> Value:
+def relu(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """ReLU, with an upper limit where it has a max_value."""
     for option in ("negative_slope", "threshold"):
         if layer.config.get(option) not in (None, 0):
@@ -61,24 +61,24 @@ def relu(network: Network, layer: Layer, value: Value) -> Value:
     highest = layer.number("max_value", 0)
     if highest < 0:
         raise network.refuse(layer, "max_value")
-    return Value(_clip(network, value, highest), value.shape)
+    return LayerOutput(_clip(network, value, highest), value.shape)
 
 
-def leaky_relu(network: Network, layer: Layer, value: Value) -> Value:
-    return Value(network.add("LeakyRelu", [value.name], alpha=layer.number("alpha", 0.3)), value.shape)
+def leaky_relu(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
+    return LayerOutput(network.add("LeakyRelu", [value.name], alpha=layer.number("alpha", 0.3)), value.shape)
 
 
-def elu(network: Network, layer: Layer, value: Value) -> Value:
-    return Value(network.add("Elu", [value.name], alpha=layer.number("alpha", 1)), value.shape)
+def elu(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
+    return LayerOutput(network.add("Elu", [value.name], alpha=layer.number("alpha", 1)), value.shape)
 
 
-def softmax(network: Network, layer: Layer, value: Value) -> Value:
+def softmax(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Softmax along the last axis, the only one that TensorFlow.js has."""
     if network.axis(layer, value) != len(value.shape):
         raise network.refuse(layer, "axis")
     return activate(network, layer, value, "softmax")
 
 
-def _clip(network: Network, value: Value, highest: float) -> str:
+def _clip(network: OnnxBuilder, value: LayerOutput, highest: float) -> str:
     limits = [network.keep(name, np.array(limit, np.float32)) for name, limit in (("low", 0), ("high", highest))]
     return network.add("Clip", [value.name, *limits])

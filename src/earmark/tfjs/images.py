@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError
 from earmark.tfjs.activations import activate
+from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer
-from earmark.tfjs.network import Network, Value
 from earmark.tfjs.weights import shown
 
 # What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
@@ -19,7 +19,7 @@ from earmark.tfjs.weights import shown
 NEARLY_ZERO = float(np.finfo(np.float32).tiny)
 
 
-def convolution(network: Network, layer: Layer, value: Value) -> Value:
+def convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Conv2D: kernel [height, width, inputs, outputs]."""
     inputs, outputs, size = network.image(layer, value)[2], layer.count("filters"), layer.pair("kernel_size")
     if layer.config.get("groups", 1) != 1:
@@ -29,7 +29,7 @@ def convolution(network: Network, layer: Layer, value: Value) -> Value:
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value:
+def depthwise_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """DepthwiseConv2D. TensorFlow.js takes no notice of its dilation, so nobody knows what such a layer learnt."""
     if layer.pair("dilation_rate") != (1, 1):
         raise network.refuse(layer, "dilation_rate")
@@ -38,7 +38,7 @@ def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def separable_convolution(network: Network, layer: Layer, value: Value) -> Value:
+def separable_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """SeparableConv2D: a depthwise one without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
     depthwise, outputs = _depthwise_kernel(network, layer, value), layer.count("filters")
     pointwise = network.weight(layer, "pointwise_kernel", (1, 1, len(depthwise), outputs)).transpose(3, 2, 0, 1)
@@ -48,7 +48,7 @@ def separable_convolution(network: Network, layer: Layer, value: Value) -> Value
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArray[np.float32]:
+def _depthwise_kernel(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> npt.NDArray[np.float32]:
     """[height, width, inputs, multiplier] as ONNX has it; each input gives so many outputs, in a row.
 
     TensorFlow.js doesn't write the multiplier of a SeparableConv2D: the weights tell it.
@@ -60,13 +60,13 @@ def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArr
 
 
 def _convolve(
-    network: Network,
+    network: OnnxBuilder,
     layer: Layer,
-    value: Value,
+    value: LayerOutput,
     kernel: npt.NDArray[np.float32],
     bias: list[str],
     groups: int = 1,
-) -> Value:
+) -> LayerOutput:
     """Convolution by a kernel [outputs, inputs of each group, height, width]."""
     outputs, _, *size = kernel.shape
     strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
@@ -75,36 +75,36 @@ def _convolve(
     shape = (*sizes, outputs)
     given = [value.name, network.keep("kernel", kernel), *bias]
     options = {"kernel_shape": size, "strides": strides, "dilations": dilations, "pads": pads, "group": groups}
-    return Value(network.add("Conv", given, **options), shape)
+    return LayerOutput(network.add("Conv", given, **options), shape)
 
 
-def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value], Value]:
+def pooling(operator: str, **attributes: int) -> Callable[[OnnxBuilder, Layer, LayerOutput], LayerOutput]:
     """MaxPooling2D, AveragePooling2D; what lies beyond the image's sides doesn't count."""
 
-    def pool(network: Network, layer: Layer, value: Value) -> Value:
+    def pool(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
         size = layer.pair("pool_size", (2, 2))
         strides = layer.pair("strides", size)
         channels = network.image(layer, value)[2]
         sizes, pads = _slide(network, layer, value, size, strides)
         name = network.add(operator, [value.name], kernel_shape=size, strides=strides, pads=pads, **attributes)
-        return Value(name, (*sizes, channels), value.is_share)
+        return LayerOutput(name, (*sizes, channels), value.is_share)
 
     return pool
 
 
-def global_pooling(operator: str) -> Callable[[Network, Layer, Value], Value]:
+def global_pooling(operator: str) -> Callable[[OnnxBuilder, Layer, LayerOutput], LayerOutput]:
     """GlobalMaxPooling2D, GlobalAveragePooling2D: one value for each channel."""
 
-    def pool(network: Network, layer: Layer, value: Value) -> Value:
+    def pool(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
         *_, channels = network.image(layer, value)
         if layer.config.get("keepdims") not in (None, False):
             raise network.refuse(layer, "keepdims")
-        return Value(network.add(operator, [value.name], axes=[2, 3], keepdims=0), (channels,), value.is_share)
+        return LayerOutput(network.add(operator, [value.name], axes=[2, 3], keepdims=0), (channels,), value.is_share)
 
     return pool
 
 
-def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
+def zero_padding(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """ZeroPadding2D: a number, [rows, columns] on either side, or [[above, below], [left, right]]."""
     height, width, channels = network.image(layer, value)
     padding = layer.config.get("padding")
@@ -117,11 +117,11 @@ def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
     shape = (height + above + below, width + left + right, channels)
     pads = network.keep("pads", np.array([0, 0, above, left, 0, 0, below, right], np.int64))
     zero = network.keep("zero", np.array(NEARLY_ZERO, np.float32))
-    return Value(network.add("Pad", [value.name, pads, zero]), shape, value.is_share)
+    return LayerOutput(network.add("Pad", [value.name, pads, zero]), shape, value.is_share)
 
 
 def _slide(
-    network: Network, layer: Layer, value: Value, reach: tuple[int, ...], strides: tuple[int, int]
+    network: OnnxBuilder, layer: Layer, value: LayerOutput, reach: tuple[int, ...], strides: tuple[int, int]
 ) -> tuple[tuple[int, int], list[int]]:
     """Height and width after a kernel of that reach has slid over the image, and zeros before and after each side.
 

@@ -24,7 +24,7 @@ IMAGE = (1, 2, 0)  # where TensorFlow.js has the axes channels, height and width
 
 
 @dataclass(frozen=True)
-class Value:
+class WrittenValue:
     """What a layer gives for one window.
 
     Attributes:
@@ -44,7 +44,7 @@ class Value:
         return self.held or tuple(self.shape[axis] for axis in self.order)
 
 
-class Node:
+class OnnxNode:
     """An ONNX node with its attributes."""
 
     def __init__(self, node: NodeProto) -> None:
@@ -72,7 +72,7 @@ class LayerList:
     metadata: Metadata
     constants: dict[str, Array] = field(default_factory=dict)
     used_once: set[str] = field(default_factory=set)
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, WrittenValue] = field(default_factory=dict)
     entries: list[Json] = field(default_factory=list)
     weights: list[tuple[str, Array]] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class LayerList:
         shape = self.metadata.window_frames, self.metadata.front_end.values
         config = {"batch_input_shape": [None, *shape, 1], "dtype": "float32", "sparse": False, "name": "window"}
         self.entries.append({"class_name": "InputLayer", "name": "window", "config": config, "inbound_nodes": []})
-        self.values["window"] = Value("window", shape, (0, 1), (*shape, 1))
+        self.values["window"] = WrittenValue("window", shape, (0, 1), (*shape, 1))
 
     def refuse(self, node: NodeProto) -> EarmarkError:
         return EarmarkError(
@@ -88,20 +88,25 @@ class LayerList:
             "this form: export it to onnx."
         )
 
-    def given(self, node: Node, number: int = 0) -> Value:
+    def given(self, node: OnnxNode, number: int = 0) -> WrittenValue:
         """What comes into the node, in that place."""
         if node.inputs[number] not in self.values:
             raise self.refuse(node.proto)
         return self.values[node.inputs[number]]
 
-    def constant(self, node: Node, number: int) -> Array:
+    def constant(self, node: OnnxNode, number: int) -> Array:
         if number >= len(node.inputs) or node.inputs[number] not in self.constants:
             raise self.refuse(node.proto)
         return self.constants[node.inputs[number]]
 
     def add(
-        self, kind: str, given: Sequence[Value], made: Value, weights: dict[str, Array] | None = None, **config: Any
-    ) -> Value:
+        self,
+        kind: str,
+        given: Sequence[WrittenValue],
+        made: WrittenValue,
+        weights: dict[str, Array] | None = None,
+        **config: Any,
+    ) -> WrittenValue:
         """Add a layer; returns what it makes."""
         name = f"{kind.lower()}_{len(self.entries)}"
         config = {"name": name, "trainable": True, "dtype": "float32", **config}
@@ -109,24 +114,24 @@ class LayerList:
         self.entries.append({"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound})
         for weight, array in (weights or {}).items():
             self.weights.append((f"{name}/{weight}", np.ascontiguousarray(array, "<f4")))
-        return Value(name, made.shape, made.order, made.held)
+        return WrittenValue(name, made.shape, made.order, made.held)
 
-    def last_of(self, value: Value, kinds: Sequence[str], used: str) -> Json | None:
+    def last_of(self, value: WrittenValue, kinds: Sequence[str], used: str) -> Json | None:
         """The layer that gives a value, if it is of that kind and nothing else takes it."""
         entry = next(entry for entry in self.entries if entry["name"] == value.layer)
         return entry if entry["class_name"] in kinds and used in self.used_once else None
 
-    def ordered(self, value: Value, order: tuple[int, ...]) -> Value:
+    def ordered(self, value: WrittenValue, order: tuple[int, ...]) -> WrittenValue:
         """The value with its axes in that order."""
         if value.held is not None:
-            made = Value("", value.shape, value.order)
+            made = WrittenValue("", value.shape, value.order)
             value = self.add("Reshape", [value], made, target_shape=list(made.tfjs_shape))
         if value.order == order:
             return value
         dims = [value.order.index(axis) + 1 for axis in order]  # counted from the batch
-        return self.add("Permute", [value], Value("", value.shape, order), dims=dims)
+        return self.add("Permute", [value], WrittenValue("", value.shape, order), dims=dims)
 
-    def image(self, node: Node) -> Value:
+    def image(self, node: OnnxNode) -> WrittenValue:
         value = self.given(node)
         if len(value.shape) != 3:
             raise self.refuse(node.proto)

@@ -20,6 +20,7 @@ from earmark.labels import RESERVED_LABELS
 from earmark.models.metadata import LONGEST_WORD_MS, MAX_WINDOW_FRAMES, Metadata, WindowNormalization
 from earmark.models.onnx_writer import model_file
 from earmark.tfjs.activations import activate, activation, elu, leaky_relu, relu, softmax
+from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer, layers_in_order
 from earmark.tfjs.images import (
     convolution,
@@ -29,7 +30,6 @@ from earmark.tfjs.images import (
     separable_convolution,
     zero_padding,
 )
-from earmark.tfjs.network import Network, Value
 from earmark.tfjs.weights import Weight, shown
 
 NAME = "speech-commands"
@@ -54,12 +54,12 @@ def convert(
     Raises:
         EarmarkError: layers, shapes or weights that can't be converted, or metadata of another model.
     """
-    network = Network(weights, source)
+    network = OnnxBuilder(weights, source)
     try:
         layers = layers_in_order(topology, source)
         frames = _window_frames(layers[0], source)
         plane = network.keep("plane", np.array([-1, 1, frames, BINS], np.int64))
-        values = [Value(network.add("Reshape", ["window", plane]), (frames, BINS, 1))]
+        values = [LayerOutput(network.add("Reshape", ["window", plane]), (frames, BINS, 1))]
         for layer in layers:
             values.append(_apply(network, layer, [values[place] for place in layer.given]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError) as error:
@@ -81,7 +81,7 @@ def convert(
     return model_file(network.nodes, network.constants, metadata, sizes)
 
 
-def _embedding(layers: Sequence[Layer], values: Sequence[Value]) -> Value | None:
+def _embedding(layers: Sequence[Layer], values: Sequence[LayerOutput]) -> LayerOutput | None:
     """What speech-commands trains a new head on: the output of the dense layer before the last layer.
 
     Its `createTransferModelFromBaseModel` goes back from the last layer but one to the first Dense. Here the last layer
@@ -113,7 +113,7 @@ def _number_text(value: object) -> str:
     return str(value) if type(value) is int and abs(value) < 10**12 else "no fixed number of"
 
 
-def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
+def _apply(network: OnnxBuilder, layer: Layer, given: Sequence[LayerOutput]) -> LayerOutput:
     """Add a layer's nodes; what it gives.
 
     Raises:
@@ -135,14 +135,16 @@ def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
     return MERGES[layer.kind](network, layer, given)
 
 
-def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+def _flatten(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
     """The values in TensorFlow.js' order."""
     if len(value.shape) == 1:
         return value
-    return Value(network.add("Flatten", [network.channels_last(value)]), (math.prod(value.shape),), value.is_share)
+    return LayerOutput(
+        network.add("Flatten", [network.channels_last(value)]), (math.prod(value.shape),), value.is_share
+    )
 
 
-def _reshape(network: Network, layer: Layer, value: Value) -> Value:
+def _reshape(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Reshape; one size may be left open, as −1 or null."""
     count, target = math.prod(value.shape), layer.config["target_shape"]
     sizes = [-1 if size is None else size for size in target]
@@ -160,7 +162,7 @@ def _reshape(network: Network, layer: Layer, value: Value) -> Value:
     return replace(network.channels_first(name, shape), is_share=value.is_share)
 
 
-def _permute(network: Network, layer: Layer, value: Value) -> Value:
+def _permute(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Permute: axis n of what it gives, counted from 1, is axis `dims[n]` of what it takes."""
     dims = layer.config["dims"]
     if sorted(dims) != list(range(1, len(value.shape) + 1)):
@@ -172,7 +174,7 @@ def _permute(network: Network, layer: Layer, value: Value) -> Value:
     return replace(made, name=network.add("Transpose", [value.name], perm=[0, *order]))
 
 
-def _dense(network: Network, layer: Layer, value: Value) -> Value:
+def _dense(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Dense, along the last axis: kernel [inputs, outputs]."""
     *places, inputs = value.shape
     outputs = layer.count("units")
@@ -184,11 +186,11 @@ def _dense(network: Network, layer: Layer, value: Value) -> Value:
         name = network.add("Add", [name, *bias]) if bias else name
         made = network.channels_first(name, shape)
     else:
-        made = Value(network.add("Gemm", [value.name, kernel, *bias]), shape)
+        made = LayerOutput(network.add("Gemm", [value.name, kernel, *bias]), shape)
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
+def _batch_normalization(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """BatchNormalization, along any axis; ONNX has it along axis 1."""
     axis = value.axis(network.axis(layer, value))
     gamma, beta = _scale_and_center(network, layer, value)
@@ -203,10 +205,10 @@ def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
     arrays = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     given = [name, *(network.keep(name, array) for name, array in arrays.items())]
     name = network.add("BatchNormalization", given, epsilon=epsilon)
-    return Value(name if axis == 1 else network.add("Transpose", [name], perm=swapped), value.shape)
+    return LayerOutput(name if axis == 1 else network.add("Transpose", [name], perm=swapped), value.shape)
 
 
-def _layer_normalization(network: Network, layer: Layer, value: Value) -> Value:
+def _layer_normalization(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """LayerNormalization along the last axis."""
     epsilon = layer.number("epsilon", 1e-3)
     if network.axis(layer, value) != len(value.shape):
@@ -220,7 +222,7 @@ def _layer_normalization(network: Network, layer: Layer, value: Value) -> Value:
 
 
 def _scale_and_center(
-    network: Network, layer: Layer, value: Value
+    network: OnnxBuilder, layer: Layer, value: LayerOutput
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """gamma and beta along the layer's axis; 1 and 0 where it has none."""
     shape = (value.shape[network.axis(layer, value) - 1],)
@@ -232,12 +234,12 @@ def _scale_and_center(
     return gamma, beta
 
 
-def _nothing(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+def _nothing(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
     """What only matters while a model learns."""
     return value
 
 
-def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+def _add(network: OnnxBuilder, layer: Layer, values: Sequence[LayerOutput]) -> LayerOutput:
     """Add; an axis of size 1 is repeated."""
     made = values[0]
     for value in values[1:]:
@@ -245,21 +247,21 @@ def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
             shape = np.broadcast_shapes(made.shape, value.shape)
         except ValueError as error:
             raise network.unfit(layer) from error
-        made = Value(network.add("Add", [made.name, value.name]), shape)
+        made = LayerOutput(network.add("Add", [made.name, value.name]), shape)
     return made
 
 
-def _concatenate(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+def _concatenate(network: OnnxBuilder, layer: Layer, values: Sequence[LayerOutput]) -> LayerOutput:
     axis = network.axis(layer, values[0])
     first = values[0].shape
     if any(value.shape[: axis - 1] + value.shape[axis:] != first[: axis - 1] + first[axis:] for value in values):
         raise network.unfit(layer)
     shape = (*first[: axis - 1], sum(value.shape[axis - 1] for value in values), *first[axis:])
     name = network.add("Concat", [value.name for value in values], axis=values[0].axis(axis))
-    return Value(name, shape, all(value.is_share for value in values))
+    return LayerOutput(name, shape, all(value.is_share for value in values))
 
 
-LAYERS: dict[str, Callable[[Network, Layer, Value], Value]] = {
+LAYERS: dict[str, Callable[[OnnxBuilder, Layer, LayerOutput], LayerOutput]] = {
     "InputLayer": _nothing,
     "Conv2D": convolution,
     "DepthwiseConv2D": depthwise_convolution,
@@ -288,7 +290,10 @@ LAYERS: dict[str, Callable[[Network, Layer, Value], Value]] = {
     "GaussianNoise": _nothing,
     "ActivityRegularization": _nothing,
 }
-MERGES: dict[str, Callable[[Network, Layer, Sequence[Value]], Value]] = {"Add": _add, "Concatenate": _concatenate}
+MERGES: dict[str, Callable[[OnnxBuilder, Layer, Sequence[LayerOutput]], LayerOutput]] = {
+    "Add": _add,
+    "Concatenate": _concatenate,
+}
 FINISHING = (
     "Activation",
     "ReLU",

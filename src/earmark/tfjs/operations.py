@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from earmark.tfjs.layer_list import IMAGE, Array, LayerList, Node, Value
+from earmark.tfjs.layer_list import IMAGE, Array, LayerList, OnnxNode, WrittenValue
 
 NO_EPSILON = 1e-12
 SMALLEST = np.finfo(np.float32).tiny  # up to which a padding is zero
@@ -18,14 +18,14 @@ ACTIVATIONS = {
 TAKE_ACTIVATIONS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def raise_to_floor(layers: LayerList, floor: float) -> Value:
+def raise_to_floor(layers: LayerList, floor: float) -> WrittenValue:
     """The window that the network takes, of one that is normalized: `metadata.FlooredNormalization`.
 
     That adds the floor, cuts what is below 0 then, and normalizes all values of the window.
     """
     window = layers.values["window"]
     frames, bins = window.shape
-    made, flat = Value("", (1, frames, bins), IMAGE), Value("", (frames * bins,), (0,))
+    made, flat = WrittenValue("", (1, frames, bins), IMAGE), WrittenValue("", (frames * bins,), (0,))
     point = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "valid", "use_bias": True, "depth_multiplier": 1}
     weights = {"depthwise_kernel": np.ones((1, 1, 1, 1)), "bias": np.array([floor])}
     value = layers.add("DepthwiseConv2D", [window], made, weights, activation="relu", **point)
@@ -34,7 +34,7 @@ def raise_to_floor(layers: LayerList, floor: float) -> Value:
     return layers.add("Reshape", [value], window, target_shape=[frames, bins, 1])
 
 
-def _reshape(layers: LayerList, node: Node) -> Value:
+def _reshape(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     shape = _resolved(layers.constant(node, 1).tolist(), value.shape)
     kept, places = ([axis for axis, size in enumerate(sizes) if size != 1] for sizes in (value.shape, shape))
@@ -43,12 +43,12 @@ def _reshape(layers: LayerList, node: Node) -> Value:
         sequence = [moved[axis] for axis in value.order if axis in moved]
         wanted = IMAGE if len(shape) == 3 else tuple(range(len(shape)))
         if sequence == [axis for axis in wanted if axis in places]:
-            made = Value("", shape, wanted)
+            made = WrittenValue("", shape, wanted)
             if made.tfjs_shape == value.tfjs_shape:
-                return Value(value.layer, shape, wanted)
+                return WrittenValue(value.layer, shape, wanted)
             return layers.add("Reshape", [value], made, target_shape=list(made.tfjs_shape))
     value = layers.ordered(value, tuple(range(len(value.shape))))
-    return layers.add("Reshape", [value], Value("", shape, tuple(range(len(shape)))), target_shape=list(shape))
+    return layers.add("Reshape", [value], WrittenValue("", shape, tuple(range(len(shape)))), target_shape=list(shape))
 
 
 def _resolved(target: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -58,22 +58,22 @@ def _resolved(target: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(left if size == -1 else size for size in sizes)
 
 
-def _transpose(layers: LayerList, node: Node) -> Value:
+def _transpose(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     axes = [axis - 1 for axis in node.get("perm", [])[1:]]
     order = tuple(axes.index(axis) for axis in value.order)
-    return Value(value.layer, tuple(value.shape[axis] for axis in axes), order, value.held)
+    return WrittenValue(value.layer, tuple(value.shape[axis] for axis in axes), order, value.held)
 
 
-def _flatten(layers: LayerList, node: Node) -> Value:
+def _flatten(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     if len(value.shape) == 1:
         return value
     value = layers.ordered(value, tuple(range(len(value.shape))))
-    return layers.add("Flatten", [value], Value("", (math.prod(value.shape),), (0,)))
+    return layers.add("Flatten", [value], WrittenValue("", (math.prod(value.shape),), (0,)))
 
 
-def _convolution(layers: LayerList, node: Node) -> Value:
+def _convolution(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, kernel = layers.image(node), layers.constant(node, 1)
     outputs, inputs_each, *size = kernel.shape
     strides, dilations = node.get("strides", [1, 1]), node.get("dilations", [1, 1])
@@ -86,7 +86,7 @@ def _convolution(layers: LayerList, node: Node) -> Value:
         "kernel_size": size, "strides": strides, "dilation_rate": dilations, "padding": padding,
         "data_format": "channels_last", "activation": "linear", "use_bias": has_bias,
     }  # fmt: skip
-    made = Value("", (outputs, *sizes), IMAGE)
+    made = WrittenValue("", (outputs, *sizes), IMAGE)
     if groups == 1:
         weights = {"kernel": kernel.transpose(2, 3, 1, 0), **bias}
         return layers.add("Conv2D", [value], made, weights, filters=outputs, **config)
@@ -101,7 +101,7 @@ def _convolution(layers: LayerList, node: Node) -> Value:
     return layers.add("DepthwiseConv2D", [value], made, weights, **config)
 
 
-def _pooling(layers: LayerList, node: Node) -> Value:
+def _pooling(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, size = layers.image(node), node.get("kernel_shape", None)
     strides = node.get("strides", [1, 1])
     plain = {"count_include_pad": 0, "ceil_mode": 0, "dilations": [1, 1]}
@@ -113,12 +113,12 @@ def _pooling(layers: LayerList, node: Node) -> Value:
         raise layers.refuse(node.proto)
     kind = {"MaxPool": "MaxPooling2D", "AveragePool": "AveragePooling2D"}[node.kind]
     config = {"pool_size": size, "strides": strides, "padding": padding, "data_format": "channels_last"}
-    return layers.add(kind, [value], Value("", (value.shape[0], *sizes), IMAGE), **config)
+    return layers.add(kind, [value], WrittenValue("", (value.shape[0], *sizes), IMAGE), **config)
 
 
 def _padded(
-    layers: LayerList, node: Node, value: Value, reach: Sequence[int], strides: Sequence[int]
-) -> tuple[Value, str, tuple[int, ...]]:
+    layers: LayerList, node: OnnxNode, value: WrittenValue, reach: Sequence[int], strides: Sequence[int]
+) -> tuple[WrittenValue, str, tuple[int, ...]]:
     """The image to slide over, the padding's name, and height and width afterwards.
 
     Padding that is neither none nor Keras' "same" becomes a layer of its own.
@@ -139,15 +139,15 @@ def _padded(
     return _zeros(layers, value, pairs), "valid", tuple(sizes)
 
 
-def _zeros(layers: LayerList, value: Value, pairs: list[tuple[int, int]]) -> Value:
+def _zeros(layers: LayerList, value: WrittenValue, pairs: list[tuple[int, int]]) -> WrittenValue:
     """Zeros before and after height and width."""
     height, width = (size + sum(pair) for size, pair in zip(value.shape[1:], pairs, strict=True))
-    made = Value("", (value.shape[0], height, width), IMAGE)
+    made = WrittenValue("", (value.shape[0], height, width), IMAGE)
     padding = [list(pair) for pair in pairs]
     return layers.add("ZeroPadding2D", [value], made, padding=padding, data_format="channels_last")
 
 
-def _pad(layers: LayerList, node: Node) -> Value:
+def _pad(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, pads = layers.image(node), layers.constant(node, 1).tolist()
     filling = layers.constant(node, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(1)
     if (np.abs(filling) > SMALLEST).any() or any(pads[at] for at in (0, 1, 4, 5)):
@@ -155,15 +155,15 @@ def _pad(layers: LayerList, node: Node) -> Value:
     return _zeros(layers, value, [(pads[2], pads[6]), (pads[3], pads[7])])
 
 
-def _global_pooling(layers: LayerList, node: Node) -> Value:
+def _global_pooling(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.image(node)
     if node.get("axes", None) != [2, 3] or node.get("keepdims", 1):
         raise layers.refuse(node.proto)
     kind = {"ReduceMean": "GlobalAveragePooling2D", "ReduceMax": "GlobalMaxPooling2D"}[node.kind]
-    return layers.add(kind, [value], Value("", (value.shape[0],), (0,)), data_format="channels_last")
+    return layers.add(kind, [value], WrittenValue("", (value.shape[0],), (0,)), data_format="channels_last")
 
 
-def _gemm(layers: LayerList, node: Node) -> Value:
+def _gemm(layers: LayerList, node: OnnxNode) -> WrittenValue:
     usual = {"alpha": 1.0, "beta": 1.0, "transA": 0}
     if any(node.get(option, value) != value for option, value in usual.items()):
         raise layers.refuse(node.proto)
@@ -172,33 +172,33 @@ def _gemm(layers: LayerList, node: Node) -> Value:
     return _dense(layers, layers.given(node), kernel.T if node.get("transB", 0) else kernel, bias)
 
 
-def _matmul(layers: LayerList, node: Node) -> Value:
+def _matmul(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, kernel = layers.given(node), layers.constant(node, 1)
     if kernel.ndim != 2:
         raise layers.refuse(node.proto)
     return _dense(layers, layers.ordered(value, tuple(range(len(value.shape)))), kernel, None)
 
 
-def _dense(layers: LayerList, value: Value, kernel: Array, bias: Array | None) -> Value:
+def _dense(layers: LayerList, value: WrittenValue, kernel: Array, bias: Array | None) -> WrittenValue:
     """On the last axis."""
     units = kernel.shape[1]
     weights = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
-    made = Value("", (*value.shape[:-1], units), value.order)
+    made = WrittenValue("", (*value.shape[:-1], units), value.order)
     return layers.add("Dense", [value], made, weights, units=units, activation="linear", use_bias=bias is not None)
 
 
-def _sum(layers: LayerList, node: Node) -> Value:
+def _sum(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     if node.inputs[1] in layers.constants:
         return _biased(layers, node, value)
     if len(layers.given(node, 1).shape) != len(value.shape):
         raise layers.refuse(node.proto)
     value, other = (layers.ordered(one, value.order) for one in (value, layers.given(node, 1)))
-    made = Value("", np.broadcast_shapes(value.shape, other.shape), value.order)
+    made = WrittenValue("", np.broadcast_shapes(value.shape, other.shape), value.order)
     return layers.add("Add", [value, other], made)
 
 
-def _biased(layers: LayerList, node: Node, value: Value) -> Value:
+def _biased(layers: LayerList, node: OnnxNode, value: WrittenValue) -> WrittenValue:
     """A dense layer's bias, which was kept apart from it."""
     bias = layers.constant(node, 1)
     entry = layers.last_of(value, ("Dense",), node.inputs[0])
@@ -210,17 +210,17 @@ def _biased(layers: LayerList, node: Node, value: Value) -> Value:
     return value
 
 
-def _concatenation(layers: LayerList, node: Node) -> Value:
+def _concatenation(layers: LayerList, node: OnnxNode) -> WrittenValue:
     first, *others = [layers.given(node, number) for number in range(len(node.inputs))]
     axis = node.get("axis", 1) - 1 if node.get("axis", 1) > 0 else len(first.shape) + node.get("axis", 1)
     parts = [layers.ordered(value, first.order) for value in (first, *others)]
     sizes = list(first.shape)
     sizes[axis] = sum(part.shape[axis] for part in parts)
-    made = Value("", tuple(sizes), first.order)
+    made = WrittenValue("", tuple(sizes), first.order)
     return layers.add("Concatenate", parts, made, axis=first.order.index(axis) + 1)
 
 
-def _batch_normalization(layers: LayerList, node: Node) -> Value:
+def _batch_normalization(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     value = layers.ordered(value, IMAGE if len(value.shape) == 3 else value.order)
     gamma, beta, mean, variance = (layers.constant(node, number) for number in range(1, 5))
@@ -230,7 +230,7 @@ def _batch_normalization(layers: LayerList, node: Node) -> Value:
     return layers.add("BatchNormalization", [value], value, weights, **options)
 
 
-def _layer_normalization(layers: LayerList, node: Node) -> Value:
+def _layer_normalization(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     if node.get("axis", -1) not in (-1, len(value.shape)):
         raise layers.refuse(node.proto)
@@ -240,13 +240,13 @@ def _layer_normalization(layers: LayerList, node: Node) -> Value:
     return _normalize(layers, value, gamma, beta, node.get("epsilon", 1e-5))
 
 
-def _normalize(layers: LayerList, value: Value, gamma: Array, beta: Array, epsilon: float) -> Value:
+def _normalize(layers: LayerList, value: WrittenValue, gamma: Array, beta: Array, epsilon: float) -> WrittenValue:
     """Layer normalization over the last axis; TensorFlow.js 1.3, Teachable Machine's, fails where beta is left out."""
     options = {"axis": -1, "epsilon": epsilon, "center": True, "scale": True}
     return layers.add("LayerNormalization", [value], value, {"gamma": gamma, "beta": beta}, **options)
 
 
-def _direction(layers: LayerList, node: Node) -> Value:
+def _direction(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """A vector x of d values, brought to length 1.
 
     No layer does that, but layer normalization does it for (x, −x): the mean of these 2d values is 0 and their variance
@@ -259,31 +259,31 @@ def _direction(layers: LayerList, node: Node) -> Value:
     (size,) = value.shape
     point = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "valid", "activation": "linear", "use_bias": False}
     pairs = np.tile(np.array([1, -1], np.float32), (1, 1, size, 1))
-    value = layers.add("Reshape", [value], Value("", (size, 1, 1), IMAGE), target_shape=[1, 1, size])
-    made = Value("", (2 * size, 1, 1), IMAGE)
+    value = layers.add("Reshape", [value], WrittenValue("", (size, 1, 1), IMAGE), target_shape=[1, 1, size])
+    made = WrittenValue("", (2 * size, 1, 1), IMAGE)
     value = layers.add("DepthwiseConv2D", [value], made, {"depthwise_kernel": pairs}, depth_multiplier=2, **point)
     value = _normalize(layers, value, np.full(2 * size, size**-0.5), np.zeros(2 * size), NO_EPSILON)
-    value = layers.add("Reshape", [value], Value("", (1, size, 2), IMAGE), target_shape=[size, 2, 1])
+    value = layers.add("Reshape", [value], WrittenValue("", (1, size, 2), IMAGE), target_shape=[size, 2, 1])
     half = np.array([0.5, -0.5], np.float32).reshape(1, 2, 1, 1)
     point["kernel_size"] = [1, 2]
-    value = layers.add("Conv2D", [value], Value("", (1, size, 1), IMAGE), {"kernel": half}, filters=1, **point)
-    return layers.add("Flatten", [value], Value("", (size,), (0,)))
+    value = layers.add("Conv2D", [value], WrittenValue("", (1, size, 1), IMAGE), {"kernel": half}, filters=1, **point)
+    return layers.add("Flatten", [value], WrittenValue("", (size,), (0,)))
 
 
-def _product(layers: LayerList, node: Node) -> Value:
+def _product(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """A vector times a number: as a filter of one tap."""
     value, factor = layers.given(node), layers.constant(node, 1)
     if len(value.shape) != 1 or factor.size != 1:
         raise layers.refuse(node.proto)
     (size,) = value.shape
-    value = layers.add("Reshape", [value], Value("", (1, size, 1), IMAGE), target_shape=[size, 1, 1])
+    value = layers.add("Reshape", [value], WrittenValue("", (1, size, 1), IMAGE), target_shape=[size, 1, 1])
     point = {"kernel_size": [1, 1], "strides": [1, 1], "padding": "valid", "activation": "linear", "use_bias": False}
     kernel = {"kernel": factor.reshape(1, 1, 1, 1)}
-    value = layers.add("Conv2D", [value], Value("", (1, size, 1), IMAGE), kernel, filters=1, **point)
-    return layers.add("Flatten", [value], Value("", (size,), (0,)))
+    value = layers.add("Conv2D", [value], WrittenValue("", (1, size, 1), IMAGE), kernel, filters=1, **point)
+    return layers.add("Flatten", [value], WrittenValue("", (size,), (0,)))
 
 
-def _activation(layers: LayerList, node: Node) -> Value:
+def _activation(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, activation = layers.given(node), ACTIVATIONS[node.kind]
     if node.kind == "HardSigmoid" and (round(node.get("alpha", 0.2), 6), node.get("beta", 0.5)) != (0.2, 0.5):
         raise layers.refuse(node.proto)
@@ -299,7 +299,7 @@ def _activation(layers: LayerList, node: Node) -> Value:
     return layers.add("Activation", [layers.ordered(value, value.order)], value, activation=activation)
 
 
-def _rectifier(layers: LayerList, node: Node) -> Value:
+def _rectifier(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """Rectifiers with a number of their own."""
     value = layers.given(node)
     value = layers.ordered(value, value.order)
@@ -311,11 +311,11 @@ def _rectifier(layers: LayerList, node: Node) -> Value:
     return layers.add(kind, [value], value, alpha=node.get("alpha", usual))
 
 
-def _same(layers: LayerList, node: Node) -> Value:
+def _same(layers: LayerList, node: OnnxNode) -> WrittenValue:
     return layers.given(node)
 
 
-OPERATIONS: dict[str, Callable[[LayerList, Node], Value]] = {
+OPERATIONS: dict[str, Callable[[LayerList, OnnxNode], WrittenValue]] = {
     "Add": _sum,
     "AveragePool": _pooling,
     "BatchNormalization": _batch_normalization,

@@ -167,7 +167,7 @@ def _read_json(files: _Files, name: str) -> dict[str, Any]:
         raise EarmarkError(f"{files.source} has no {name}: download the whole model again.") from error
     if size > MAX_JSON_BYTES:
         raise EarmarkError(f"{files.source} has a {name} of more than {MAX_JSON_BYTES >> 20} MiB: it is no such model.")
-    values = json.loads(_read(files, name, size))
+    values = json.loads(_read_whole(files, name, size))
     if not isinstance(values, dict):
         raise EarmarkError(f"{files.source} has a {name} that describes no model: download the model again.")
     return values
@@ -241,11 +241,11 @@ def _read_shards(files: _Files, paths: list[str], expected: int) -> bytearray:
         raise EarmarkError(f"{message}: download the whole model again.")
     content = bytearray()
     for path, size in zip(paths, sizes, strict=True):
-        content += _read(files, path, size)
+        content += _read_whole(files, path, size)
     return content
 
 
-def _read(files: _Files, name: str, size: int) -> bytearray:
+def _read_whole(files: _Files, name: str, size: int) -> bytearray:
     """All of a file of that many bytes, in small reads."""
     content = bytearray()
     with files.open(name) as file:

@@ -12,7 +12,7 @@ from earmark.errors import EarmarkError
 from earmark.front_end.frames import SPECTROGRAM
 from earmark.models.metadata import FlooredNormalization, Metadata, WindowNormalization
 from earmark.models.onnx_writer import leading_to
-from earmark.tfjs.layer_list import Json, LayerList, Node
+from earmark.tfjs.layer_list import Json, LayerList, OnnxNode
 from earmark.tfjs.operations import OPERATIONS, raise_to_floor
 
 
@@ -45,7 +45,7 @@ def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Jso
     for node in nodes:
         if node.op_type not in OPERATIONS:
             raise layers.refuse(node)
-        made = OPERATIONS[node.op_type](layers, Node(node))
+        made = OPERATIONS[node.op_type](layers, OnnxNode(node))
         layers.values[node.output[0]] = made
         again = [name for name in node.input if name in layers.values and layers.values[name].layer == made.layer]
         if uses[node.output[0]] == 1 and layers.used_once.issuperset(again):

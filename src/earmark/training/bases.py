@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from earmark.clips.settings import SOUNDS
+from earmark.clips.settings import SOUNDS_MODE
 from earmark.models import speech_embedding
 from earmark.models.network import Network
 from earmark.models.speech_embedding import SPEECH, speech_network
-from earmark.recognizer.recognizer import WORDS, load
+from earmark.recognizer.recognizer import WORDS_MODEL, load
+
+SOUNDS_BASE = "sounds"  # not a network: the codelab's, which is trained from scratch
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
         mode: the project's.
         all_have_sound: whether there is no recording of which only the spectrogram is left.
     """
-    if mode == SOUNDS:
-        return [Base(SOUNDS, "the codelab's network for short sounds, trained from scratch")]
+    if mode == SOUNDS_MODE:
+        return [Base(SOUNDS_BASE, "the codelab's network for short sounds, trained from scratch")]
     remedy = speech_embedding.remedy()
     if not all_have_sound:
         remedy = "it needs the sound of every recording, and of some only the spectrogram is left"
@@ -45,7 +47,7 @@ def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
             "Google's speech embedding: most accurate from few recordings; 4 ms a prediction",
             remedy,
         ),
-        Base(WORDS, "Earmark's own word network: nearly as good from five recordings on, and ten times as fast"),
+        Base(WORDS_MODEL, "Earmark's own word network: nearly as good from five recordings on, and ten times as fast"),
     ]
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from earmark.clips.settings import SOUNDS
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.front_end.recordings import read_recording
 from earmark.models.network import Network
-from earmark.training.bases import open_base
+from earmark.training.bases import SOUNDS_BASE, open_base
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
@@ -52,7 +51,7 @@ class Training:
         Raises:
             EarmarkError: a package is missing, a clip can't be read, or an option is unknown or out of its range.
         """
-        if self.base == SOUNDS:
+        if self.base == SOUNDS_BASE:
             return self._train_sounds(clips, labels, on_epoch)
         heads = import_training("earmark.training.heads")
         known = {field.name for kind in (TransferOptions, heads.HeadOptions) for field in fields(kind)}
@@ -72,7 +71,7 @@ class Training:
         Raises:
             EarmarkError: the base hears sound, and one of the recordings has none.
         """
-        if self.base != SOUNDS:
+        if self.base != SOUNDS_BASE:
             check_sound(self._network, clips)
 
     @cached_property

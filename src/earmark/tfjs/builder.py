@@ -23,7 +23,7 @@ from earmark.tfjs.weights import Weight, shown
 
 
 @dataclass(frozen=True)
-class Value:
+class LayerOutput:
     """What a layer gives.
 
     Attributes:
@@ -42,7 +42,7 @@ class Value:
 
 
 @dataclass
-class Network:
+class OnnxBuilder:
     """The ONNX nodes so far.
 
     Attributes:
@@ -98,7 +98,7 @@ class Network:
             raise EarmarkError(f"{message}: download the model again.")
         return weight.values()
 
-    def image(self, layer: Layer, value: Value) -> tuple[int, int, int]:
+    def image(self, layer: Layer, value: LayerOutput) -> tuple[int, int, int]:
         """Height, width and channels of what comes into a layer that needs an image."""
         if len(value.shape) != 3:
             message = f"{self.source} has the layer {shown(layer.name)} where there are no images any more"
@@ -106,13 +106,13 @@ class Network:
         height, width, channels = value.shape
         return height, width, channels
 
-    def channels_last(self, value: Value) -> str:
+    def channels_last(self, value: LayerOutput) -> str:
         """The value in the order of TensorFlow.js."""
         return self.add("Transpose", [value.name], perm=[0, 2, 3, 1]) if len(value.shape) == 3 else value.name
 
-    def channels_first(self, name: str, shape: tuple[int, ...]) -> Value:
+    def channels_first(self, name: str, shape: tuple[int, ...]) -> LayerOutput:
         """A value that is in the order of TensorFlow.js, as it is kept here."""
-        return Value(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
+        return LayerOutput(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
 
     def refuse(self, layer: Layer, option: str) -> EarmarkError:
         message = f"{self.source} has a layer {shown(layer.name)} whose {option} can't be converted"
@@ -122,7 +122,7 @@ class Network:
         message = f"{self.source} gives the layer {shown(layer.name)} values of shapes that don't fit"
         return EarmarkError(f"{message}: save the model again.")
 
-    def axis(self, layer: Layer, value: Value) -> int:
+    def axis(self, layer: Layer, value: LayerOutput) -> int:
         """The layer's axis, from 1. It may be counted from the end below 0, and be a list of one.
 
         Raises:
