@@ -17,7 +17,7 @@ UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))  # in microseconds
 
 def bench(
     model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)] = "words",
-    seconds: Annotated[float, typer.Option(min=0, max=3_600, help="How long to measure, about.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=0, max=3_600, help="About how long to measure, in seconds.")] = 20.0,
     as_json: Json = False,
 ) -> None:
     """Measure what this machine does: a frame, a window, a second of sound, live streams, a training, a start.

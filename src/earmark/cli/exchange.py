@@ -55,9 +55,9 @@ def import_(
     label: Annotated[
         str | None, typer.Option(help="Label of recordings that come without one.", show_default="from its name")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Import this label alone. Repeat it for more.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Import only this label. Repeat it for more.")] = None,
     split: Annotated[Split | None, typer.Option(help="Only this part of a data set.", show_default="all of it")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many recordings of each label.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings of each label.")] = None,
     mode: Annotated[
         ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: words")
     ] = None,

@@ -56,18 +56,18 @@ class PcmEncoding(str, Enum):
 BaseName = Annotated[
     str | None,
     typer.Option(
-        help="sounds, speech, words, or any model with an embedding.",
+        help="What to train on: sounds, speech, words, or any model with an embedding.",
         show_default="sounds: sounds; words: speech if it is installed, else words",
     ),
 ]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-DeviceOption = Annotated[str | None, typer.Option(help="Microphone: its number or a part of its name.")]
+DeviceOption = Annotated[str | None, typer.Option(help="The microphone: its number or a part of its name.")]
 Input = Annotated[
     str, typer.Option(help="A sound file, or - for raw PCM on standard input.", show_default="microphone")
 ]
-SampleRate = Annotated[int, typer.Option(help="Of raw PCM, in Hz.")]
-Channels = Annotated[int, typer.Option(help="Of raw PCM.")]
-PcmFormat = Annotated[PcmEncoding, typer.Option(help="Of raw PCM.")]
+SampleRate = Annotated[int, typer.Option(help="Sample rate of raw PCM, in Hz.")]
+Channels = Annotated[int, typer.Option(help="Number of channels of raw PCM.")]
+PcmFormat = Annotated[PcmEncoding, typer.Option(help="Encoding of raw PCM.")]
 
 
 def main() -> None:
@@ -142,33 +142,41 @@ def record(
 def train(
     project: ProjectPath,
     base: BaseName = None,
-    name: Annotated[str | None, typer.Option(help="Of the model.", show_default="the base's")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="the base's")] = None,
     mode: Mode = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the examples.", show_default="10, a head 50")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Examples a step.", show_default="16, a head 128")
+        int | None, typer.Option(min=1, help="Examples in a training step.", show_default="16, a head 128")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the optimizer.", show_default="its usual one")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the optimizer.", show_default="its usual one")
+    ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam, rmsprop or adagrad.", show_default="sgd; sounds: adam")
+        str | None, typer.Option(help="The optimizer: sgd, adam, rmsprop or adagrad.", show_default="sgd; sounds: adam")
     ] = None,
-    hidden_units: Annotated[int | None, typer.Option(min=0, help="Of a hidden layer in the head.")] = None,
+    hidden_units: Annotated[
+        int | None, typer.Option(min=0, help="Units of a hidden layer in the head; 0 for none.")
+    ] = None,
     validation_split: Annotated[
-        float | None, typer.Option(min=0, max=0.99, help="Share of the recordings kept aside.")
+        float | None, typer.Option(min=0, max=0.99, help="Share of the recordings that is kept aside.")
     ] = None,
     window_hop_ratio: Annotated[
         float | None,
-        typer.Option(help="Windows around a word, so many window lengths apart.", show_default="one window"),
+        typer.Option(
+            help="Learn several windows around a word, this many window lengths apart.", show_default="one window"
+        ),
     ] = None,
     augment_by_mixing_noise_ratio: Annotated[
-        float | None, typer.Option(help="Learn each word once more with noise so strong, up to 1.")
+        float | None, typer.Option(help="Learn each word once more with noise mixed in, this strong, up to 1.")
     ] = None,
     fine_tuning_epochs: Annotated[
         int | None, typer.Option(min=0, help="Further epochs in which the base's last layer learns too.")
     ] = None,
-    fine_tuning_optimizer: Annotated[str | None, typer.Option(help="For those.", show_default="adam")] = None,
+    fine_tuning_optimizer: Annotated[
+        str | None, typer.Option(help="The optimizer of these further epochs.", show_default="adam")
+    ] = None,
     open_set: Annotated[
         bool | None, typer.Option(help="Learn noise and unknown words too.", show_default="yes; sounds: no")
     ] = None,
@@ -203,11 +211,15 @@ def train(
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="PROJECT|MODEL", help="A project, or with --test any model.")],
     test: Annotated[Path | None, typer.Option(help="A folder of labelled recordings that training never saw.")] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of a project's recordings, each left out once.")] = 5,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Number of parts of a project's recordings; each is left out once.")
+    ] = 5,
     background: Annotated[
         list[Path] | None, typer.Option(help="Recordings, or a folder, with nothing to detect. Repeat it for more.")
     ] = None,
-    false_alarms_per_hour: Annotated[float, typer.Option(min=0, help="How many the threshold should allow.")] = 1.0,
+    false_alarms_per_hour: Annotated[
+        float, typer.Option(min=0, help="How many false alarms the threshold should allow.")
+    ] = 1.0,
     base: BaseName = None,
     report: Annotated[
         Path | None, typer.Option(help="Where the report goes.", show_default="report.html beside the project's model")
@@ -316,18 +328,18 @@ def pretrain(
     output: Annotated[Path, typer.Option(help="Where the model, its card and the checkpoint go.")],
     noise: Annotated[list[Path] | None, typer.Option(help="A data set that is all background noise.")] = None,
     labels: Annotated[
-        str, typer.Option(help="Words to tell apart, with commas between; all: every word there is.")
+        str, typer.Option(help="Words to tell apart, separated by commas; all: every word there is.")
     ] = "zero,one,two,three,four,five,six,seven,eight,nine,up,down,left,right,go,stop,yes,no",
-    epochs: Annotated[int, typer.Option(min=1, help="How many.")] = 28,
+    epochs: Annotated[int, typer.Option(min=1, help="How many epochs to train.")] = 28,
     draws: Annotated[int, typer.Option(min=1, help="Windows in an epoch.")] = 38_400,
-    batch_size: Annotated[int, typer.Option(min=2, help="Windows a step.")] = 128,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The highest.")] = 0.003,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="Of the augmentation.")] = 1.0,
+    batch_size: Annotated[int, typer.Option(min=2, help="Windows in a training step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The highest learning rate.")] = 0.003,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="Strength of the augmentation.")] = 1.0,
     start: Annotated[Path | None, typer.Option(help="A checkpoint.pt of another training to begin with.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="The same seed and data give the same model.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = "",
+    device: Annotated[str, typer.Option(help="Where to train: cpu or cuda.", show_default="cuda if there is one")] = "",
     teacher: Annotated[bool, typer.Option(help="Learn from Google's speech embedding as well.")] = True,
-    revision: Annotated[str, typer.Option(help="Of the recipe, for the model's card.")] = "",
+    revision: Annotated[str, typer.Option(help="Revision of the recipe, for the model's card.")] = "",
     as_json: Json = False,
 ) -> None:
     """Make a recognizer of words from data sets of many speakers, as the pretrained `words` was made.

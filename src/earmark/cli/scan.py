@@ -42,15 +42,17 @@ def scan(
         list[str], typer.Argument(metavar="PATH...", help="Files, folders, 'globs/**/*.flac', s3://bucket/folder.")
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)] = "words",
-    output: Annotated[Path, typer.Option(help="What to write; nothing may be there yet.")] = Path("detections.csv"),
+    output: Annotated[Path, typer.Option(help="The file or folder to write. It must not exist yet.")] = Path(
+        "detections.csv"
+    ),
     format: Annotated[
-        DetectionFormat | None, typer.Option(help="Of the output.", show_default="by its name: .csv, .jsonl, …")
+        DetectionFormat | None, typer.Option(help="Format of the output.", show_default="by its name: .csv, .jsonl, …")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that share the work.", show_default="one for each core")
     ] = None,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to scan on; auto: the one at hand.")
+        str | None, typer.Option(metavar="ADDRESS", help="Address of a Ray cluster to scan on; auto: the one at hand.")
     ] = None,
     probability_threshold: ProbabilityThreshold = None,
     overlap_factor: OverlapFactor = None,

@@ -15,17 +15,19 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Name or address of this machine to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8001,
-    max_streams: Annotated[int, typer.Option(min=1, help="Live streams at a time; more are refused.")] = 200,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any that is free.")] = 8001,
+    max_streams: Annotated[int, typer.Option(min=1, help="Live streams at a time. More are refused.")] = 200,
     slow_seconds: Annotated[
-        float, typer.Option(min=0.1, help="A client that reads nothing for so long is disconnected.")
+        float, typer.Option(min=0.1, help="A client that reads nothing for this long is disconnected.")
     ] = 10.0,
-    idle_seconds: Annotated[float, typer.Option(min=0.1, help="So is one that sends nothing for so long.")] = 60.0,
+    idle_seconds: Annotated[
+        float, typer.Option(min=0.1, help="A client that sends nothing for this long is disconnected.")
+    ] = 60.0,
     allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A further name of this machine. Repeat it for more.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another name of this machine. Repeat it for more.")
     ] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="A site whose pages may ask. Repeat it for more.")
+        list[str] | None, typer.Option(metavar="URL", help="A site whose pages may use the server. Repeat it for more.")
     ] = None,
 ) -> None:
     """Serve a recognizer to programs: HTTP for sound files, a WebSocket for live sound.

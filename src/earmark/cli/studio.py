@@ -21,12 +21,12 @@ WHITE_ON_BLACK, USUAL = "\x1b[97;40m", "\x1b[0m"  # cameras want a code's backgr
 def studio(
     project: Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")] = DEFAULT_PROJECT,
     mode: Mode = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any that is free.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     lan: Annotated[
-        bool, typer.Option("--lan", help="Let phones in the network use it too, over HTTPS, each by a code.")
+        bool, typer.Option("--lan", help="Let phones in the network use it too, over HTTPS, each with a code.")
     ] = False,
-    lan_port: Annotated[int, typer.Option(min=0, max=65535, help="Of that HTTPS.")] = 8443,
+    lan_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for HTTPS.")] = 8443,
 ) -> None:
     """Open the studio: record, train and listen on a web page.
 
