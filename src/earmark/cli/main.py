@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text, in half the time: Rich need not be loaded to print it
     help="Teach a computer to hear: record a few seconds of a sound, train in a second, and it listens and acts.",
 )
 
