@@ -19,7 +19,7 @@ from earmark.audio.sound_files import open_sound_file
 from earmark.audio.sources import Source, record_clip
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames
-from earmark.recognizer.decisions import Detection
+from earmark.recognizer.decisions import Detection, as_dict
 from earmark.recognizer.detecting import Detector
 from earmark.recognizer.recognizer import Recognizer
 from earmark.recognizer.scoring import Result
@@ -242,7 +242,7 @@ def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> No
                         break
             finally:
                 await scorer.run(source.close)  # a request that is cancelled leaves that thread reading
-        return Detections(detections=[DetectionFound.model_validate(one, from_attributes=True) for one in found])
+        return Detections(detections=[DetectionFound(**as_dict(one)) for one in found])
 
 
 def _add_information_routes(app: FastAPI, recognizer: Recognizer, streams: Streams) -> None:
