@@ -27,6 +27,7 @@ from earmark.audio.clip import Resampler, Samples, read_clip
 from earmark.audio.sources import PcmSource
 from earmark.clips.corpus import CorpusRecording, find_recordings, loudest_part
 from earmark.evaluation.evaluation import Rate, Share
+from earmark.labels import THRESHOLD
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
 
 RATE = 16_000  # Hz, that of Speech Commands
@@ -46,7 +47,7 @@ GRID: dict[str, tuple[Any, ...]] = {
     "min_agreeing_windows": (1, 3, 4, 5, 6),
     "longest_sound_ms": (None, 900, 1_000, 1_150),
 }
-DEFAULTS: dict[str, Any] = dict(zip(GRID, (0.75, 1, 5, 1_000), strict=True))
+DEFAULTS: dict[str, Any] = dict(zip(GRID, (THRESHOLD, 1, 5, 1_000), strict=True))
 REPORTED: list[dict[str, Any]] = [  # the defaults, each of them changed, and what Earmark began with
     DEFAULTS,
     {**DEFAULTS, "probability_threshold": 0.6},

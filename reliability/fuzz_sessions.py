@@ -111,7 +111,7 @@ class Connection:
 def live(scratch: Path) -> Try:
     """The studio's live protocol, with a project to record into and a model to listen with."""
     from earmark.project import Project
-    from earmark.studio.live import LiveSession
+    from earmark.studio.live import PageSession
     from earmark.studio.state import Studio
 
     project = Project(scratch / "project", create=True)
@@ -121,7 +121,7 @@ def live(scratch: Path) -> Try:
 
     def attempt(data: bytes) -> None:
         connection = Connection(split(data))
-        loop.run(LiveSession(studio, connection.websocket).run())
+        loop.run(PageSession(studio, connection.websocket).run())
         connection.check()
         assert not studio.sessions
         if project.clips():
@@ -136,12 +136,12 @@ def live(scratch: Path) -> Try:
 def stream() -> Try:
     """The recognition API's live protocol."""
     from earmark.serving.stream import Streams
-    from earmark.web.batching import Scorer
+    from earmark.web.batching import ScoringThread
     from earmark.web.metrics import Metrics
 
     metrics, loop = Metrics(), Loop()
     recognizer = Recognizer(BANDS.read_bytes())
-    streams = Streams(recognizer, Scorer(metrics), metrics, most=4, slow_seconds=10, idle_seconds=60)
+    streams = Streams(recognizer, ScoringThread(metrics), metrics, most=4, slow_seconds=10, idle_seconds=60)
 
     def attempt(data: bytes) -> None:
         connection = Connection(split(data))

@@ -28,12 +28,11 @@ from synthesize import DIGITS, LABELS
 import earmark
 from earmark.clips.corpus import NOISE, CorpusRecording, find_recordings
 from earmark.evaluation.evaluation import Share, confusion_matrix, count_false_alarms
-from earmark.labels import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS, THRESHOLD
 from earmark.models.onnx_writer import multiply_adds
 from earmark.recognizer.scoring import Result
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "go", "stop")
-THRESHOLD = 0.75
 PEER = "speech-commands"  # the TensorFlow.js model
 WORD_SETS = ("speech_commands", "free_spoken_digits", "wake_words", "synthesised")
 SHIFT = 0.1  # seconds

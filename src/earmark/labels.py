@@ -1,4 +1,4 @@
-"""Names: of labels, which are any text a person types, and the safe names of their folders and files."""
+"""Labels: their names, which are any text a person types; safe names of folders and files for them; thresholds."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from earmark.errors import EarmarkError
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
 SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise
+THRESHOLD = 0.75  # that a label's score must reach, unless another is asked for
 MAX_CHARACTERS = 64
 MAX_BYTES = 200  # of a folder's or file's name; file systems allow 255, and a suffix may follow
 _PLAIN = frozenset(" -_+,'!()&#@=")  # safe in file names everywhere, besides letters and digits

@@ -213,13 +213,13 @@ def test_a_position_or_time_that_is_none_changes_nothing(running: Studio) -> Non
 
 SHORT = """
 from earmark.web import limits
-from earmark.studio import live, server
+from earmark.studio import live, live_sound, server, state
 limits.SMALL_SECONDS = 1.0
 limits.CHANGES_AT_ONCE, limits.CHANGES_A_SECOND = 5.0, 0.01
 limits.MOST_REQUESTS = 3
-live.MOST_PAGES = 2
+state.MOST_PAGES = 2
 live.COMMANDS_AT_ONCE, live.COMMANDS_A_SECOND = 50.0, 0.01
-live.SOUND_AT_ONCE, live.SOUND_RATE = 3.0, 0.01
+live_sound.SOUND_AT_ONCE, live_sound.SOUND_RATE = 3.0, 0.01
 server.MOST_UPLOADS, server.MOST_EXPORTS = 2, 1
 from earmark.cli.main import main
 main()
@@ -384,9 +384,9 @@ main()
 
 def test_an_error_of_the_studios_own_is_told_as_one(tmp_path: Path) -> None:
     failing = """
-from earmark.studio import live
+from earmark.studio import live_sound
 def fail(*_): raise ZeroDivisionError("Oh.")
-live.LiveSession._heard = fail
+live_sound.LiveSound._heard = fail
 from earmark.cli.main import main
 main()
 """

@@ -16,7 +16,7 @@ import earmark
 from earmark.front_end.spectrogram import StreamingSpectrogram
 from earmark.recognizer.decisions import ScoredWindow
 from earmark.studio.hearing import PageHearing
-from earmark.web.batching import Scorer
+from earmark.web.batching import ScoringThread
 from earmark.web.metrics import Metrics
 from tests import sounds, tones
 from tests.studio import spoken
@@ -260,14 +260,14 @@ def test_a_model_of_the_waveform_hears_it_beside_the_pages_spectrogram(chunk: in
     windows: list[ScoredWindow] = []
 
     async def hear() -> None:
-        scorer = Scorer(Metrics())
+        scoring = ScoringThread(Metrics())
         hearing = PageHearing(
-            "project", scorer, recognizer, 0.75, tell, sample_rate=rate, first_frame=99, seconds=before
+            "project", scoring, recognizer, 0.75, tell, sample_rate=rate, first_frame=99, seconds=before
         )
         for part in np.split(sound, range(chunk, len(sound), chunk)):
             windows.extend(await hearing.process(shown.process(part), part))
         hearing.finish()
-        scorer.stop()
+        scoring.stop()
 
     asyncio.run(hear())
     expected = list(recognizer.stream(sound, sample_rate=rate))

@@ -11,7 +11,7 @@ import pytest
 
 import earmark
 from earmark.errors import EarmarkError
-from earmark.web.batching import MOST_WINDOWS, Scorer
+from earmark.web.batching import MOST_WINDOWS, ScoringThread
 from earmark.web.metrics import Metrics
 from tests.bands import band_model
 
@@ -21,16 +21,16 @@ def windows_of(recognizer: earmark.Recognizer, count: int, seed: int = 0) -> np.
     return (10 * random.standard_normal((count, *recognizer.input_shape)) - 80).astype(np.float32)
 
 
-def with_scorer(use: Callable[[Scorer], Awaitable[None]]) -> dict[str, float]:
+def with_scoring(use: Callable[[ScoringThread], Awaitable[None]]) -> dict[str, float]:
     """Run that, and return what was counted."""
     metrics = Metrics()
 
     async def run() -> None:
-        scorer = Scorer(metrics)
+        scoring = ScoringThread(metrics)
         try:
-            await use(scorer)
+            await use(scoring)
         finally:
-            scorer.stop()
+            scoring.stop()
 
     asyncio.run(run())
     text = bytes(metrics.response().body).decode()
@@ -38,7 +38,7 @@ def with_scorer(use: Callable[[Scorer], Awaitable[None]]) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-async def hold(scorer: Scorer, until: threading.Event) -> asyncio.Task[bool]:
+async def hold(scoring: ScoringThread, until: threading.Event) -> asyncio.Task[bool]:
     """Keep the thread busy, so that what is asked for next waits."""
     started = threading.Event()
 
@@ -46,7 +46,7 @@ async def hold(scorer: Scorer, until: threading.Event) -> asyncio.Task[bool]:
         started.set()
         return until.wait(60)
 
-    task = asyncio.create_task(scorer.run(wait))
+    task = asyncio.create_task(scoring.run(wait))
     while not started.is_set():
         await asyncio.sleep(0.001)
     return task
@@ -56,16 +56,16 @@ def test_windows_that_wait_together_are_scored_together(words: earmark.Recognize
     windows = windows_of(words, 200)
     expected = [words.score_windows(windows[number : number + 1])[0] for number in range(200)]
 
-    async def use(scorer: Scorer) -> None:
+    async def use(scoring: ScoringThread) -> None:
         go = threading.Event()
-        holding = await hold(scorer, go)
-        asked = [asyncio.create_task(scorer.score(words, window[np.newaxis])) for window in windows]
+        holding = await hold(scoring, go)
+        asked = [asyncio.create_task(scoring.score(words, window[np.newaxis])) for window in windows]
         await asyncio.sleep(0)  # each has asked
         go.set()
         assert np.array_equal(np.concatenate(await asyncio.gather(*asked)), expected)
         await holding
 
-    counted = with_scorer(use)
+    counted = with_scoring(use)
     assert counted["earmark_windows_scored_total"] == 200
     assert counted["earmark_batch_windows_count"] == -(-200 // MOST_WINDOWS)
     assert counted['earmark_batch_windows_bucket{le="16.0"}'] == (200 % MOST_WINDOWS <= 16)
@@ -75,12 +75,12 @@ def test_each_network_scores_its_own(words: earmark.Recognizer) -> None:
     bands = earmark.Recognizer(band_model())
     assert bands.input_shape == words.input_shape
 
-    async def use(scorer: Scorer) -> None:
+    async def use(scoring: ScoringThread) -> None:
         go = threading.Event()
-        holding = await hold(scorer, go)
+        holding = await hold(scoring, go)
         recognizers = [words, bands] * 5
         windows = [windows_of(words, 1 + number % 3, number) for number in range(10)]
-        asked = [scorer.score(one, some) for one, some in zip(recognizers, windows, strict=True)]
+        asked = [scoring.score(one, some) for one, some in zip(recognizers, windows, strict=True)]
         gathered = asyncio.gather(*asked)
         await asyncio.sleep(0)
         go.set()
@@ -88,23 +88,23 @@ def test_each_network_scores_its_own(words: earmark.Recognizer) -> None:
             np.testing.assert_array_equal(scores, one.score_windows(some))
         await holding
 
-    assert with_scorer(use)["earmark_batch_windows_count"] == 2
+    assert with_scoring(use)["earmark_batch_windows_count"] == 2
 
 
 def test_an_error_is_its_askers_alone(words: earmark.Recognizer) -> None:
     def fail() -> None:
         raise EarmarkError("No.")
 
-    async def use(scorer: Scorer) -> None:
+    async def use(scoring: ScoringThread) -> None:
         window = windows_of(words, 1)
-        wrong = asyncio.create_task(scorer.score(words, window[:, :5]))
+        wrong = asyncio.create_task(scoring.score(words, window[:, :5]))
         with pytest.raises(Exception, match="dimension"):
             await wrong
         with pytest.raises(EarmarkError, match="No"):
-            await scorer.run(fail)
-        given_up = asyncio.create_task(scorer.score(words, window))
+            await scoring.run(fail)
+        given_up = asyncio.create_task(scoring.score(words, window))
         await asyncio.sleep(0)
         given_up.cancel()
-        assert np.array_equal(await scorer.score(words, window), words.score_windows(window))
+        assert np.array_equal(await scoring.score(words, window), words.score_windows(window))
 
-    with_scorer(use)
+    with_scoring(use)

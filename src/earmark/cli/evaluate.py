@@ -16,6 +16,7 @@ from earmark.evaluation.cross_validation import evaluate_on
 from earmark.evaluation.evaluation import Evaluation
 from earmark.evaluation.report import write_report
 from earmark.evaluation.shares import Share
+from earmark.labels import THRESHOLD
 from earmark.models.folder import PROJECT_FILE, REPORT_FILE, read_card
 from earmark.progress import Report
 from earmark.project import Project
@@ -94,7 +95,9 @@ def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) 
         )
     console.print(table)
     if evaluation.background is not None:
-        console.print(f"False alarms at 0.75: {evaluation.false_alarms(0.75)}", markup=False, soft_wrap=True)
+        console.print(
+            f"False alarms at {THRESHOLD:g}: {evaluation.false_alarms(THRESHOLD)}", markup=False, soft_wrap=True
+        )
     recommended = evaluation.recommend_threshold(false_alarms_per_hour)
     console.print(f"Recommended threshold: {recommended.threshold:g}. {recommended.how}", markup=False, soft_wrap=True)
     for sentence in advise(evaluation):

@@ -15,6 +15,7 @@ import typer
 from earmark.cli.options import MODE_HELP, Json, ProjectMode
 from earmark.cli.terminal import complain, put, task_progress
 from earmark.errors import EarmarkError
+from earmark.labels import THRESHOLD
 
 if TYPE_CHECKING:
     from earmark.project import Project
@@ -122,7 +123,7 @@ def export(
         OnnxInput | None, typer.Option(help="What an ONNX model takes.", show_default="waveform")
     ] = None,
     probability_threshold: Annotated[
-        float | None, typer.Option(help="Threshold to write into the model.", show_default="its own, or 0.75")
+        float | None, typer.Option(help="Threshold to write into the model.", show_default=f"its own, or {THRESHOLD:g}")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -267,6 +267,7 @@ def listen(
 ) -> None:
     """Listen to the microphone, a file or a stream, and print each detection with its time."""
     from earmark.labels import SILENT_LABELS, read_thresholds
+    from earmark.recognizer.decisions import as_dict
     from earmark.recognizer.recognizer import load
 
     recognizer = load(model)
@@ -286,8 +287,7 @@ def listen(
         invoke_callback_on_noise_and_unknown=noise,
     )
     for found in detections:
-        values = {key: getattr(found, key) for key in ("label", "score", "start", "end")}
-        put(values, as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+        put(as_dict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
 
 
 @app.command()

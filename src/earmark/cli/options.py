@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from earmark.labels import THRESHOLD
+
 
 class ProjectMode(str, Enum):
     """What a project teaches."""
@@ -21,7 +23,8 @@ MODEL_HELP = "words (comes with Earmark), a project, a model folder, a model.onn
 MODE_HELP = "sounds: short sounds; words: words and longer sounds."
 Mode = Annotated[ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: sounds")]
 ProbabilityThreshold = Annotated[
-    float | None, typer.Option(help="What a score must reach, from 0 to 1.", show_default="the model's own, or 0.75")
+    float | None,
+    typer.Option(help="What a score must reach, from 0 to 1.", show_default=f"the model's own, or {THRESHOLD:g}"),
 ]
 LabelThreshold = Annotated[
     list[str] | None, typer.Option(metavar="LABEL=THRESHOLD", help="Threshold of one label. Repeat it for more.")

@@ -11,7 +11,7 @@ from typing import Any
 from earmark.audio.sources import FileSource
 from earmark.errors import EarmarkError
 from earmark.evaluation.shares import Rate
-from earmark.labels import SILENT_LABELS
+from earmark.labels import SILENT_LABELS, THRESHOLD
 from earmark.recognizer.decisions import Detection
 from earmark.recognizer.recognizer import Recognizer
 
@@ -130,7 +130,7 @@ class _Tally:
 
 
 def count_false_alarms(
-    recognizer: Recognizer, recordings: Iterable[Path], probability_threshold: float = 0.75
+    recognizer: Recognizer, recordings: Iterable[Path], probability_threshold: float = THRESHOLD
 ) -> tuple[Rate, list[tuple[Path, str, float]]]:
     """Detections in recordings that hold none, by `Recognizer.listen`.
 

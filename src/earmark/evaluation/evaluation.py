@@ -15,7 +15,7 @@ import numpy.typing as npt
 from earmark.errors import EarmarkError
 from earmark.evaluation.background import THRESHOLDS, Alarm, Background, count_false_alarms, measure_background
 from earmark.evaluation.shares import Rate, Share, spell_hours
-from earmark.labels import RESERVED_LABELS
+from earmark.labels import RESERVED_LABELS, THRESHOLD
 
 __all__ = [
     "THRESHOLDS",
@@ -34,7 +34,6 @@ __all__ = [
     "trace_curve",
 ]
 
-USUAL_THRESHOLD = 0.75  # `probability_threshold` where none is given
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
@@ -271,7 +270,7 @@ class Evaluation:
         def gain(threshold: float) -> tuple[float, float]:
             right, wrong = (reached.sum() for reached in self._reached(threshold))
             shares = right / max(1, self._is_target.sum()) - wrong / max(1, len(self.clips))
-            return (round(float(shares), 9), -abs(threshold - USUAL_THRESHOLD))
+            return (round(float(shares), 9), -abs(threshold - THRESHOLD))
 
         threshold = max(THRESHOLDS, key=gain)
         how = (

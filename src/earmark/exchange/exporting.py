@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
+from earmark.labels import THRESHOLD
 from earmark.models.metadata import KEY, FixedNormalization, Metadata, WindowNormalization
-from earmark.recognizer.decisions import THRESHOLD
 from earmark.recognizer.recognizer import Recognizer
 from earmark.storage.files import check_free, make_folder, new_folder, write_atomically
 

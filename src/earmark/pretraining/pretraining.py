@@ -21,6 +21,7 @@ from torch.optim import swa_utils
 
 from earmark.clips.corpus import CLIP_SAMPLES
 from earmark.errors import EarmarkError
+from earmark.labels import THRESHOLD
 from earmark.pretraining.augmentation import WINDOW_SAMPLES, Augmentation, normalize
 from earmark.pretraining.data import TEACHER_VALUES, UNKNOWN, PretrainingData
 from earmark.pretraining.word_network import EMBEDDING, WordNetwork
@@ -254,7 +255,7 @@ def _validate(
             scores = (network(normalize(augmentation.spectrogram(sound)))[0] - priors).softmax(1)
             is_other = targets == data.labels.index(UNKNOWN)
             right.append((scores.argmax(1) == targets)[~is_other])
-            others.append(scores[is_other][:, 2:].amax(1) < 0.75)
+            others.append(scores[is_other][:, 2:].amax(1) < THRESHOLD)
     network.train()
     return _share(right), _share(others)
 

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import Spectrogram
-from earmark.labels import RESERVED_LABELS, SILENT_LABELS
+from earmark.labels import RESERVED_LABELS, SILENT_LABELS, THRESHOLD
 from earmark.models.metadata import SHORT_WINDOW
 
-THRESHOLD = 0.75  # that a score must reach, unless another is asked for
 # Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
 # only where it lies in the middle, and says less of what isn't one.
 AGREEING_SHARES = {"spectrogram": 0.4, "waveform": 0.08}
@@ -47,6 +46,12 @@ class Detection:
     spectrogram: Spectrogram | None = field(default=None, compare=False, repr=False)
     embedding: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     scores: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+
+def as_dict(detection: Detection) -> dict[str, Any]:
+    """What is told of a detection where it can't be had itself, in a message or a file: values that JSON can hold."""
+    numbers = {"score": detection.score, "start": detection.start, "end": detection.end}
+    return {"label": detection.label, **{name: float(number) for name, number in numbers.items()}}
 
 
 @dataclass(frozen=True)

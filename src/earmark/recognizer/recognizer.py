@@ -21,10 +21,10 @@ from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, 
 from earmark.front_end.recordings import frames_of, read_recording
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
+from earmark.labels import THRESHOLD
 from earmark.models.folder import MODEL_FILE, PRETRAINED, PROJECT_FILE, model_folder, save_model
 from earmark.models.metadata import SHORT_WINDOW
 from earmark.recognizer.decisions import (
-    THRESHOLD,
     Decisions,
     Detection,
     ScoredWindow,

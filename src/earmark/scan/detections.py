@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.labels import file_stem
-from earmark.recognizer.decisions import Detection
+from earmark.recognizer.decisions import Detection, as_dict
 from earmark.storage.files import new_file, new_folder
 
 ROW_GROUP = 1 << 16  # detections that a Parquet file holds together, and the memory meanwhile
@@ -98,8 +98,8 @@ def _rows(results: _Results) -> Iterator[DetectionRow]:
     for result in results:
         path = _utf8(result.name)
         for found in result.detections:
-            score, start, end = (round(float(number), 6) for number in (found.score, found.start, found.end))
-            yield DetectionRow(path, _utf8(found.label), score, start, end)
+            label, *numbers = as_dict(found).values()
+            yield DetectionRow(path, _utf8(label), *(round(number, 6) for number in numbers))
 
 
 def _utf8(text: str) -> str:

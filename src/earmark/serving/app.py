@@ -19,7 +19,7 @@ from earmark.audio.sound_files import open_sound_file
 from earmark.audio.sources import Source, record_clip
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames
-from earmark.recognizer.decisions import Detection
+from earmark.recognizer.decisions import Detection, as_dict
 from earmark.recognizer.detecting import Detector
 from earmark.recognizer.recognizer import Recognizer
 from earmark.recognizer.scoring import Result
@@ -27,7 +27,7 @@ from earmark.serving.options import DetectOptions, Start
 from earmark.serving.stream import Streams
 from earmark.version import __version__
 from earmark.web.answers import tell_errors, upload
-from earmark.web.batching import Scorer
+from earmark.web.batching import ScoringThread
 from earmark.web.limits import Limits, Places
 from earmark.web.metrics import CountRequests, Metrics
 
@@ -173,9 +173,9 @@ def create_app(
         metrics: where it counts.
     """
     metrics = metrics or Metrics()
-    scorer = Scorer(metrics)
+    scoring = ScoringThread(metrics)
     streams = Streams(
-        recognizer, scorer, metrics, most=max_streams, slow_seconds=slow_seconds, idle_seconds=idle_seconds
+        recognizer, scoring, metrics, most=max_streams, slow_seconds=slow_seconds, idle_seconds=idle_seconds
     )
 
     @asynccontextmanager
@@ -183,7 +183,7 @@ def create_app(
         watching = asyncio.create_task(streams.watch())
         yield
         watching.cancel()
-        scorer.stop()
+        scoring.stop()
 
     app = FastAPI(
         title="Earmark", version=__version__, summary=f"Recognizes sounds by the model {recognizer.metadata.name}.",
@@ -195,7 +195,7 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"])
     app.add_middleware(CountRequests, metrics=metrics)
     tell_errors(app)
-    _add_file_routes(app, recognizer, scorer)
+    _add_file_routes(app, recognizer, scoring)
     _add_information_routes(app, recognizer, streams)
 
     @app.websocket("/api/stream")
@@ -213,7 +213,7 @@ def create_app(
     return app
 
 
-def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> None:
+def _add_file_routes(app: FastAPI, recognizer: Recognizer, scoring: ScoringThread) -> None:
     uploads = Uploads()
     one_clip = asyncio.Semaphore(1)  # at a time, so that live streams keep a core
 
@@ -236,13 +236,13 @@ def _add_file_routes(app: FastAPI, recognizer: Recognizer, scorer: Scorer) -> No
             parts = _detect(detector, source)
             try:
                 # A second of sound at a time, in turn with live streams.
-                while (more := await scorer.run(lambda: next(parts, None))) is not None:
+                while (more := await scoring.run(lambda: next(parts, None))) is not None:
                     found += more
                     if await request.is_disconnected():
                         break
             finally:
-                await scorer.run(source.close)  # a request that is cancelled leaves that thread reading
-        return Detections(detections=[DetectionFound.model_validate(one, from_attributes=True) for one in found])
+                await scoring.run(source.close)  # a request that is cancelled leaves that thread reading
+        return Detections(detections=[DetectionFound(**as_dict(one)) for one in found])
 
 
 def _add_information_routes(app: FastAPI, recognizer: Recognizer, streams: Streams) -> None:

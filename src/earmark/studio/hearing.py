@@ -7,8 +7,8 @@ from earmark.front_end.frames import SPECTROGRAM, StreamingFrames
 from earmark.front_end.spectrogram import Spectrogram
 from earmark.recognizer.decisions import ScoredWindow
 from earmark.recognizer.recognizer import Recognizer
-from earmark.web.batching import Scorer
-from earmark.web.hearing import Hearing, Tell
+from earmark.web.batching import ScoringThread
+from earmark.web.hearing import ScoreHearing, Tell
 
 
 class PageHearing:
@@ -16,10 +16,10 @@ class PageHearing:
 
     Args:
         model: what the protocol calls it.
-        scorer: what scores the windows.
+        scoring: what scores the windows.
         recognizer: whose network does.
         probability_threshold: see `Decisions`; None for scores without detections.
-        tell: see `Teller`.
+        tell: see `web.hearing.Hearing`.
         sample_rate: of the sound, in Hz.
         first_frame: how many frames of the spectrogram, and
         seconds: how much sound the stream had before this.
@@ -31,7 +31,7 @@ class PageHearing:
     def __init__(
         self,
         model: str,
-        scorer: Scorer,
+        scoring: ScoringThread,
         recognizer: Recognizer,
         probability_threshold: float | None,
         tell: Tell,
@@ -48,7 +48,7 @@ class PageHearing:
             self._own_frames = front_end.stream(sample_rate)
             start = seconds / front_end.frame_seconds
         self._decisions = None if probability_threshold is None else recognizer.decisions(probability_threshold)
-        self._hearing = Hearing(scorer, recognizer, self._decisions, tell, first_frame=start)
+        self._hearing = ScoreHearing(scoring, recognizer, self._decisions, tell, first_frame=start)
 
     @property
     def probability_threshold(self) -> float | None:

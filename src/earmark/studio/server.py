@@ -28,7 +28,8 @@ from earmark.project import Project
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.lan import Lan, add_lan_routes
-from earmark.studio.live import LiveSession, picture
+from earmark.studio.live import PageSession
+from earmark.studio.live_sound import picture
 from earmark.studio.policy import REPORT_POLICY
 from earmark.studio.state import UPLOAD_BYTES, Studio
 from earmark.version import __version__
@@ -135,7 +136,7 @@ def create_app(project: Project, lan: Lan | None = None) -> FastAPI:
 
     @app.websocket("/api/live")
     async def live(websocket: WebSocket) -> None:
-        await LiveSession(studio, websocket).run()
+        await PageSession(studio, websocket).run()
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:

@@ -26,9 +26,11 @@ from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
 from earmark.studio.label_names import LabelNames
 from earmark.studio.trainer import Job, Report, Trainer
-from earmark.web.batching import Scorer
+from earmark.web.batching import ScoringThread
 from earmark.web.metrics import Metrics
+from earmark.web.session import Sessions
 
+MOST_PAGES = 32  # at a time
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60
 UPLOAD_BYTES = 2 << 30
@@ -56,13 +58,14 @@ class Studio:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.metrics = Metrics()
-        self.scorer = Scorer(self.metrics)
+        self.scoring = ScoringThread(self.metrics)
         self.trainer = Trainer(project.path, self._on_report)
         self.recognizer: Recognizer | None = None
         self._model = ""  # its name
         self._words: Recognizer | None = None
         self._words_lock = asyncio.Lock()
-        self.sessions: set[Page] = set()
+        full = f"{MOST_PAGES} pages are open already: close one of them."
+        self.sessions: Sessions[Page] = Sessions(self.metrics, MOST_PAGES, full)
         self._epochs: list[Report] = []
         self._progress: Report | None = None  # of the job that is running, where it tells any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
@@ -93,7 +96,7 @@ class Studio:
         if self._watcher is not None:
             self._watcher.cancel()
         await self.trainer.stop()
-        self.scorer.stop()
+        self.scoring.stop()
 
     async def words(self) -> Recognizer:
         """The pretrained words: loaded for the first page that wants them, and shared with every other.
@@ -213,7 +216,7 @@ class Studio:
 
     def broadcast(self, message: dict[str, Any]) -> None:
         """Queue a message for every page."""
-        for session in list(self.sessions):
+        for session in self.sessions:
             session.send(message)
 
     def _describe_project(self) -> dict[str, Any]:
@@ -305,7 +308,7 @@ class Studio:
     async def _load_model(self) -> None:
         with self.metrics.loading("project"):
             self._model, self.recognizer = await asyncio.to_thread(self._find_model)
-        for session in list(self.sessions):
+        for session in self.sessions:
             session.use(self.recognizer)
         self.broadcast({"type": "changed"})
 

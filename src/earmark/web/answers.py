@@ -12,14 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.errors import EarmarkError, on_one_line
 
 UPLOAD_SECONDS = 30  # that an upload may stand still, and
 LEAST_RATE = 4 << 10  # bytes a second that it must bring on average after that: a slow phone brings ten times as much
-REASON_BYTES = 123  # of a closing frame: RFC 6455, 5.5
-CLOSING_SECONDS = 10  # that a client who is behind has to read why it is let go
 
 
 def tell_errors(app: FastAPI) -> None:
@@ -76,22 +73,3 @@ async def upload(request: Request, file: IO[bytes], limit: int) -> None:
         raise HTTPException(
             507, "The server's disk has no room for the file: free some, then send it again."
         ) from error
-
-
-async def close(websocket: WebSocket, code: int, reason: str, *, message: bool = False) -> None:
-    """Close a connection; the client may be gone, or not be reading.
-
-    Args:
-        reason: as much of it as fits comes with the closing frame.
-        message: whether to send all of it before, as an error.
-    """
-    cut = reason.encode()[:REASON_BYTES].decode(errors="ignore")
-
-    async def say() -> None:
-        if message:
-            await websocket.send_json({"type": "error", "error": reason})
-        await websocket.close(code, cut)
-
-    # By RuntimeError Starlette tells that the connection was closed before.
-    with suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError):
-        await asyncio.wait_for(say(), CLOSING_SECONDS)

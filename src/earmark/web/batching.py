@@ -44,7 +44,7 @@ class _Call:
     result: asyncio.Future[Any]
 
 
-class Scorer:
+class ScoringThread:
     """The thread that scores for all of a server's streams. It starts when first asked.
 
     Args:

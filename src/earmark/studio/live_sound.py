@@ -1,0 +1,174 @@
+"""A page's live sound: the spectrogram that the page shows, and the scores and detections of what it listens with."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.audio.clip import Samples
+from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
+from earmark.recognizer.decisions import Detection, ScoredWindow, as_dict
+from earmark.recognizer.recognizer import Recognizer
+from earmark.studio.hearing import PageHearing
+from earmark.web.batching import ScoringThread
+from earmark.web.limits import Allowance
+from earmark.web.session import ProtocolError
+
+HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level; how many frames, windows and labels
+WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream, and when that was captured
+PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
+# Live sound that a page may send: it lasts as long as it takes, but for what a busy network held up.
+SOUND_RATE, SOUND_AT_ONCE = 2.0, 180.0  # seconds a second, and seconds
+
+
+class LiveSound:
+    """One page's, in chunks that are numbered.
+
+    Args:
+        scoring: what scores windows.
+        send: queues a message for the page.
+
+    Attributes:
+        sample_rate: of the sound, in Hz; 0 before the page has told it.
+    """
+
+    def __init__(self, scoring: ScoringThread, send: Callable[[dict[str, Any] | bytes], None]) -> None:
+        self._scoring, self._send = scoring, send
+        self.sample_rate = 0
+        self._front_end: StreamingSpectrogram | None = None
+        self._next = 0  # chunk
+        self._shown = 0  # frames since the page connected
+        self._frames = 0  # frames, and
+        self._seconds = 0.0  # seconds of sound, since the stream began anew
+        self._began = 0.0  # when its first sample was captured, in ms since 1970
+        self._hearing: PageHearing | None = None
+        self._detections = 0  # told since the page connected
+        self._allowance = Allowance(SOUND_RATE, SOUND_AT_ONCE)
+
+    def begin(self, sample_rate: int, number: int) -> None:
+        """Begin the stream, or begin anew, with the chunk of that number."""
+        self.sample_rate, self._next = sample_rate, number
+        self._restart()
+
+    def listen(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
+        """Listen from now on.
+
+        Args:
+            model: what the protocol calls it.
+            threshold: see `PageHearing`.
+
+        Raises:
+            EarmarkError: the threshold is out of its range.
+        """
+        self._hearing = PageHearing(
+            model, self._scoring, recognizer, threshold, self._tell_detection,
+            sample_rate=self.sample_rate, first_frame=self._frames, seconds=self._seconds,
+        )  # fmt: skip
+
+    def stop_listening(self) -> None:
+        """Listen no more."""
+        if self._hearing is not None:
+            self._hearing.finish()
+        self._hearing = None
+
+    def tell_listening(self, model: str, recognizer: Recognizer | None) -> None:
+        """Tell the page whether it listens now.
+
+        Args:
+            model, recognizer: what it asked for, even where it doesn't listen.
+        """
+        labels = list(recognizer.labels) if recognizer else []
+        self._send({"type": "listening", "on": self._hearing is not None, "model": model, "labels": labels})
+
+    def replace(self, model: str, recognizer: Recognizer | None) -> None:
+        """Listen with this recognizer from now on, if the page listens with that model."""
+        if self._hearing is not None and self._hearing.model == model:
+            threshold = self._hearing.probability_threshold
+            self.stop_listening()
+            if recognizer is not None:
+                self.listen(model, recognizer, threshold)
+            self.tell_listening(model, recognizer)
+
+    def change_threshold(self, value: float) -> None:
+        """Change what a score must reach; nothing where the listening has ended meanwhile.
+
+        Raises:
+            EarmarkError: the threshold is out of its range.
+        """
+        if self._hearing is not None:
+            self._hearing.probability_threshold = value
+
+    def is_new(self, number: int) -> bool:
+        """Whether that chunk belongs to the live stream, and isn't sent again for a recording."""
+        return number >= self._next
+
+    async def process(self, number: int, samples: Samples, captured: float) -> list[ScoredWindow]:
+        """The stream's next chunk: show what is heard of it, and return the windows that it completes.
+
+        Args:
+            captured: when its last sample was, in ms since 1970.
+
+        Raises:
+            ProtocolError: sound comes faster than it can have been captured.
+        """
+        if self._allowance.take(len(samples) / self.sample_rate):
+            raise ProtocolError("Sound comes faster than it lasts.")
+        if number > self._next:
+            self._restart()
+        self._next = number + 1
+        assert self._front_end is not None
+        frames = self._front_end.process(samples)
+        self._seconds += len(samples) / self.sample_rate
+        self._began = captured - 1000 * self._seconds
+        # Counted before the scores are in: meanwhile another model may take over, and hear what comes after these.
+        first = self._shown
+        self._frames += len(frames)
+        self._shown += len(frames)
+        windows = await self._hearing.process(frames, samples) if self._hearing is not None else []
+        if len(frames) or windows:
+            self._send(self._heard(first, frames, samples, windows))
+        return windows
+
+    def free(self) -> None:
+        """Free at once what is large: what hears tells this, which holds it, and such a circle stays in memory until
+        Python looks for those, which a busy server does once in minutes."""
+        self._front_end = self._hearing = None
+
+    def _restart(self) -> None:
+        """Begin anew after a gap: frames must not join what lies on its two sides."""
+        self._front_end = StreamingSpectrogram(self.sample_rate)
+        hearing = self._hearing
+        self.stop_listening()
+        self._frames, self._seconds = 0, 0.0
+        if hearing is not None:
+            self.listen(hearing.model, hearing.recognizer, hearing.probability_threshold)
+
+    def _tell_detection(self, detection: Detection, is_new: bool, has_ended: bool) -> None:
+        self._detections += is_new
+        told = {"type": "detection", "detection": self._detections, **as_dict(detection), "ended": has_ended}
+        self._send({**told, "captured": self._captured(detection.end)})
+
+    def _captured(self, seconds: float) -> float:
+        """When this moment of the stream was captured, in ms since 1970."""
+        return self._began + 1000 * seconds
+
+    def _heard(self, first: int, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow]) -> bytes:
+        """What the page shows of a chunk. One message for all of it: at 43 a second, each one costs."""
+        peak = 20 * math.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
+        labels = len(windows[0].scores) if windows else 0
+        parts = [HEARD_HEADER.pack(first & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
+        for window in windows:
+            parts.append(WINDOW_HEADER.pack(window.end, self._captured(window.end)))
+            parts.append(window.scores.astype("<f4").tobytes())
+        return b"".join([*parts, picture(frames).tobytes()])
+
+
+def picture(frames: Spectrogram) -> npt.NDArray[np.uint8]:
+    """Frames as bytes for a picture: −120 dB is 0, −20 dB is 255."""
+    scaled = (frames - np.float32(PICTURE_FLOOR)) * np.float32(255 / PICTURE_RANGE)
+    return scaled.clip(0, 255).astype(np.uint8)
