@@ -5,6 +5,8 @@ import { readProject } from "./api.js";
 export class Project extends EventTarget {
   /** @type {import("./api.js").ProjectState|null} */
   state = null;
+  /** What labels were called before the last change, and are called since. @type {Map<string, string>} */
+  renamed = new Map();
   #started = 0;
   #shown = 0;
   /** @type {Promise<void>|null} */
@@ -21,6 +23,7 @@ export class Project extends EventTarget {
     // Answers may overtake one another; an older one tells of a project that is no more.
     if (ticket < this.#shown) return this.refresh();
     this.#shown = ticket;
+    this.renamed = renamed(this.state?.labels ?? [], state.labels);
     this.state = state;
     this.dispatchEvent(new Event("change"));
   }
@@ -48,4 +51,11 @@ export class Project extends EventTarget {
   colour(name) {
     return this.label(name)?.colour ?? "#808a86";
   }
+}
+
+/** @param {import("./api.js").Label[]} before @param {import("./api.js").Label[]} now @returns {Map<string, string>} */
+function renamed(before, now) {
+  const names = new Map(now.map(({ id, name }) => [id, name]));
+  const others = before.filter(({ id, name }) => names.has(id) && names.get(id) !== name);
+  return new Map(others.map(({ id, name }) => [name, names.get(id)]));
 }
