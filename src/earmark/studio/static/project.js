@@ -1,6 +1,7 @@
 /** The project as the server last told it. Dispatches `change` whenever that is something new. */
 
 import { readProject } from "./api.js";
+import { colour } from "./palette.js";
 
 export class Project extends EventTarget {
   /** @type {import("./api.js").ProjectState|null} */
@@ -49,7 +50,7 @@ export class Project extends EventTarget {
 
   /** @param {string} name a label may be gone while a model still knows it */
   colour(name) {
-    return this.label(name)?.colour ?? "#808a86";
+    return this.label(name)?.colour ?? colour("gone");
   }
 }
 
