@@ -50,7 +50,7 @@ EVIL = """
     await element("img", "img", {src: `${studio}/static/logo.svg`});
     await element("script", "script", {src: `${studio}/static/dom.js`});
     await element("module", "script", {src: `${studio}/static/dom.js`, type: "module"});
-    await element("style", "link", {href: `${studio}/static/studio.css`, rel: "stylesheet"});
+    await element("style", "link", {href: `${studio}/static/base.css`, rel: "stylesheet"});
     await new Promise((done) => {
       const socket = new WebSocket(studio.replace("http", "ws") + "/api/live");
       socket.onopen = () => { tried.socket = "OPEN"; done(); };

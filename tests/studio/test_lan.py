@@ -82,7 +82,8 @@ def test_a_stranger_gets_the_sign_in_page_and_nothing_else(running: LanStudio, t
         assert page.status_code == 200
         assert "secret-garden" not in page.text
         assert '<form id="form">' in page.text
-        assert stranger.get("/sign-in/sign-in.js").status_code == 200
+        for part in ("sign-in.js", "sign-in.css", "palette.css"):
+            assert stranger.get(f"/sign-in/{part}").status_code == 200
         policy = page.headers["content-security-policy"]
         assert "default-src 'self'" in policy
         assert "unsafe" not in policy

@@ -24,8 +24,13 @@ DEVICE = "earmark.device"  # in the scope of what a device asks for
 SESSION = "/api/session"
 MOST_BODY_BYTES = 1_000
 BODY_SECONDS = 10
-SIGN_IN = Path(str(files("earmark.studio") / "static" / "sign-in"))
-PAGE = {name: SIGN_IN / name for name in ("sign-in.css", "sign-in.js")}
+STATIC = Path(str(files("earmark.studio") / "static"))
+SIGN_IN = STATIC / "sign-in"
+PAGE = {
+    "palette.css": STATIC / "palette.css",
+    "sign-in.css": SIGN_IN / "sign-in.css",
+    "sign-in.js": SIGN_IN / "sign-in.js",
+}
 SIGNED_OUT = "This device isn't signed in: open the studio's address again and type the code that it shows."
 
 

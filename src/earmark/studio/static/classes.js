@@ -1,7 +1,7 @@
 /** The cards of the classes: their names, colours, record buttons and recordings. */
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
-import { arrange, counted, element, Entry, setText } from "./dom.js";
+import { arrange, byId, counted, element, Entry, setText } from "./dom.js";
 import { dropped } from "./files.js";
 import { unit } from "./labels.js";
 import { menuButton } from "./menu.js";
@@ -15,6 +15,7 @@ const INVITATIONS = {
 
 /**
  * @typedef {object} ClassActions what the page can do with a class, besides what it does with its clips
+ * @property {(name: string) => Promise<boolean>} add
  * @property {(label: string, name: string) => Promise<boolean>} rename
  * @property {(label: string, colour: string) => Promise<boolean>} recolour
  * @property {(label: string, position: number) => void} place
@@ -27,6 +28,7 @@ const INVITATIONS = {
 export class Classes {
   /** By their labels' ids: a card stays when its label is renamed. @type {Map<string, Card>} */
   #cards = new Map();
+  #add = byId("add-class");
   #list;
   #outbox;
   #recorder;
@@ -43,10 +45,13 @@ export class Classes {
     this.#outbox = outbox;
     this.#recorder = recorder;
     this.#actions = actions;
+    this.#add.addEventListener("click", () => this.#addClass());
   }
 
   /** @param {import("./api.js").ProjectState} project */
   update(project) {
+    this.#add.disabled = project.labels.length >= project.limits.labels;
+    byId("no-classes").hidden = project.labels.length > 0;
     const kept = new Map();
     project.labels.forEach((label, position) => {
       const card = this.#cards.get(label.id) ?? new Card(this.#recorder, this.#actions);
@@ -66,9 +71,15 @@ export class Classes {
     for (const card of this.#cards.values()) card.count(this.#outbox, this.#recorder);
   }
 
-  /** Put the cursor into the name of a class. @param {string} name */
-  edit(name) {
-    for (const card of this.#cards.values()) if (card.name === name) card.edit();
+  /** Add one by a name that is free, and put the cursor into that. */
+  async #addClass() {
+    const cards = () => [...this.#cards.values()];
+    const taken = new Set(cards().map((card) => card.name));
+    let number = taken.size + 1;
+    while (taken.has(`Class ${number}`)) number++;
+    const name = `Class ${number}`;
+    if (!(await this.#actions.add(name))) return;
+    for (const card of cards()) if (card.name === name) card.edit();
   }
 }
 

@@ -1,10 +1,13 @@
 /** The project as the server last told it. Dispatches `change` whenever that is something new. */
 
 import { readProject } from "./api.js";
+import { colour } from "./palette.js";
 
 export class Project extends EventTarget {
   /** @type {import("./api.js").ProjectState|null} */
   state = null;
+  /** What labels were called before the last change, and are called since. @type {Map<string, string>} */
+  renamed = new Map();
   #started = 0;
   #shown = 0;
   /** @type {Promise<void>|null} */
@@ -21,6 +24,7 @@ export class Project extends EventTarget {
     // Answers may overtake one another; an older one tells of a project that is no more.
     if (ticket < this.#shown) return this.refresh();
     this.#shown = ticket;
+    this.renamed = renamed(this.state?.labels ?? [], state.labels);
     this.state = state;
     this.dispatchEvent(new Event("change"));
   }
@@ -46,6 +50,13 @@ export class Project extends EventTarget {
 
   /** @param {string} name a label may be gone while a model still knows it */
   colour(name) {
-    return this.label(name)?.colour ?? "#808a86";
+    return this.label(name)?.colour ?? colour("gone");
   }
+}
+
+/** @param {import("./api.js").Label[]} before @param {import("./api.js").Label[]} now @returns {Map<string, string>} */
+function renamed(before, now) {
+  const names = new Map(now.map(({ id, name }) => [id, name]));
+  const others = before.filter(({ id, name }) => names.has(id) && names.get(id) !== name);
+  return new Map(others.map(({ id, name }) => [name, names.get(id)]));
 }

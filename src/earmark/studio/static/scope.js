@@ -1,6 +1,7 @@
 /** The live spectrogram: it scrolls to the left, and a strip below it shows what was recorded. */
 
 import { onceAFrame } from "./dom.js";
+import { colour } from "./palette.js";
 import { BINS, drawColumns } from "./spectrogram.js";
 
 const COLUMN_WIDTH = 2; // CSS pixels a frame: an 800-pixel scope shows about 9 s
@@ -22,7 +23,7 @@ export class Scope {
   constructor(canvas) {
     this.#canvas = canvas;
     const context = this.#ring.getContext("2d");
-    context.fillStyle = "#0c1517";
+    context.fillStyle = colour("night");
     context.fillRect(0, 0, KEPT, BINS);
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
@@ -53,12 +54,12 @@ export class Scope {
     const strip = STRIP_HEIGHT * devicePixelRatio;
     context.imageSmoothingEnabled = false;
     this.#drawSpan(context, this.#end - shown, this.#end, width - shown * step, step, height - strip);
-    context.fillStyle = "#0c1517";
+    context.fillStyle = colour("night");
     context.fillRect(0, height - strip, width, strip);
     for (let back = 1; back <= shown; back++) {
-      const colour = this.#marks[(this.#end - back + KEPT) % KEPT];
-      if (!colour) continue;
-      context.fillStyle = colour;
+      const mark = this.#marks[(this.#end - back + KEPT) % KEPT];
+      if (!mark) continue;
+      context.fillStyle = mark;
       context.fillRect(width - back * step, height - strip, step, strip);
     }
   }

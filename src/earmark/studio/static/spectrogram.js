@@ -1,17 +1,17 @@
 /** Pictures of spectrograms: bytes from the server to pixels. */
 
 import { readSpectrogram } from "./api.js";
+import { colours } from "./palette.js";
 
 /** Frequency bins of a column, lowest first: 0 to 5 kHz. */
 export const BINS = 232;
 
 const QUIET = 48; // bytes: about -101 dB, the floor of a silent room
 const LOUD = 222; // bytes: about -33 dB
-const STOPS = ["#0c1517", "#10383f", "#17705f", "#7fbd5b", "#f6dd7c", "#fffbe8"];
 
 /** Pixels for each of the 256 byte values, as a canvas keeps them. */
 const PIXELS = (() => {
-  const stops = STOPS.map((stop) => [1, 3, 5].map((at) => parseInt(stop.slice(at, at + 2), 16)));
+  const stops = colours("levels").map((stop) => [1, 3, 5].map((at) => parseInt(stop.slice(at, at + 2), 16)));
   return Uint32Array.from({ length: 256 }, (_, byte) => {
     const along = Math.min(1, Math.max(0, (byte - QUIET) / (LOUD - QUIET))) * (stops.length - 1);
     const below = Math.min(Math.floor(along), stops.length - 2);
