@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from earmark.audio.clip import Clip, Samples, as_clip
-from earmark.clips.settings import WORDS
+from earmark.clips.settings import WORDS_MODE
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
 from earmark.studio.state import RECORDING_SECONDS, Studio
@@ -96,7 +96,7 @@ class Recorder:
 
     def begin(self, identity: str, label: str, sample_rate: int, first: int) -> None:
         """Begin a recording with the chunk of that number."""
-        is_one_example = self._studio.project.mode == WORDS
+        is_one_example = self._studio.project.mode == WORDS_MODE
         self._recordings[identity] = OpenRecording(label, sample_rate, first, is_one_example)
 
     def stop(self, identity: str, end: int) -> None:

@@ -25,7 +25,7 @@ from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer, load
 from earmark.studio.changes import Undo
 from earmark.studio.evaluating import read_evaluation
 from earmark.studio.label_names import LabelNames
-from earmark.studio.trainer import Job, Report, Trainer
+from earmark.studio.trainer import Job, JobReport, Trainer
 from earmark.web.batching import ScoringThread
 from earmark.web.metrics import Metrics
 from earmark.web.session import Sessions
@@ -66,8 +66,8 @@ class Studio:
         self._words_lock = asyncio.Lock()
         full = f"{MOST_PAGES} pages are open already: close one of them."
         self.sessions: Sessions[Page] = Sessions(self.metrics, MOST_PAGES, full)
-        self._epochs: list[Report] = []
-        self._progress: Report | None = None  # of the job that is running, where it tells any
+        self._epochs: list[JobReport] = []
+        self._progress: JobReport | None = None  # of the job that is running, where it tells any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
         self._steps = 0
         self.names = LabelNames()
@@ -282,7 +282,7 @@ class Studio:
         match = re.search("-([a-z0-9]{8})$", clip.path.stem)
         return (match[1], clip.id) if match else None
 
-    def _on_report(self, job: Job, report: Report) -> None:
+    def _on_report(self, job: Job, report: JobReport) -> None:
         state = report["state"]
         values = {key: value for key, value in report.items() if key != "state"}
         self._progress = values if state == "progress" else None
@@ -297,7 +297,7 @@ class Studio:
         else:
             self.broadcast({"type": job, **report})
 
-    async def _take_over(self, job: Job, report: Report) -> None:
+    async def _take_over(self, job: Job, report: JobReport) -> None:
         """Put a new model to work, then say that the job is done."""
         if job == "training":
             await self._load_model()

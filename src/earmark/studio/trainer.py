@@ -18,7 +18,7 @@ from earmark.errors import EarmarkError
 from earmark.project import Project
 from earmark.studio.evaluating import evaluate
 
-Told = dict[str, Any]
+JobReport = dict[str, Any]
 Job = Literal["training", "evaluation"]
 UNDER_WAY = ("started", "progress", "epoch")  # the states of a job that hasn't ended
 
@@ -35,7 +35,7 @@ class Trainer:
         job: what is being done, if anything.
     """
 
-    def __init__(self, project: Path, report: Callable[[Job, Told], None]) -> None:
+    def __init__(self, project: Path, report: Callable[[Job, JobReport], None]) -> None:
         self._project, self._report = project, report
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -137,7 +137,7 @@ def _work(project: Path) -> None:
         report(**_do(line.strip(), project, report))
 
 
-def _do(job: str, project: Path, report: Callable[..., None]) -> Told:
+def _do(job: str, project: Path, report: Callable[..., None]) -> JobReport:
     """Do a job and return how it ended; any other error ends the worker, with its traceback in the log."""
 
     def on_progress(what: str, done: int, count: int) -> None:
