@@ -87,7 +87,7 @@ def _kind(kind: Any) -> str:
     kind = (get_args(kind) or (kind,))[0]  # of a list
     if issubclass(kind, Enum):
         return "|".join(one.value for one in kind)
-    return {Path: "PATH", str: "TEXT", int: "INTEGER", float: "NUMBER"}[kind]
+    return {Path: "PATH", str: "TEXT", int: "INTEGER", float: "NUMBER", bool: "FLAG"}[kind]
 
 
 def _default(parameter: inspect.Parameter, info: Any) -> str:
