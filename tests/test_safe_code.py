@@ -30,7 +30,7 @@ CALLS = {
 METHODS = {"extract", "extractall", "set_wakeup_fd", "load_library", "register_custom_ops_library"}
 PROGRAMS = {"run", "Popen", "call", "check_call", "check_output", "create_subprocess_exec"}
 # Who may start programs, and which: each is a list of arguments, whose first is a fixed program's path.
-STARTERS = {"bench.py", "formats/compressed_audio.py", "studio/trainer.py"}
+STARTERS = {"bench.py", "audio/compressed_audio.py", "studio/trainer.py"}
 
 
 def dotted(node: ast.AST) -> str:

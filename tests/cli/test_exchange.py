@@ -424,14 +424,14 @@ def test_an_import_that_does_not_fit_leaves_nothing(everything: Path, tmp_path: 
 def test_an_import_that_is_cut_short_by_a_full_disk_exits_with_1(everything: Path, tmp_path: Path) -> None:
     full = (
         "import errno, itertools, os\n"
-        "from earmark import clips\n"
+        "from earmark.clips import folders\n"
         "from earmark.cli.main import main\n"
-        "number, write, sync = itertools.count(), clips.write_new, os.fsync\n"
+        "number, write, sync = itertools.count(), folders.write_new, os.fsync\n"
         "def fail(_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
         "def write_new(path, data):\n"
         "    os.fsync = sync if next(number) < 2 else fail\n"
         "    return write(path, data)\n"
-        "clips.write_new = write_new\n"
+        "folders.write_new = write_new\n"
         "main()\n"
     )
     command = [sys.executable, "-c", full, "import", str(everything), str(tmp_path / "new"), "--json"]

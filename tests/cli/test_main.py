@@ -112,7 +112,7 @@ def test_what_may_be_left_out_is_shown_so(command: str, usage: str) -> None:
 
 @pytest.mark.parametrize("command", ["listen", "recognize"])
 def test_the_default_model_is_shown(command: str) -> None:
-    told = run(command, "--help", COLUMNS="250").stdout.decode()
+    told = " ".join(run(command, "--help").stdout.decode().split())
     assert "words (comes with Earmark), a project, a model folder, a model.onnx, or a TensorFlow.js model." in told
     assert "[default: words]" in told
 

@@ -436,7 +436,7 @@ def test_what_changes_the_results_is_another_scan(model: Path, monkeypatch: pyte
         identity(overlap_factor=0),
         *(identity(**{option: value}) for option, value in options.items()),
     ]
-    monkeypatch.setattr("earmark.scan.scan.__version__", "another")
+    monkeypatch.setattr("earmark.scan.scanner.__version__", "another")
     others.append(identity())
     for number, other in enumerate(others):
         assert other != same, number
