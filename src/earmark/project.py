@@ -76,7 +76,7 @@ class Project(Collecting):
     @property
     def base(self) -> str:
         """What is trained on where nothing else is asked for: what was chosen, or the best that can be used here."""
-        return self._settings().base or default_base(self.mode, self.all_have_sound())
+        return self._settings.read().base or default_base(self.mode, self.all_have_sound())
 
     def set_base(self, base: str) -> None:
         """Choose what is trained on.
@@ -88,7 +88,7 @@ class Project(Collecting):
         if base not in names:
             raise EarmarkError(f"The base {base!r} is not known: choose {' or '.join(names)}.")
         with self.lock:
-            self._write(replace(self._settings(), base=base))
+            self._settings.write(replace(self._settings.read(), base=base))
 
     def bases(self) -> list[Base]:
         """What this project can be trained on."""
@@ -251,7 +251,7 @@ class Project(Collecting):
 
     def state(self) -> tuple[object, object]:
         """One value that changes when settings or recordings do, by whatever program, and one for the models."""
-        settings = self._settings()
+        settings = self._settings.read()
         return (settings, self._clips.state()), (settings.mode, settings.base, sorted(model_times(self.path)))
 
     def fingerprint(self) -> str:

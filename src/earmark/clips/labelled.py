@@ -25,10 +25,9 @@ from earmark.clips.settings import (
     SOUNDS_MODE,
     Label,
     Settings,
+    SettingsFile,
     check_colour,
     free_colour,
-    read_settings,
-    write_settings,
 )
 from earmark.errors import EarmarkError
 from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, part_of, read_recording
@@ -87,18 +86,17 @@ class LabelledClips:
         labels: tuple[str, ...] = (),
     ) -> None:
         self.path = Path(path)
-        self.lock = FolderLock(self.path, self._read_anew)
-        self._read: tuple[tuple[int, int, int], Settings] | None = None
-        if create and not os.path.exists(self._settings_file):  # noqa: PTH110 (Path.exists raises for unfit names)
+        self._settings = SettingsFile(self.path / PROJECT_FILE)
+        self.lock = FolderLock(self.path, self._settings.read_anew)
+        if create and not os.path.exists(self._settings.path):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
-        settings = read_settings(self._settings_file)
-        self.name = settings.name
+        self.name = self._settings.read().name
         self._clips = ClipFolders(self.path)
 
     @property
     def mode(self) -> str:
         """ "sounds" or "words": what an example is, and what is trained unless another base is asked for."""
-        return self._settings().mode
+        return self._settings.read().mode
 
     @_locked
     def set_mode(self, mode: str) -> None:
@@ -108,7 +106,7 @@ class LabelledClips:
             EarmarkError: there is no such mode.
         """
         if _check_mode(mode) != self.mode:
-            self._write(replace(self._settings(), mode=mode, base=None))
+            self._settings.write(replace(self._settings.read(), mode=mode, base=None))
 
     # Labels
 
@@ -119,7 +117,7 @@ class LabelledClips:
 
     def label_settings(self) -> list[Label]:
         """The labels with their colours, in order."""
-        labels = list(self._settings().labels)
+        labels = list(self._settings.read().labels)
         known = {label.name for label in labels}
         for name in self._clips.labels():
             if name not in known:
@@ -170,7 +168,7 @@ class LabelledClips:
         with self._moving(moved) as key_frames:
             try:
                 self._clips.rename(name, label.name)
-                self._write(replace(self._settings(), labels=tuple(labels), key_frames=key_frames))
+                self._settings.write(replace(self._settings.read(), labels=tuple(labels), key_frames=key_frames))
             except EarmarkError:
                 self._clips.rename(label.name, name)
                 raise
@@ -247,13 +245,13 @@ class LabelledClips:
             labels = extended(labels, label)
         added = self._clips.write(label, recording, name or recording_name())
         try:
-            settings = self._settings()
+            settings = self._settings.read()
             key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
             if key_frame is not None:
                 key_frames[added.id] = key_frame
             if is_new or key_frames != settings.key_frames:
                 known = tuple(labels) if is_new else settings.labels
-                self._write(replace(settings, labels=known, key_frames=key_frames))
+                self._settings.write(replace(settings, labels=known, key_frames=key_frames))
         except EarmarkError:
             self._clips.discard(added, with_folder=is_new)
             raise
@@ -327,15 +325,15 @@ class LabelledClips:
         """
         if frame is not None:
             frame = _check_key_frame(frame, max(1, clip.frames))
-        settings = self._settings()
+        settings = self._settings.read()
         key_frames = {known: at for known, at in settings.key_frames.items() if known != clip.id}
         if frame is not None:
             key_frames[clip.id] = frame
-        self._write(replace(settings, key_frames=key_frames))
+        self._settings.write(replace(settings, key_frames=key_frames))
 
     def key_frames(self) -> dict[str, int]:
         """The key frames that were set, by `ClipFile.id`."""
-        return dict(self._settings().key_frames)
+        return dict(self._settings.read().key_frames)
 
     @_locked
     def remove_clip(self, clip: ClipFile) -> Trashed:
@@ -352,7 +350,7 @@ class LabelledClips:
             EarmarkError: the trash was emptied since.
         """
         taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()  # those get another name
-        settings = self._settings()
+        settings = self._settings.read()
         key_frames = {clip: frame for clip, frame in trashed.key_frames.items() if clip not in taken}
         restored = replace(settings, key_frames=settings.key_frames | key_frames)
         if trashed.label is not None:
@@ -360,12 +358,12 @@ class LabelledClips:
             labels.insert(trashed.position, trashed.label)
             restored = replace(restored, labels=tuple(labels))
         if restored != settings:
-            self._write(restored)
+            self._settings.write(restored)
         try:
             self._clips.restore(trashed.moved)
         except EarmarkError:
             if restored != settings:
-                self._write(settings)
+                self._settings.write(settings)
             raise
 
     def all_have_sound(self) -> bool:
@@ -381,10 +379,6 @@ class LabelledClips:
 
     # What lies underneath
 
-    @property
-    def _settings_file(self) -> Path:
-        return self.path / PROJECT_FILE
-
     def _create(self, mode: str, names: Iterable[str]) -> None:
         _check_mode(mode)
         if os.path.exists(self.path) and not self.path.is_dir():  # noqa: PTH110 (as above)
@@ -394,30 +388,11 @@ class LabelledClips:
             labels = extended(labels, name)
         ClipFolders(self.path).create()
         with self.lock:
-            if not self._settings_file.exists():  # somebody else may create it at this very moment
-                write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
+            if not self._settings.path.exists():  # somebody else may create it at this very moment
+                self._settings.write(Settings(self.path.resolve().name, mode, tuple(labels)))
 
     def _write_labels(self, labels: list[Label]) -> None:
-        self._write(replace(self._settings(), labels=tuple(labels)))
-
-    def _settings(self) -> Settings:
-        """The settings, read anew where the file is another one than the last time."""
-        try:
-            stat = self._settings_file.stat()
-        except OSError:
-            return read_settings(self._settings_file)  # which says what is the matter
-        state, read = (stat.st_ino, stat.st_size, stat.st_mtime_ns), self._read
-        if read is None or read[0] != state:
-            read = self._read = (state, read_settings(self._settings_file))
-        return read[1]
-
-    def _write(self, settings: Settings) -> None:
-        write_settings(self._settings_file, settings)
-        self._read_anew()
-
-    def _read_anew(self) -> None:
-        """Whoever changes the settings knows them as they are: a file's number and time may be another one's again."""
-        self._read = None
+        self._settings.write(replace(self._settings.read(), labels=tuple(labels)))
 
     def _key_frames_of(self, clips: Iterable[ClipFile]) -> dict[str, int]:
         known = self.key_frames()
@@ -425,13 +400,13 @@ class LabelledClips:
 
     def _forget(self, trashed: Trashed, labels: list[Label] | None = None) -> None:
         """Write that it is gone, or bring its files back where that can't be written."""
-        settings = self._settings()
+        settings = self._settings.read()
         key_frames = {clip: frame for clip, frame in settings.key_frames.items() if clip not in trashed.key_frames}
         if labels is None and key_frames == settings.key_frames:
             return
         try:
             labels_left = settings.labels if labels is None else tuple(labels)
-            self._write(replace(settings, labels=labels_left, key_frames=key_frames))
+            self._settings.write(replace(settings, labels=labels_left, key_frames=key_frames))
         except EarmarkError:
             self._clips.restore(trashed.moved)
             raise
@@ -453,9 +428,9 @@ class LabelledClips:
             raise
 
     def _write_key_frames(self, key_frames: dict[str, int]) -> None:
-        settings = self._settings()
+        settings = self._settings.read()
         if key_frames != settings.key_frames:
-            self._write(replace(settings, key_frames=key_frames))
+            self._settings.write(replace(settings, key_frames=key_frames))
 
 
 def _check_key_frame(frame: int, frames: int) -> int:

@@ -83,6 +83,42 @@ def write_settings(file: Path, settings: Settings) -> None:
     write_atomically(file, tomli_w.dumps(values).encode())
 
 
+class SettingsFile:
+    """A project's `earmark.toml`, which people and other programs may change at any time.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: tuple[tuple[int, int, int], Settings] | None = None
+
+    def read(self) -> Settings:
+        """The settings, read anew where the file is another one than the last time.
+
+        Raises:
+            EarmarkError: see `read_settings`.
+        """
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return read_settings(self.path)  # which says what is the matter
+        state, known = (stat.st_ino, stat.st_size, stat.st_mtime_ns), self._known
+        if known is None or known[0] != state:
+            known = self._known = (state, read_settings(self.path))
+        return known[1]
+
+    def write(self, settings: Settings) -> None:
+        """Write the settings, whole or not at all."""
+        write_settings(self.path, settings)
+        self.read_anew()
+
+    def read_anew(self) -> None:
+        """Forget what was read: a file that has changed may have the number and the time of the one before it."""
+        self._known = None
+
+
 def check_colour(colour: str) -> str:
     """The colour in lower case.
 
