@@ -55,7 +55,7 @@ def tidy_label(folder: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A safe file name, without suffix, for any text: encoded like a label, but with dots allowed, and never too long."""
+    """A safe file name, without suffix, for any text: encoded like a label, but dots may stay, and it is never long."""
     stem = ".".join(label_folder(part) if part else "" for part in name.strip().split("."))
     stem = stem.replace("..", "%2E%2E").removesuffix(".").removeprefix(".")
     while len(stem.encode()) > MAX_BYTES:
