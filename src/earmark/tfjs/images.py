@@ -1,4 +1,4 @@
-"""The layers of TensorFlow.js that take images as ONNX nodes."""
+"""The layers of TensorFlow.js that take images, as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from earmark.tfjs.graph import Layer
 from earmark.tfjs.network import Network, Value
 from earmark.tfjs.weights import shown
 
-# What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
-# the sides doesn't count (onnxruntime/core/optimizer/pad_fusion.cc, a mistake); it leaves any other value where it is.
+# The value that images are padded with. ONNX Runtime fuses a padding with zeros into a pooling that follows, which
+# ignores what lies beyond the sides (onnxruntime/core/optimizer/pad_fusion.cc, a bug). It doesn't fuse other values.
 NEARLY_ZERO = float(np.finfo(np.float32).tiny)
 
 
@@ -31,7 +31,7 @@ def convolution(network: Network, layer: Layer, value: Value) -> Value:
 
 
 def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value:
-    """DepthwiseConv2D. TensorFlow.js takes no notice of its dilation, so nobody knows what such a layer learnt."""
+    """DepthwiseConv2D. TensorFlow.js ignores its dilation, so nobody knows what a dilated layer has learnt."""
     if layer.pair("dilation_rate") != (1, 1):
         raise network.refuse(layer, "dilation_rate")
     kernel = _depthwise_kernel(network, layer, value)
@@ -40,7 +40,7 @@ def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value
 
 
 def separable_convolution(network: Network, layer: Layer, value: Value) -> Value:
-    """SeparableConv2D: a depthwise one without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
+    """SeparableConv2D: a depthwise convolution without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
     depthwise, outputs = _depthwise_kernel(network, layer, value), layer.count("filters")
     pointwise = network.weight(layer, "pointwise_kernel", (1, 1, len(depthwise), outputs)).transpose(3, 2, 0, 1)
     made = _convolve(network, layer, value, depthwise, [], groups=value.shape[2])
@@ -50,9 +50,9 @@ def separable_convolution(network: Network, layer: Layer, value: Value) -> Value
 
 
 def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArray[np.float32]:
-    """[height, width, inputs, multiplier] as ONNX has it; each input gives so many outputs, in a row.
+    """A kernel [height, width, inputs, multiplier] in ONNX's layout; each input gives `multiplier` outputs in a row.
 
-    TensorFlow.js doesn't write the multiplier of a SeparableConv2D: the weights tell it.
+    TensorFlow.js doesn't store the multiplier of a SeparableConv2D; it follows from the weights.
     """
     inputs, size = network.image(layer, value)[2], layer.pair("kernel_size")
     multiplier = None if layer.config.get("depth_multiplier") is None else layer.count("depth_multiplier")
@@ -68,7 +68,7 @@ def _convolve(
     bias: list[str],
     groups: int = 1,
 ) -> Value:
-    """Convolution by a kernel [outputs, inputs of each group, height, width]."""
+    """Convolution with a kernel [outputs, inputs of each group, height, width]."""
     outputs, inputs, *size = kernel.shape
     strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
     reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
@@ -81,7 +81,7 @@ def _convolve(
 
 
 def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value], Value]:
-    """MaxPooling2D, AveragePooling2D; what lies beyond the image's sides doesn't count."""
+    """MaxPooling2D, AveragePooling2D; they ignore what lies beyond the image's sides."""
 
     def pool(network: Network, layer: Layer, value: Value) -> Value:
         size = layer.pair("pool_size", (2, 2))
@@ -109,7 +109,7 @@ def global_pooling(operator: str) -> Callable[[Network, Layer, Value], Value]:
 
 
 def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
-    """ZeroPadding2D: a number, [rows, columns] on either side, or [[above, below], [left, right]]."""
+    """ZeroPadding2D: one number, [rows, columns] on both sides, or [[above, below], [left, right]]."""
     height, width, channels = network.image(layer, value)
     padding = layer.config.get("padding")
     padding = 1 if padding is None else padding
@@ -128,9 +128,9 @@ def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
 def _slide(
     network: Network, layer: Layer, value: Value, reach: tuple[int, ...], strides: tuple[int, int]
 ) -> tuple[tuple[int, int], list[int]]:
-    """Height and width after a kernel of that reach has slid over the image, and zeros before and after each side.
+    """Height and width after a kernel of that extent has slid over the image, and the padding on each side.
 
-    "same" pads so that a stride of s leaves ⌈size / s⌉; where the padding is odd, the end has one more (Keras).
+    "same" pads so that a stride of s leaves ⌈size / s⌉; if the padding is odd, the end gets one more (Keras).
     """
     padding = layer.config.get("padding", "valid")
     if padding not in ("same", "valid"):

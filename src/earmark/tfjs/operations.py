@@ -1,4 +1,4 @@
-"""ONNX' operations as layers of TensorFlow.js: each function does one kind, `OPERATIONS` names them."""
+"""ONNX's operations as layers of TensorFlow.js. Each function converts one kind; `OPERATIONS` lists them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from earmark.tfjs.layer_list import IMAGE, Array, LayerList, Node, Value
 
 NO_EPSILON = 1e-12
-SMALLEST = np.finfo(np.float32).tiny  # up to which a padding is zero
+SMALLEST = np.finfo(np.float32).tiny  # a padding value of at most this counts as zero
 ACTIVATIONS = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Softmax": "softmax", "Tanh": "tanh", "Selu": "selu", "Softplus": "softplus",
     "Softsign": "softsign", "HardSigmoid": "hardSigmoid",
@@ -19,9 +19,9 @@ TAKE_ACTIVATIONS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def raise_to_floor(layers: LayerList, floor: float) -> Value:
-    """The window that the network takes, of one that is normalized: `metadata.FlooredNormalization`.
+    """Turn a normalized window into the one that the network takes: `metadata.FlooredNormalization`.
 
-    That adds the floor, cuts what is below 0 then, and normalizes all values of the window.
+    This adds the floor, clips what is then below 0, and normalizes all values of the window.
     """
     window = layers.values["window"]
     frames, bins = window.shape
@@ -38,7 +38,7 @@ def _reshape(layers: LayerList, node: Node) -> Value:
     value = layers.given(node)
     shape = _resolved(layers.constant(node, 1).tolist(), value.shape)
     kept, places = ([axis for axis, size in enumerate(sizes) if size != 1] for sizes in (value.shape, shape))
-    if [value.shape[axis] for axis in kept] == [shape[axis] for axis in places]:  # only axes of 1 come or go
+    if [value.shape[axis] for axis in kept] == [shape[axis] for axis in places]:  # only axes of size 1 come or go
         moved = dict(zip(kept, places, strict=True))
         sequence = [moved[axis] for axis in value.order if axis in moved]
         wanted = IMAGE if len(shape) == 3 else tuple(range(len(shape)))
@@ -52,7 +52,7 @@ def _reshape(layers: LayerList, node: Node) -> Value:
 
 
 def _resolved(target: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A Reshape's target without the batch; 0 keeps a size and −1 is what is left (ONNX, Reshape)."""
+    """A Reshape's target without the batch; 0 keeps a size and −1 stands for what is left (ONNX, Reshape)."""
     sizes = [shape[at] if size == 0 else size for at, size in enumerate(target[1:])]
     left = math.prod(shape) // max(1, math.prod(size for size in sizes if size != -1))
     return tuple(left if size == -1 else size for size in sizes)
@@ -93,7 +93,7 @@ def _convolution(layers: LayerList, node: Node) -> Value:
     if groups != inputs or inputs_each != 1:
         raise layers.refuse(node.proto)
     multiplier = outputs // inputs
-    # TensorFlow.js takes no notice of this layer's dilation: the kernel gets zeros between its taps instead.
+    # TensorFlow.js ignores this layer's dilation, so the kernel gets zeros between its taps instead.
     spread = np.zeros((outputs, 1, *reach), np.float32)
     spread[:, :, :: dilations[0], :: dilations[1]] = kernel
     weights = {"depthwise_kernel": spread.reshape(inputs, multiplier, *reach).transpose(2, 3, 0, 1), **bias}
@@ -109,7 +109,7 @@ def _pooling(layers: LayerList, node: Node) -> Value:
         raise layers.refuse(node.proto)
     before = value
     value, padding, sizes = _padded(layers, node, value, size, strides)
-    if value is not before:  # zeros would count: only "same" leaves out what it adds
+    if value is not before:  # the zeros would count: only "same" ignores what it adds
         raise layers.refuse(node.proto)
     kind = {"MaxPool": "MaxPooling2D", "AveragePool": "AveragePooling2D"}[node.kind]
     config = {"pool_size": size, "strides": strides, "padding": padding, "data_format": "channels_last"}
@@ -119,9 +119,9 @@ def _pooling(layers: LayerList, node: Node) -> Value:
 def _padded(
     layers: LayerList, node: Node, value: Value, reach: Sequence[int], strides: Sequence[int]
 ) -> tuple[Value, str, tuple[int, ...]]:
-    """The image to slide over, the padding's name, and height and width afterwards.
+    """The image to slide over, the name of the padding, and the height and width afterwards.
 
-    Padding that is neither none nor Keras' "same" becomes a layer of its own.
+    Any padding other than none or Keras's "same" becomes a layer of its own.
     """
     pads = node.get("pads", [0, 0, 0, 0])
     if node.get("auto_pad", b"NOTSET") != b"NOTSET":
@@ -140,7 +140,7 @@ def _padded(
 
 
 def _zeros(layers: LayerList, value: Value, pairs: list[tuple[int, int]]) -> Value:
-    """Zeros before and after height and width."""
+    """Add zeros before and after height and width."""
     height, width = (size + sum(pair) for size, pair in zip(value.shape[1:], pairs, strict=True))
     made = Value("", (value.shape[0], height, width), IMAGE)
     padding = [list(pair) for pair in pairs]
@@ -180,7 +180,7 @@ def _matmul(layers: LayerList, node: Node) -> Value:
 
 
 def _dense(layers: LayerList, value: Value, kernel: Array, bias: Array | None) -> Value:
-    """On the last axis."""
+    """Add a dense layer on the last axis."""
     units = kernel.shape[1]
     weights = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
     made = Value("", (*value.shape[:-1], units), value.order)
@@ -199,7 +199,7 @@ def _sum(layers: LayerList, node: Node) -> Value:
 
 
 def _biased(layers: LayerList, node: Node, value: Value) -> Value:
-    """A dense layer's bias, which was kept apart from it."""
+    """A dense layer's bias that is an operation of its own in ONNX."""
     bias = layers.constant(node, 1)
     entry = layers.last_of(value, ("Dense",), node.inputs[0])
     if entry is None or entry["config"]["use_bias"] or bias.shape != (value.shape[-1],):
@@ -241,17 +241,17 @@ def _layer_normalization(layers: LayerList, node: Node) -> Value:
 
 
 def _normalize(layers: LayerList, value: Value, gamma: Array, beta: Array, epsilon: float) -> Value:
-    """Layer normalization over the last axis; TensorFlow.js 1.3, Teachable Machine's, fails where beta is left out."""
+    """Layer normalization over the last axis. TensorFlow.js 1.3, as in Teachable Machine, fails without a beta."""
     options = {"axis": -1, "epsilon": epsilon, "center": True, "scale": True}
     return layers.add("LayerNormalization", [value], value, {"gamma": gamma, "beta": beta}, **options)
 
 
 def _direction(layers: LayerList, node: Node) -> Value:
-    """A vector x of d values, brought to length 1.
+    """A vector x of d values, scaled to length 1.
 
     No layer does that, but layer normalization does it for (x, −x): the mean of these 2d values is 0 and their variance
-    |x|² / d. So each value is put beside its negative, all are divided by the deviation times √d, and of each pair half
-    the difference is taken.
+    is |x|² / d. So each value is put beside its negative, all are divided by the deviation times √d, and half the
+    difference of each pair is taken.
     """
     value = layers.given(node)
     if len(value.shape) != 1 or node.get("p", 2) != 2:
@@ -271,7 +271,7 @@ def _direction(layers: LayerList, node: Node) -> Value:
 
 
 def _product(layers: LayerList, node: Node) -> Value:
-    """A vector times a number: as a filter of one tap."""
+    """A vector times a number, as a filter with one tap."""
     value, factor = layers.given(node), layers.constant(node, 1)
     if len(value.shape) != 1 or factor.size != 1:
         raise layers.refuse(node.proto)
@@ -287,7 +287,7 @@ def _activation(layers: LayerList, node: Node) -> Value:
     value, activation = layers.given(node), ACTIVATIONS[node.kind]
     if node.kind == "HardSigmoid" and (round(node.get("alpha", 0.2), 6), node.get("beta", 0.5)) != (0.2, 0.5):
         raise layers.refuse(node.proto)
-    if node.kind == "Softmax":  # over the last axis there
+    if node.kind == "Softmax":  # TensorFlow.js's is over the last axis
         axis = node.get("axis", -1)
         axis = axis - 1 if axis > 0 else len(value.shape) + axis
         rest = tuple(place for place in value.order if place != axis)
@@ -300,7 +300,7 @@ def _activation(layers: LayerList, node: Node) -> Value:
 
 
 def _rectifier(layers: LayerList, node: Node) -> Value:
-    """Rectifiers with a number of their own."""
+    """Rectifiers with a parameter."""
     value = layers.given(node)
     value = layers.ordered(value, value.order)
     if node.kind == "Clip":
