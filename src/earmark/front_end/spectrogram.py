@@ -59,7 +59,7 @@ class StreamingSpectrogram:
         self._frames_of = np.ndarray((BLOCK_FRAMES, FFT_SIZE), np.float32, self._samples, strides=(HOP * 4, 4))
 
     def process(self, chunk: Samples) -> Spectrogram:
-        """Take the next chunk, float32 of shape [samples]; return frames that are complete, shape [frames, 232], in dB."""
+        """Take the next chunk, float32 of shape [samples]; return complete frames, shape [frames, 232], in dB."""
         return self._frames(self._resampler.process(chunk))
 
     def finish(self) -> Spectrogram:
