@@ -32,19 +32,19 @@ PERMISSIVE = re.compile(
     r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|HPND|MIT-CMU|0BSD|CC0)", re.I
 )
 NOT_PERMISSIVE = re.compile(r"\b(A?GPL|LGPL|MPL|Mozilla|EPL|EUPL|CDDL|Proprietary|NVIDIA)", re.I)
-# What the metadata doesn't tell: what the wheels hold beside the package, looked up in them.
+# What the metadata doesn't say: what else the wheels contain, looked up in them.
 NOTES = {
-    "av": "The wheels hold FFmpeg, which calls itself LGPL-3.0-or-later, and beside it x264 and x265 "
-    "(GPL-2.0-or-later), encoders that Earmark never calls.",
-    "soundfile": "The wheels hold libsndfile, LAME and mpg123 (LGPL-2.1-or-later, LGPL-2.0-or-later), as a library of "
-    "its own that can be replaced.",
-    "soxr": "libsoxr (LGPL-2.1-or-later) is part of the package's one extension module, which can be built anew and "
+    "av": "The wheels contain FFmpeg, which calls itself LGPL-3.0-or-later, and also x264 and x265 (GPL-2.0-or-later), "
+    "encoders that Earmark never calls.",
+    "soundfile": "The wheels contain libsndfile, LAME and mpg123 (LGPL-2.1-or-later, LGPL-2.0-or-later), as a separate "
+    "library that can be replaced.",
+    "soxr": "libsoxr (LGPL-2.1-or-later) is part of the package's one extension module, which can be rebuilt and "
     "replaced.",
-    "numpy": "The wheels hold OpenBLAS (BSD) and GCC's run-time libraries (GPL-3.0 with the run-time exception, which "
-    "asks nothing of their users; libquadmath LGPL-2.1-or-later).",
-    "matplotlib": "Its own licence, like Python's.",
-    "torch": "Of the package index's builds, those for Linux bring packages nvidia-*, under NVIDIA's own licence.",
-    "ray": "The wheel holds copies of other packages, under permissive licences.",
+    "numpy": "The wheels contain OpenBLAS (BSD) and GCC's run-time libraries (GPL-3.0 with the run-time exception, "
+    "which requires nothing of their users; libquadmath LGPL-2.1-or-later).",
+    "matplotlib": "A licence of its own, like Python's.",
+    "torch": "The package index's builds for Linux bring the packages nvidia-*, under NVIDIA's own licence.",
+    "ray": "The wheel contains copies of other packages, under permissive licences.",
 }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def page() -> str:
         sign = "" if is_permissive(told) else " **(not permissive)**"
         where = "always" if "" in extras else ", ".join(sorted(extras))
         version = _installed(name).version.split("+")[0]
-        rows.append(f"| {name} | {where} | {asked.replace('|', ' ') or 'what others ask'} | {version} | {told}{sign} |")
+        rows.append(f"| {name} | {where} | {asked.replace('|', ' ') or 'by others'} | {version} | {told}{sign} |")
     notes = [f"- **{name}**: {NOTES[name]}" for name in sorted(NOTES) if name in packages]
     others = [name for name in sorted(packages) if not is_permissive(licence(name)) and name not in NOTES]
     notes += [f"- **{name}**: {licence(name)}." for name in others]
@@ -136,23 +136,23 @@ def page() -> str:
         [
             "# Licences",
             "",
-            "Earmark itself is under the Apache License 2.0 (`LICENSE`). This page lists all packages that it needs,",
-            "by the extra that brings them; `always` is what listening needs. Earmark's own wheel holds none of them:",
-            "pip fetches each from its makers, under their licence.",
+            "Earmark itself is under the Apache License 2.0 (`LICENSE`). This page lists all packages that it needs",
+            "and the extras that bring them; `always` marks those that listening needs. Earmark's own wheel contains",
+            "none of them: pip downloads each as its makers published it, under their licence.",
             "",
-            f"Extras that bring others: {_nested()}.",
+            f"Extras that bring other extras: {_nested()}.",
             "",
-            f"Made by `python scripts/licences.py` with {here}; other systems leave some out and add a few small ones.",
-            "A test says when a dependency is missing here.",
+            f"`python scripts/licences.py` wrote this page with {here}.",
+            "Other systems need a few small packages more or less. A test fails when a dependency is missing here.",
             "",
-            "| package | extra | asked for | tested with | licence, as the package tells |",
+            "| package | extra | asked for | tested with | licence, according to the package |",
             "| --- | --- | --- | --- | --- |",
             *rows,
             "",
             "## To know",
             "",
-            "Who only uses Earmark need do nothing about these. Who ships it, say inside a device, passes on the",
-            "licences of what is in it, and lets users replace the libraries under the LGPL.",
+            "If you only use Earmark, you need do nothing about these licences. If you ship it, say inside a device,",
+            "you must pass on the licences of what is in it, and let users replace the libraries under the LGPL.",
             "",
             *notes,
             "",
@@ -165,7 +165,7 @@ def _nested() -> str:
         extra: [one for one in wanted if canonicalize_name(one.name) == OWN] for extra, wanted in dependencies().items()
     }
     return "; ".join(
-        f"`{extra}` {', '.join(f'`{brought}`' for one in brings for brought in sorted(one.extras))}"
+        f"`{extra}` brings {', '.join(f'`{brought}`' for one in brings for brought in sorted(one.extras))}"
         for extra, brings in own.items()
         if brings
     )

@@ -73,7 +73,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Loaded at first use, so that `import earmark` costs no numpy, no sound library and no network runtime.
+    # Loaded at first use, so that `import earmark` loads no numpy, no sound library and no network runtime.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,21 +15,24 @@ class DiskError(EarmarkError):
 
 
 def on_one_line(text: str) -> str:
-    """How a message shows names that others chose: without what a terminal obeys, what ends a line or can't be sent."""
+    """Text on one line, safe to show on a terminal: names in it may come from others.
+
+    Control characters, line ends and characters that can't be encoded become question marks.
+    """
     return "".join("?" if category(character) in ("Cc", "Cs", "Zl", "Zp") else character for character in text)
 
 
 def needs_package(what: str, error: ModuleNotFoundError, extra: str) -> EarmarkError:
-    """What to tell where a package is missing; an extra of Earmark's brings it."""
+    """The error for a missing package that one of Earmark's extras brings."""
     return EarmarkError(f"{what} needs the package {error.name}: install it with `pip install 'earmark[{extra}]'`.")
 
 
 def as_start(name: str) -> str:
-    """A name as the first word of a sentence: "the clip" is written large there, and a path stays as it is."""
+    """A name as the first words of a sentence: "the clip" gets a capital letter, and a path stays as it is."""
     return name[0].upper() + name[1:] if name.startswith("the ") else name
 
 
 def as_reason(error: BaseException) -> str:
-    """What another package's exception says, in one line."""
+    """The message of another package's exception, on one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Labels: their names, which are any text a person types; safe names of folders and files for them; thresholds."""
+"""Label names, which are any text that a person types, and the safe folder and file names for them."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _UNTYPED = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of characters,
 
 
 def check_label(label: str) -> str:
-    """The label as it is kept: trimmed, in Unicode's composed form.
+    """The label in the form in which it is stored: trimmed, in Unicode's composed form (NFC).
 
     Raises:
         EarmarkError: it is empty, too long, or holds control characters.
@@ -35,7 +35,7 @@ def check_label(label: str) -> str:
 
 
 def label_folder(label: str) -> str:
-    """The label's folder name: what no file system minds stays, everything else is percent-encoded UTF-8."""
+    """The label's folder name: characters that are safe on every file system stay; others are percent-encoded UTF-8."""
     name = "".join(character if _is_safe(character) else _encode(character) for character in label)
     return _encode(name[0]) + name[1:] if name.lower() in _DEVICES else name
 
@@ -46,7 +46,7 @@ def folder_label(folder: str) -> str:
 
 
 def tidy_label(folder: str) -> str:
-    """A label for any folder, however somebody named it: what no label can hold is left out."""
+    """A label for a folder of any name: characters that no label can hold are left out."""
     label = "".join(
         " " if unicodedata.category(character) in _UNTYPED else character for character in folder_label(folder)
     ).strip()[:MAX_CHARACTERS]
@@ -56,7 +56,7 @@ def tidy_label(folder: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A safe file name without suffix for any text: encoded like a label, but with dots inside, and never too long."""
+    """A safe file name, without suffix, for any text: encoded like a label, but dots may stay, and it is never long."""
     stem = ".".join(label_folder(part) if part else "" for part in name.strip().split("."))
     stem = stem.replace("..", "%2E%2E").removesuffix(".").removeprefix(".")
     while len(stem.encode()) > MAX_BYTES:
@@ -73,14 +73,14 @@ def _encode(text: str) -> str:
 
 
 def read_thresholds(texts: Iterable[str], option: str) -> dict[str, float]:
-    """Thresholds of labels that have their own, each given as LABEL=0.9.
+    """Read thresholds for single labels, each given as LABEL=0.9.
 
     Args:
-        texts: what was given.
-        option: what an error calls it.
+        texts: the thresholds as the user gave them.
+        option: the option's name, for error messages.
 
     Raises:
-        EarmarkError: one can't be understood.
+        EarmarkError: a threshold can't be understood.
     """
     thresholds = {}
     for text in texts:

@@ -1,6 +1,6 @@
 """The project: a folder of labelled clips and the models trained from them.
 
-The folder of clips is the truth, and users may change it by hand: whatever is asked is read from it anew.
+The folder of clips is the truth, and users may change it by hand. So every query reads it again.
 """
 
 from __future__ import annotations
@@ -44,45 +44,45 @@ if TYPE_CHECKING:
     from earmark.progress import Report
     from earmark.training.sounds import Epoch
 
-DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
+DEFAULT_LABELS = ("Left", "Right", "Noise")  # as in the codelab
 
 
 class TransferRecognizer(Recognizer):
     """A recognizer that was just trained.
 
     Attributes:
-        history: its epochs.
+        history: the epochs of its training.
     """
 
     history: tuple[Epoch, ...] = ()
 
 
 class Project(Collecting):
-    """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is whole or not there.
+    """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is atomic.
 
-    Threads and processes may share it: each change holds `lock`, which a caller holds too to make several as one.
+    Threads and processes may share it. Each change holds `lock`; a caller may hold it, too, to combine several changes.
 
     Args:
-        path: the folder.
-        create: make it where it is missing.
-        mode: of a new project: "sounds" (short ones, windows of 70 ms) or "words" (and longer sounds, windows of a
-            second).
-        labels: of a new project.
+        path: the project's folder.
+        create: whether to create the project if it is missing.
+        mode: a new project's mode: "sounds" (short ones, windows of 70 ms) or "words" (words and longer sounds, windows
+            of a second).
+        labels: a new project's labels.
 
     Raises:
-        EarmarkError: no project there, or its settings can't be read.
+        EarmarkError: there is no project, or its settings can't be read.
     """
 
     @property
     def base(self) -> str:
-        """What is trained on where nothing else is asked for: what was chosen, or the best that can be used here."""
-        return self._settings.read().base or default_base(self.mode, self.all_have_sound())
+        """The default base for training: the one that was chosen, or the best that can be used on this computer."""
+        return self._settings().base or default_base(self.mode, self.all_have_sound())
 
     def set_base(self, base: str) -> None:
-        """Choose what is trained on.
+        """Choose the base for training.
 
         Raises:
-            EarmarkError: it is not one of `bases`.
+            EarmarkError: the base is not one of `bases`.
         """
         names = [known.name for known in self.bases()]
         if base not in names:
@@ -91,7 +91,7 @@ class Project(Collecting):
             self._settings.write(replace(self._settings.read(), base=base))
 
     def bases(self) -> list[Base]:
-        """What this project can be trained on."""
+        """The bases that this project can be trained on."""
         return bases(self.mode, self.all_have_sound())
 
     def train(
@@ -103,23 +103,23 @@ class Project(Collecting):
         on_epoch: Callable[[Epoch], object] | None = None,
         **options: Any,
     ) -> TransferRecognizer:
-        """Train on all clips and save the model in `models/<name>/`; the old one stays until the new one is whole.
+        """Train on all clips and save the model in `models/<name>/`. The old model stays until the new one is complete.
 
         Args:
-            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding, as
-                `open_base` takes it; by default `self.base`.
-            name: of the model; the base's where not given.
-            report: told how far the recordings are read, as (what, done, of how many).
-            on_epoch: called with each `Epoch` as it ends.
-            options: of `training.train_sounds`; of other bases, those of `transfer.TransferOptions` and
+            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding that
+                `open_base` takes; by default `self.base`.
+            name: the model's name; by default the base's.
+            report: called with the progress of reading the recordings, as (what, done, of how many).
+            on_epoch: called with each `Epoch` when it ends.
+            options: the options of `sounds.train_sounds` or, for other bases, of `transfer.TransferOptions` and
                 `heads.HeadOptions`.
 
         Returns:
             The recognizer, with its `history`.
 
         Raises:
-            EarmarkError: fewer than two labels have examples, a clip can't be read, a package is missing, the base has
-                no embedding or hears sound that a recording has no more, or an option is unknown or out of its range.
+            EarmarkError: fewer than two labels have examples; a clip can't be read; a package is missing; the base has
+                no embedding, or needs sound that a recording no longer has; or an option is unknown or out of range.
         """
         training = self._training(base, options)
         name = file_stem(name) if name else training.name
@@ -161,19 +161,19 @@ class Project(Collecting):
         report: Report | None = None,
         **options: Any,
     ) -> Evaluation:
-        """Measure how well such a training does: each recording is recognized by a model that never heard it.
+        """Measure how well training works: each recording is recognized by a model that never heard it.
 
         Args:
             base, options: as in `train`.
-            folds: into how many parts the recordings are divided; each is left out once.
-            background: recordings, or folders of them, that hold nothing of what was taught, for false alarms.
-            report: told of the progress, as (what, done, of how many).
+            folds: the number of parts that the recordings are divided into; each is left out once.
+            background: recordings, or folders of them, without any of the taught sounds, to count false alarms.
+            report: called with the progress, as (what, done, of how many).
 
         Returns:
-            The evaluation; `report.write_report` makes a page of it.
+            The evaluation; `report.write_report` turns it into a page.
 
         Raises:
-            EarmarkError: too few recordings, or as in `train`.
+            EarmarkError: there are too few recordings, or as in `train`.
         """
         from earmark.evaluation.cross_validation import cross_validate
 
@@ -185,7 +185,7 @@ class Project(Collecting):
     # Exchange
 
     def serialize_examples(self, labels: Collection[str] | None = None) -> bytes:
-        """The recordings of some labels or of all as speech-commands' `serializeExamples` gives them.
+        """The recordings of some labels, or of all labels, in the format of speech-commands' `serializeExamples`.
 
         Raises:
             EarmarkError: there is no such label, or there are no recordings, or too many.
@@ -196,14 +196,14 @@ class Project(Collecting):
         return example_set(self, Written(), labels)
 
     def load_examples(self, serialized: bytes, clear_existing: bool = False) -> Imported:
-        """Add what `serialize_examples` or speech-commands has serialized; `import_into` reads files and folders too.
+        """Add what `serialize_examples` or speech-commands has serialized; `import_into` reads files and folders, too.
 
         Args:
             serialized: the set's content.
-            clear_existing: whether the recordings that are there go to the trash.
+            clear_existing: whether to move the existing recordings to the trash first.
 
         Raises:
-            EarmarkError: it is no such set, or damaged; nothing is changed then.
+            EarmarkError: it is no such set, or is damaged; nothing is changed then.
         """
         from earmark.exchange.importing import import_into
         from earmark.exchange.serialized_examples import read_examples
@@ -221,18 +221,18 @@ class Project(Collecting):
         return model_names(self.path)
 
     def model(self, name: str | None = None) -> Recognizer:
-        """A trained model; the newest one where no name is given.
+        """A trained model; by default the newest one.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: there is no such model.
         """
         return load(self.model_folder(name))
 
     def model_folder(self, name: str | None = None) -> Path:
-        """The folder of a trained model; the newest one's where no name is given.
+        """The folder of a trained model; by default of the newest one.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: there is no such model.
         """
         return model_folder(self.path, name)
 
@@ -240,22 +240,22 @@ class Project(Collecting):
         """Delete a trained model, its card and its report: speech-commands' `deleteSavedTransferModel`.
 
         Raises:
-            EarmarkError: there is none of that name, or it can't be deleted.
+            EarmarkError: there is no model with that name, or it can't be deleted.
         """
         delete_folder(self.model_folder(name))
 
     def model_card(self, name: str | None = None) -> dict[str, Any] | None:
-        """What `model.json` says of the model, or None where there is no model or the card is another one's."""
+        """The content of `model.json`, or None if there is no model or the card belongs to another model."""
         names = self.models()
         return read_card(self._models / (name or names[0])) if names else None
 
     def state(self) -> tuple[object, object]:
-        """One value that changes when settings or recordings do, by whatever program, and one for the models."""
-        settings = self._settings.read()
+        """One value that changes when any program changes settings or recordings, and one for the models."""
+        settings = self._settings()
         return (settings, self._clips.state()), (settings.mode, settings.base, sorted(model_times(self.path)))
 
     def fingerprint(self) -> str:
-        """Changes when a label or a clip does; a model whose card holds another one is stale."""
+        """A text that changes when a label or a clip does. A model whose card holds a different one is stale."""
         return fingerprint(self.labels, self.clips())
 
     def count_recordings(self) -> dict[str, int]:
@@ -263,7 +263,7 @@ class Project(Collecting):
         return {label: len(self.clips(label)) for label in self.labels}
 
     def report_file(self, base: str | Path | Network | None = None) -> Path:
-        """Where the report of an evaluation of that base belongs: beside its model."""
+        """The path for the report of an evaluation of that base, beside its model."""
         return self._models / self._training(base, {}).name / REPORT_FILE
 
     @property
@@ -277,7 +277,7 @@ class Project(Collecting):
         return Training(base, _name_of(base), given, EmbeddingCache(self.path / ".cache" / "embeddings.sqlite"))
 
     def _taught(self, labels: tuple[str, ...]) -> list[TaughtClip]:
-        """All clips of these labels, and none of one that comes meanwhile."""
+        """All clips of these labels, without labels that are added meanwhile."""
         key_frames = self.key_frames()
         return [TaughtClip(clip, key_frames.get(clip.id)) for label in labels for clip in self.clips(label)]
 
@@ -287,7 +287,7 @@ class Project(Collecting):
 
 
 def _name_of(base: str | Path | Network) -> str:
-    """A base's name, which its models get too: of a file `model.onnx` or `model.json`, that of its folder."""
+    """A base's name, which its models get, too. For a file `model.onnx` or `model.json` it is the folder's name."""
     if isinstance(base, Network):
         return file_stem(base.metadata.name)
     path = Path(os.path.abspath(base))  # noqa: PTH100 (a link keeps its name; "." has none)
@@ -295,9 +295,9 @@ def _name_of(base: str | Path | Network) -> str:
 
 
 def _by_content(clips: list[TaughtClip]) -> list[TaughtClip]:
-    """Those with examples, each label's in an order that their content decides.
+    """The clips that have examples, each label's in an order that depends only on their content.
 
-    So a project that is made anew of the same recordings gives the same model.
+    So a new project of the same recordings gives the same model.
     """
     taught = {clip.file.path: clip for clip in clips if clip.file.examples}
     by_label = groupby((clip.file for clip in taught.values()), lambda file: file.label)
@@ -309,8 +309,8 @@ def _check_trainable(clips: list[ClipFile], training: Training) -> None:
         if clip.error:
             raise EarmarkError(f"Training needs every clip: {clip.error}")
     heard = {clip.label for clip in clips if clip.examples}
-    is_open = training.base != SOUNDS_BASE and training.options.get("open_set", True)
-    if is_open:  # one word is enough where noise and unknown words are learnt besides
+    is_open = training.base != SOUNDS and training.options.get("open_set", True)
+    if is_open:  # one word is enough if noise and unknown words are learnt, too
         heard -= set(RESERVED_LABELS)
     if len(heard) < (1 if is_open else 2):
         has = f"only {heard.pop()!r} has some" if heard else "none has any yet"

@@ -294,7 +294,7 @@ def test_the_extras_files_and_modules_exist() -> None:
     described = (ROOT / "pyproject.toml").read_text()
     assert extras == {"convert", "webm"}
     assert all(re.search(rf"^{extra} = ", described, re.MULTILINE) for extra in extras)
-    for pattern in re.findall(r"`(tests/[\w*.]+)`", PAGE):
+    for pattern in re.findall(r"`(tests/[\w*./]+)`", PAGE):
         assert list(ROOT.glob(pattern)), pattern
     for program in blocks("python"):
         ast.parse(program)

@@ -1,4 +1,4 @@
-"""Clips: mono recordings, float32 in [-1, 1], in memory; sound of any length comes from `sources`."""
+"""Clips: mono recordings in memory, float32 in [-1, 1]. For sound of any length see `sources`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from earmark.errors import EarmarkError, as_start
 
 Encoding = Literal["s16le", "f32le"]
 
-CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is for sources
-CLIP_SAMPLES = CLIP_SECONDS * 48_000  # of higher rates less seconds: reading takes some 16 bytes a sample
-CHECKED = 1 << 20  # samples whose bits are counted at a time
+CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is read by sources
+CLIP_SAMPLES = CLIP_SECONDS * 48_000  # fewer seconds at higher rates: reading takes some 16 bytes a sample
+CHECKED = 1 << 20  # samples that are checked for their bit depth at a time
 AUDIO_SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {".oga", ".opus", ".aif"}
 
 
@@ -48,10 +48,10 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
     Args:
         samples: shape [samples] or [samples, channels]; floats in [-1, 1], or signed integers of full scale.
         sample_rate: in Hz.
-        name: what an error calls them.
+        name: what to call them in an error.
 
     Raises:
-        EarmarkError: no rate, no samples, too many, not finite, or not in [-1, 1].
+        EarmarkError: there is no rate, or the samples are none, too many, not finite, or outside [-1, 1].
     """
     if sample_rate is None:
         raise EarmarkError(f"The sample rate of {name} is missing: pass sample_rate= in Hz.")
@@ -74,21 +74,21 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
 
 
 def read_clip(file: str | Path | bytes, name: str | None = None) -> Clip:
-    """Read a sound file of any format, rate and channel count that libsndfile knows; channels are averaged.
+    """Read a sound file of any format, rate and channel count that libsndfile reads; channels are averaged.
 
     Args:
         file: a path, or the file's content.
-        name: what an error calls it; a path's own name where not given.
+        name: what to call it in an error; by default the path.
 
     Raises:
-        EarmarkError: missing, not audio, empty, truncated, too long, or not finite.
+        EarmarkError: the file is missing, not audio, empty, truncated, too long, or not finite.
     """
     name = name or (str(file) if not isinstance(file, bytes) else "the file")
     with open_sound(GuardedFile(io.BytesIO(file), name) if isinstance(file, bytes) else Path(file), name) as sound:
         longest = longest_clip(sound.samplerate)
         if length_known(sound) and sound.frames > longest:
             raise _too_long(name, sound.samplerate)
-        # Read in parts, each averaged to mono: many channels of a small file could fill the memory.
+        # Read in parts, each averaged to mono: a small file with many channels could fill the memory.
         parts = [np.zeros(0, np.float32)]
         have = 0
         for part in mono_parts(sound, name):
@@ -97,15 +97,15 @@ def read_clip(file: str | Path | bytes, name: str | None = None) -> Clip:
             if have > longest:
                 raise _too_long(name, sound.samplerate)
         samples = np.concatenate(parts)
-        parts.clear()  # so that the memory holds it twice at most
+        parts.clear()  # so that memory holds the sound at most twice
         return as_clip(samples, sound.samplerate, name)
 
 
 def read_parts(data: bytes, seconds: float, name: str) -> Iterator[Clip]:
-    """The content of a sound file as clips of about that length, the last one shorter; each when it is asked for.
+    """The content of a sound file as clips of about that length, the last one shorter, decoded one by one on request.
 
     Raises:
-        EarmarkError: as from `read_clip`, but for the length.
+        EarmarkError: as from `read_clip`, except that the sound can't be too long.
     """
     with open_sound(GuardedFile(io.BytesIO(data), name), name) as sound:
         parts: list[Samples] = []
@@ -127,7 +127,7 @@ def longest_clip(sample_rate: int) -> int:
 
 def encode_flac(clip: Clip) -> bytes:
     """The clip as a FLAC file: 16 bits where they hold every sample exactly, else 24."""
-    # In parts: all of a long clip at once would take three times its memory.
+    # In parts: a long clip, taken at once, would need three times its memory.
     parts = (clip.samples[start : start + CHECKED] for start in range(0, len(clip.samples), CHECKED))
     return _encode(clip, "FLAC", "PCM_16" if all(map(_fits_16_bits, parts)) else "PCM_24")
 
@@ -152,7 +152,7 @@ def clip_length(path: Path) -> tuple[int, int]:
     """Samples and rate (Hz) of a sound file, from its header alone.
 
     Raises:
-        EarmarkError: missing, not audio, or empty.
+        EarmarkError: the file is missing, not audio, or empty.
     """
     with open_sound(path, path.name) as sound:
         if sound.frames == 0:
@@ -163,13 +163,13 @@ def clip_length(path: Path) -> tuple[int, int]:
 
 
 class Resampler:
-    """Resampling of a stream by soxr, whose output doesn't depend on how the stream is cut into chunks."""
+    """Resample a stream with soxr. The output doesn't depend on how the stream is cut into chunks."""
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         self._stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32") if rate_in != rate_out else None
 
     def process(self, chunk: Samples) -> Samples:
-        """The next chunk in, shape [samples]; what is ready comes out, the filter's delay later (about 10 ms)."""
+        """Take the next chunk, shape [samples], and return what is ready: the filter delays it by about 10 ms."""
         return chunk if self._stream is None else self._stream.resample_chunk(chunk)
 
     def finish(self) -> Samples:
@@ -181,7 +181,7 @@ class Resampler:
 def decode_pcm(data: bytes, encoding: Encoding) -> Samples:
     """Raw little-endian PCM as float32, cut to [-1, 1], shape [samples]; 16-bit full scale is 32,768.
 
-    What is not finite becomes NaN, which no clip may hold; infinity is no loud sound.
+    Values that aren't finite become NaN, which no clip may hold: infinity must not be clipped to a loud sound.
     """
     if encoding == "s16le":
         return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)

@@ -1,8 +1,8 @@
-"""Recordings as browsers and phones keep them, which libsndfile doesn't open: WebM, Matroska, MP4 (M4A), AAC.
+"""Recordings in the containers that browsers and phones use: WebM, Matroska, MP4 (M4A), AAC. libsndfile opens none.
 
-PyAV decodes them (pip install 'earmark[webm]'), or else, short ones, the program ffmpeg where it is installed. Both run
-FFmpeg's own decoders, and are told which container it is: left to guess, FFmpeg also knows playlists, which may name
-any file.
+PyAV decodes them (pip install 'earmark[webm]'). Without PyAV, the program ffmpeg decodes short ones if it is installed.
+Both run FFmpeg's own decoders, and Earmark tells them which container it is: if FFmpeg guesses, it also accepts
+playlists, which may name any file.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from earmark.audio.sources import RecordedSource
 from earmark.errors import EarmarkError, needs_package
 
 SUFFIXES = frozenset({".webm", ".mkv", ".mka", ".mp4", ".m4a", ".mov", ".3gp", ".aac"})
-HEAD_BYTES = 8  # of a file, which tell the container
+HEAD_BYTES = 8  # the start of a file, which identifies the container
 MAX_CHANNELS = 8
-MAX_WAV_BYTES = 1 << 30  # what ffmpeg may unpack: 10 minutes of 8 channels at 48 kHz are 0.9 GiB
-FFMPEG_SECONDS = 120  # it decodes 10 minutes in some 2
+MAX_WAV_BYTES = 1 << 30  # the most that ffmpeg may unpack: 10 minutes of 8 channels at 48 kHz are 0.9 GiB
+FFMPEG_SECONDS = 120  # decoding 10 minutes takes some 2
 
 
 def decode(data: bytes, name: str) -> Clip:
-    """Decode a recording; channels are averaged. What is in none of those containers goes to `audio.read_clip`.
+    """Decode a recording; channels are averaged. Data in none of those containers goes to `audio.read_clip`.
 
     Args:
         data: the content of the file.
-        name: what errors call it.
+        name: what to call it in errors.
 
     Returns:
-        The clip at the recording's own rate.
+        The clip, at the recording's own rate.
 
     Raises:
-        EarmarkError: it can't be decoded, holds no sound, is too long or has too many channels; or there is neither
-            PyAV nor ffmpeg.
+        EarmarkError: the recording can't be decoded, holds no sound, is too long or has too many channels; or there is
+            neither PyAV nor ffmpeg.
     """
     container = container_of(data)
     if container is None:
@@ -58,17 +58,17 @@ def decode(data: bytes, name: str) -> Clip:
 class CompressedSource(RecordedSource):
     """A recording of any length in one of those containers, decoded in chunks by PyAV.
 
-    It takes constant memory, but for an MP4's own table of packets, some 10 MB an hour. WebM and Matroska, which
-    recorders write as they go, may end anywhere.
+    Memory use is constant, except for an MP4's own table of packets, some 10 MB an hour. WebM and Matroska may end
+    anywhere, because recorders write them as they go.
 
     Args:
-        file: open for reading bytes; it must be able to seek, and is closed with the source.
-        name: what errors call it.
-        chunk_seconds: how much comes at a time.
+        file: open for reading bytes; it must be seekable, and is closed with the source.
+        name: what to call it in errors.
+        chunk_seconds: how long a chunk is.
 
     Raises:
-        EarmarkError: it can't be decoded, holds no sound, has too many channels, or there is no PyAV; while it is
-            read: damaged, not finite, of more than one rate, or out of reach.
+        EarmarkError: the recording can't be decoded, holds no sound or has too many channels, or there is no PyAV.
+            While it is read: it is damaged, not finite, of more than one rate, or can no longer be reached.
     """
 
     def __init__(self, file: BinaryIO, name: str, chunk_seconds: float = CHUNK_SECONDS) -> None:
@@ -81,9 +81,10 @@ class CompressedSource(RecordedSource):
             if container is None:
                 raise EarmarkError(f"{name} is neither WebM, Matroska, MP4 nor AAC: open it as a sound file.")
             self._container = container
-            # The header may tell half the rate of AAC's, which its samples alone tell (SBR, ISO/IEC 14496-3).
+            # For AAC the header may give half the rate; only the decoded samples tell the true one (SBR, ISO/IEC
+            # 14496-3).
             _, self.sample_rate = next(_decoded(self._file, container, name))
-            as_clip(np.zeros(1), self.sample_rate, name)  # tells of a rate that is out of range
+            as_clip(np.zeros(1), self.sample_rate, name)  # raises if the rate is out of range
         except ModuleNotFoundError as error:
             self.close()
             raise needs_package(f"Reading {name}", error, "webm") from error
@@ -109,12 +110,13 @@ class CompressedSource(RecordedSource):
 
 
 def container_of(data: bytes) -> str | None:
-    """What FFmpeg calls the container, by the file's first `HEAD_BYTES`; None where it is none of these."""
+    """FFmpeg's name for the container, from the file's first `HEAD_BYTES`; None if it is none of these."""
     if data.startswith(b"\x1a\x45\xdf\xa3"):  # EBML (RFC 8794)
         return "matroska"
     if data[4:8] == b"ftyp":  # ISO/IEC 14496-12
         return "mp4"
-    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:  # ADTS (ISO/IEC 13818-7); MP3 has layer bits there
+    # ADTS (ISO/IEC 13818-7); in MP3 the layer bits are set.
+    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
         return "aac"
     return None
 
@@ -123,19 +125,20 @@ def _decode_by_library(data: bytes, container: str, name: str) -> Clip:
     samples: Samples | None = None
     rate = have = 0
     for part, rate in _decoded(GuardedFile(io.BytesIO(data), name), container, name):
-        if samples is None:  # as long as a clip may be and one more, which tells; what isn't filled takes no memory
+        # The longest clip and one sample more, to see what is too long; unused memory isn't allocated.
+        if samples is None:
             samples = np.empty(longest_clip(max(rate, 1)) + 1, np.float32)
         part = part[: len(samples) - have]
         samples[have : have + len(part)] = part
         have += len(part)
         if have == len(samples):
-            break  # as_clip says so
-    assert samples is not None  # `_decoded` gives at least one part
+            break  # as_clip raises
+    assert samples is not None  # `_decoded` yields at least one part
     return as_clip(samples[:have], rate, name)
 
 
 def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Samples, int]]:
-    """The recording from its start in mono, a frame of its codec at a time, each with its rate; at least one."""
+    """The recording from its start, in mono: one codec frame at a time, each with its rate; at least one."""
     import av
 
     rate = have = 0
@@ -144,7 +147,7 @@ def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Sam
         with av.open(file, "r", container, metadata_errors="replace") as opened:
             if not opened.streams.audio:
                 raise _no_sound(name)
-            to_float = av.AudioResampler(format="fltp")  # which changes the numbers' type alone
+            to_float = av.AudioResampler(format="fltp")  # which changes only the numbers' type
             for packed in opened.decode(opened.streams.audio[0]):
                 if packed.layout.nb_channels > MAX_CHANNELS:
                     raise EarmarkError(f"{name} has more than {MAX_CHANNELS} channels: save it as mono or stereo.")
@@ -154,7 +157,7 @@ def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Sam
                 for frame in to_float.resample(packed):
                     have += frame.samples
                     yield frame.to_ndarray().mean(axis=0, dtype=np.float32), rate
-    except (av.FFmpegError, ValueError, OSError, RuntimeError) as error:  # the last from older PyAV
+    except (av.FFmpegError, ValueError, OSError, RuntimeError) as error:  # older PyAV raises RuntimeError
         file.check()
         raise _damaged(name) from error
     file.check()
@@ -163,7 +166,7 @@ def _decoded(file: GuardedFile, container: str, name: str) -> Iterator[tuple[Sam
 
 
 def _decode_by_program(program: str, data: bytes, container: str, name: str) -> Clip:
-    # Files, not pipes: phones write an MP4's table of contents at its end, where ffmpeg must go first.
+    # Files, not pipes: phones write an MP4's table of contents at its end, and ffmpeg must read it first.
     with tempfile.TemporaryDirectory() as folder:
         source, wav = Path(folder, "recording"), Path(folder, "recording.wav")
         source.write_bytes(data)

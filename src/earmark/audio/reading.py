@@ -17,12 +17,13 @@ from earmark.errors import EarmarkError, as_reason, as_start
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
-CHUNK_SECONDS = 1.0  # what is read at a time where nothing else is asked for
-CHUNK_SAMPLES = 1 << 20  # of all channels together; no more are read at a time, however long a chunk may be
-EMPTY_TAG = b"ID3\4\0\0\0\0\0\n" + bytes(10)  # ID3v2.4; libsndfile 1.2.2 may refuse MP3s without, by callbacks
-# Where 16 bits are 16 bits; libsndfile's SDS has more of them in floats.
+CHUNK_SECONDS = 1.0  # what is read at a time by default
+CHUNK_SAMPLES = 1 << 20  # the most that is read at a time, all channels together, however long a chunk is
+# ID3v2.4; libsndfile 1.2.2 may refuse an MP3 without one when it reads by callbacks.
+EMPTY_TAG = b"ID3\4\0\0\0\0\0\n" + bytes(10)
+# Formats whose 16-bit samples are exactly 16 bits; libsndfile's SDS gives more bits as floats.
 PLAIN_16_BITS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC"})
-ROW_SUM = 8  # channels; from so many on, NumPy adds them in another order than from left to right
+ROW_SUM = 8  # channels; from this many on, NumPy doesn't add them from left to right
 RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
 
 
@@ -30,7 +31,7 @@ def open_sound(file: Path | GuardedFile, name: str) -> Any:
     if isinstance(file, Path):
         _check_file(file, name)
     try:
-        # Names needn't be UTF-8 everywhere, and soundfile takes bytes as they are.
+        # File names needn't be UTF-8 everywhere, and soundfile passes bytes on unchanged.
         plain = os.fsencode(file) if isinstance(file, Path) and os.name != "nt" else file
         sound = soundfile.SoundFile(plain)
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
@@ -67,7 +68,7 @@ def rewind(sound: Any, name: str) -> None:
     """Go back to the start, where libsndfile looks for the first sound.
 
     Raises:
-        EarmarkError: there is none: the file is cut off.
+        EarmarkError: there is no sound: the file is cut off.
     """
     try:
         sound.seek(0)
@@ -76,16 +77,16 @@ def rewind(sound: Any, name: str) -> None:
 
 
 def length_known(sound: Any) -> bool:
-    """Whether the header tells the length; libsndfile gives the largest number where it doesn't (FLAC from a pipe)."""
+    """Whether the header gives the length; if not, libsndfile returns the largest number (FLAC from a pipe)."""
     return bool(sound.frames < 1 << 45)
 
 
 def mono_parts(
     sound: Any, name: str, seconds: float = CHUNK_SECONDS, file: Path | GuardedFile | None = None
 ) -> Iterator[Samples]:
-    """The rest of the file in mono, at most so many seconds at a time, cut to [-1, 1]."""
+    """The rest of the file in mono, clipped to [-1, 1], in parts of at most that many seconds."""
     size = max(1, min(int(seconds * sound.samplerate), CHUNK_SAMPLES) // sound.channels)
-    # Samples of 16 bits come three times as fast as they are, and become the same floats.
+    # 16-bit samples are read three times as fast as integers, and become the same floats.
     is_16_bit = sound.subtype == "PCM_16" and sound.format in PLAIN_16_BITS
     left = sound.frames
     while left > 0:
@@ -104,7 +105,7 @@ def mono_parts(
 
 
 def as_mono(samples: npt.NDArray[Any], name: str) -> Samples:
-    with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite, or not as a float32, is told below
+    with np.errstate(over="ignore", invalid="ignore"):  # values that aren't finite as float32 are reported below
         mono = np.ascontiguousarray(_average(samples), np.float32)
     if not np.isfinite(mono).all():
         raise EarmarkError(f"{as_start(name)} holds samples that are not finite numbers (NaN or infinity): repair it.")
@@ -135,19 +136,19 @@ def check_rate(sample_rate: float, name: str) -> None:
 
 
 def is_rate(sample_rate: float) -> bool:
-    """Whether clips and streams may have that sample rate."""
+    """Whether clips and streams may have this sample rate."""
     return math.isfinite(sample_rate) and int(sample_rate) in RATES and (sample_rate <= 65_535 or sample_rate % 10 == 0)
 
 
 class GuardedFile:
-    """A file for decoders in C, which read by callbacks: an exception there would be printed and forgotten.
+    """A file for decoders in C, which read through callbacks: an exception there would be printed and forgotten.
 
-    The first one is kept, the file ends there, and `check` tells of it. Damaged files make decoders seek to before the
-    start, which is the start here.
+    The first exception is kept, the file ends there, and `check` raises it. Damaged files make decoders seek to before
+    the start; here that means the start.
 
     Args:
-        file: open for reading bytes; it must be able to seek.
-        name: what errors call it.
+        file: open for reading bytes; it must be seekable.
+        name: what to call it in errors.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -191,7 +192,7 @@ class GuardedFile:
         self._file.close()
 
     def check(self) -> None:
-        """Raise what came of reading.
+        """Raise the error that occurred while reading, if there was one.
 
         Raises:
             EarmarkError: the file couldn't be read.
@@ -206,7 +207,7 @@ class GuardedFile:
 
 
 def _is_bare_mp3(start: bytes) -> bool:
-    """Whether a file begins with a packet of MP3's (ISO/IEC 11172-3), and not with a tag; AAC has no layer bits."""
+    """Whether a file begins with an MP3 packet (ISO/IEC 11172-3), not with a tag; in AAC the layer bits are zero."""
     return len(start) == 2 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0 and start[1] & 0x06 != 0
 
 

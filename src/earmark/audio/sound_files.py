@@ -1,6 +1,6 @@
-"""Recordings by name: files, folders, globs, and addresses that fsspec knows (s3://…, https://…, memory://…).
+"""Finding recordings: files, folders, globs, and addresses that fsspec knows (s3://…, https://…, memory://…).
 
-A name stays as the user wrote it: what a folder holds is that folder's name and the way from there.
+Names stay as the user wrote them: a file in a folder is named by that folder's name and the path from there.
 """
 
 # ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH118, PTH122 (a Path would tidy names up)
@@ -23,24 +23,25 @@ from earmark.audio.sources import FileSource, Source
 from earmark.errors import EarmarkError, as_reason, needs_package
 
 SUFFIXES = AUDIO_SUFFIXES | compressed_audio.SUFFIXES
-BLOCK_BYTES = 4 << 20  # fetched from a store at a time; some take 50 MB where not told
+BLOCK_BYTES = 4 << 20  # fetched from a store at a time; some stores default to 50 MB
 _PROTOCOL = "[A-Za-z][A-Za-z0-9+.-]*"
-_ADDRESS = re.compile(f"(?:{_PROTOCOL}::)*{_PROTOCOL}://")  # the first form: fsspec's chains, as simplecache::s3://…
+# The repeated part is for fsspec's chains, like simplecache::s3://…
+_ADDRESS = re.compile(f"(?:{_PROTOCOL}::)*{_PROTOCOL}://")
 _WILD = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(?:^|/)\.")
 
 
 def find_sound_files(paths: Sequence[str]) -> list[str]:
-    """The recordings that paths name, sorted within each path, each once.
+    """The recordings that the paths name, sorted within each path, each once.
 
     Args:
-        paths: files of any name; folders, which are searched for files with a sound file's suffix; globs, with ** for
-            folders of any depth, where no file has that very name; addresses of all three kinds. Hidden files and
-            folders, and files that end in .part, are left out of folders and globs. A glob that doesn't end in a suffix
-            takes sound files alone.
+        paths: files of any name; folders, which are searched for files with the suffix of a sound file; globs, with **
+            for folders of any depth, unless a file has exactly that name; addresses of all three kinds. Folders and
+            globs leave out hidden files and folders, and files that end in .part. A glob that doesn't end in a suffix
+            takes only sound files.
 
     Returns:
-        Names for `open_sound_file`. A file that has several names, by symbolic links too, has its first one.
+        Names for `open_sound_file`. A file with several names, for example through symbolic links, gets its first one.
 
     Raises:
         EarmarkError: a path names nothing, a folder or store can't be read, or a package is missing.
@@ -62,12 +63,12 @@ def open_sound_file(name: str, chunk_seconds: float = CHUNK_SECONDS) -> Source:
     """Open a recording of any length, from a disk or a store, to read it in constant memory.
 
     Args:
-        name: a path or an address of one file.
-        chunk_seconds: the most that comes at a time.
+        name: the path or address of one file.
+        chunk_seconds: the longest chunk.
 
     Raises:
-        EarmarkError: it isn't there, can't be reached, isn't a recording, or a package is missing; some of that may
-            show only while it is read.
+        EarmarkError: the file isn't there, can't be reached or isn't a recording, or a package is missing; some of that
+            may show only while it is read.
     """
     if _ADDRESS.match(name):
         file, head = _open_remote(name)
@@ -76,7 +77,7 @@ def open_sound_file(name: str, chunk_seconds: float = CHUNK_SECONDS) -> Source:
         return FileSource(file, chunk_seconds, name=name)
     path = Path(name)
     try:
-        if path.is_file():  # to open a pipe would wait for who writes it
+        if path.is_file():  # opening a pipe would wait for its writer
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
             if container_of(head) is not None:
@@ -97,12 +98,12 @@ def _is_sound(name: str) -> bool:
 
 
 def _takes_any(pattern: str) -> bool:
-    """Whether a glob tells the suffix, so that it means files of any kind."""
+    """Whether a glob gives the suffix, and so takes files of any kind."""
     suffix = os.path.splitext(pattern)[1]
     return suffix != "" and _WILD.search(suffix) is None
 
 
-# Local files. A file is known by its real path, so that symbolic links neither count twice nor lead in circles.
+# Local files. A file is identified by its real path, so symbolic links neither count twice nor lead in circles.
 
 
 def _find_local(path: str) -> Iterator[tuple[str, str]]:
@@ -114,7 +115,7 @@ def _find_local(path: str) -> Iterator[tuple[str, str]]:
         yield path, os.path.realpath(path)
     elif _WILD.search(path):
         takes_any = _takes_any(path)
-        reals: dict[str, str] = {}  # of folders: to follow a path takes much longer than to list it
+        reals: dict[str, str] = {}  # of folders: resolving a path takes much longer than listing it
         for name in _glob(path):
             if os.path.isdir(name):
                 yield from _walk(name, walked)
@@ -134,7 +135,7 @@ def _real_path(file: str, folders: dict[str, str]) -> str:
 
 
 def _walk(folder: str, walked: set[str]) -> Iterator[tuple[str, str]]:
-    """The recordings in a folder and those below, but not in folders `walked` before."""
+    """The recordings in a folder and in those below it, except in folders that were `walked` before."""
     for inside, real in _folders(folder, walked):
         for entry in _entries(inside):
             if _is_sound(entry.name) and not entry.name.startswith(".") and _holds(entry.is_file):
@@ -143,7 +144,7 @@ def _walk(folder: str, walked: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def _folders(folder: str, walked: set[str]) -> Iterator[tuple[str, str]]:
-    """The name and the real path of a folder and of those below, each real one once."""
+    """The name and the real path of a folder and of those below it, each real path once."""
     left = [folder]
     while left:
         name = left.pop()
@@ -167,7 +168,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """What `DirEntry.is_file` or `is_dir` says; no for a symbolic link to itself."""
+    """What `DirEntry.is_file` or `is_dir` says; False for a symbolic link to itself."""
     try:
         return question()
     except OSError:
@@ -175,7 +176,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _glob(pattern: str) -> Iterator[str]:
-    """The files and folders that a pattern names. Unlike Python's glob, it doesn't follow links in circles."""
+    """The files and folders that match a pattern. Unlike Python's glob, it doesn't follow links in circles."""
     drive, path = os.path.splitdrive(pattern)
     parts = [part for part in re.split(r"[/\\]" if os.sep == "\\" else "/", path) if part]
     is_absolute = path[:1] in (os.sep, os.altsep)
@@ -232,9 +233,9 @@ def _info(store: Any, path: str) -> dict[str, Any] | None:
 
 
 def _names(store: Any, address: str, is_glob: bool, files: Iterable[str]) -> Iterator[str]:
-    """Addresses of a store's files, written like the folder or glob that they are of; none that are hidden."""
+    """The addresses of a store's files, written like the folder or glob that named them, without hidden ones."""
     links = address.split("::")
-    at = next(number for number, link in enumerate(links) if "://" in link)  # what a chain's first store reads
+    at = next(number for number, link in enumerate(links) if "://" in link)  # the part that a chain's first store reads
     root, pattern = links[at], ""
     if is_glob and (wild := _WILD.search(root)):
         start = root.rindex("/", 0, wild.start()) + 1
@@ -251,7 +252,7 @@ def _names(store: Any, address: str, is_glob: bool, files: Iterable[str]) -> Ite
 
 
 class _StoredFile:
-    """A store's file, and the store: a zip closes its files as it goes."""
+    """A store's file, which also keeps the store: a zip that is garbage-collected closes its files."""
 
     def __init__(self, address: str) -> None:
         self._store, path = _store(address)
@@ -260,7 +261,7 @@ class _StoredFile:
 
 
 def _open_remote(address: str) -> tuple[BinaryIO, bytes]:
-    """A file of a store, open, and its first bytes."""
+    """An open file of a store, and its first bytes."""
     with ExitStack() as stack:
         try:
             file = _StoredFile(address)
@@ -279,14 +280,14 @@ def _open_remote(address: str) -> tuple[BinaryIO, bytes]:
 
 
 def _store(address: str) -> tuple[Any, str]:
-    """The store and what it calls that address."""
+    """The store, and its own name for the address."""
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError as error:
         raise needs_package(f"Reading {address}", error, "cloud") from error
     try:
         store, path = url_to_fs(address)
-    except ImportError as error:  # fsspec says which package it is
+    except ImportError as error:  # fsspec's message names the package
         raise EarmarkError(f"{address} needs another package: install it with pip ({as_reason(error)}).") from error
     except Exception as error:
         raise _unreachable(address, error) from error

@@ -1,4 +1,4 @@
-"""Sources: sound of any length in chunks, from arrays, files, pipes of raw PCM and the microphone.
+"""Sources: sound of any length in chunks, from arrays, files, pipes of raw PCM and microphones.
 
 All of it is mono float32 in [-1, 1].
 """
@@ -30,16 +30,16 @@ from earmark.audio.reading import (
 )
 from earmark.errors import EarmarkError, as_start
 
-CLOSED_WITHIN = 0.1  # seconds until a pipe that waits takes notice
+CLOSED_WITHIN = 0.1  # seconds until a waiting pipe notices that it was closed
 
 
 class Source:
-    """Sound that comes in chunks: iterate over it, and close it or use it in a `with` block.
+    """Sound that comes in chunks. Iterate over it, and close it or use it in a `with` block.
 
     Attributes:
-        sample_rate: in Hz.
-        name: for messages.
-        seconds: how long it is, where that is known.
+        sample_rate: the sample rate in Hz.
+        name: what messages call it.
+        seconds: how long it is, if that is known.
         overflows: how often sound was lost because it wasn't read in time (microphones only).
     """
 
@@ -52,9 +52,9 @@ class Source:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of the file or device. Another thread may be reading: its iteration ends, even if it waits for sound.
+        """Release the file or device. If another thread is reading, its iteration ends, even while it waits for sound.
 
-        Closing again does nothing; to read it again, open it again.
+        Closing a closed source does nothing. To read the sound again, open it again.
         """
 
     def __enter__(self) -> Source:
@@ -86,10 +86,10 @@ class ArraySource(Source):
 
 
 class RecordedSource(Source):
-    """Sound that can be read again from its start, and closed while it is read.
+    """Sound that can be read again from its start, and closed while it is being read.
 
-    Who closes it may be another thread, or a signal's handler in the very middle of reading; what is read is let go of
-    when the reading is over. Forms of it say how in `_read` and `_release`.
+    Another thread may close it, or a signal handler in the middle of reading; the file is released once the reading is
+    over. Subclasses implement `_read` and `_release`.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class RecordedSource(Source):
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Let go of what is read. Doing so again does nothing."""
+        """Release the file. Doing so again does nothing."""
         raise NotImplementedError
 
 
@@ -136,12 +136,13 @@ class FileSource(RecordedSource):
     """A sound file of any length, read in chunks.
 
     Args:
-        file: a path, or a file open for reading bytes, which can seek and is closed with the source.
-        chunk_seconds: the most that comes at a time; less where the file has many channels.
-        name: what errors call it; a path's own name where not given.
+        file: a path, or a file open for reading bytes, which must be seekable and is closed with the source.
+        chunk_seconds: the longest chunk; chunks are shorter if the file has many channels.
+        name: what to call it in errors; by default the path.
 
     Raises:
-        EarmarkError: missing, not audio, or empty; while it is read: damaged, not finite, or out of reach.
+        EarmarkError: the file is missing, not audio, or empty. While it is read: it is damaged, not finite, or can no
+            longer be reached.
     """
 
     def __init__(self, file: Path | BinaryIO, chunk_seconds: float = CHUNK_SECONDS, *, name: str | None = None) -> None:
@@ -163,7 +164,7 @@ class FileSource(RecordedSource):
     def _read(self) -> Iterator[Samples]:
         if self._sound.seekable():
             rewind(self._sound, self.name)
-        else:  # GSM among others, which libsndfile decodes from an open file's start alone
+        else:  # GSM and others, which libsndfile decodes only from the start of an open file
             self._sound.close()
             if isinstance(self._file, GuardedFile):
                 self._file.seek(0)
@@ -182,9 +183,9 @@ class PcmSource(Source):
 
     Args:
         file: where the bytes come from.
-        sample_rate: in Hz.
+        sample_rate: the sample rate in Hz.
         encoding: "s16le" (16-bit) or "f32le" (float), little-endian.
-        channels: interleaved channels, averaged.
+        channels: the number of interleaved channels, which are averaged.
     """
 
     def __init__(self, file: BinaryIO, sample_rate: int, encoding: Encoding = "s16le", channels: int = 1) -> None:
@@ -201,7 +202,8 @@ class PcmSource(Source):
         if self._closed.is_set():
             raise _closed(self.name)
         step = (2 if self._encoding == "s16le" else 4) * self._channels
-        read = getattr(self._file, "read1", self._file.read)  # what is there now, not a full buffer
+        # Returns what is there now, without waiting for a full buffer.
+        read = getattr(self._file, "read1", self._file.read)
         rest = b""
         while self._wait() and (data := read(1 << 16)):
             data = rest + data
@@ -211,16 +213,16 @@ class PcmSource(Source):
                 yield as_mono(decode_pcm(data[:whole], self._encoding).reshape(-1, self._channels), self.name)
 
     def close(self) -> None:
-        """End the iteration. The file stays open: whoever opened it closes it."""
+        """End the iteration. The file stays open: it is closed by whoever opened it."""
         self._closed.set()
 
     def _wait(self) -> bool:
-        """Wait until there is something to read, or the end, where the system can tell; False once closed."""
+        """Wait until there is something to read, or the end, if the system can tell; False once closed."""
         try:
             while not self._closed.is_set():
                 if select.select([self._file], [], [], CLOSED_WITHIN)[0]:
                     return True
-        except (OSError, ValueError, TypeError):  # no file of the system's; or Windows, which waits for sockets alone
+        except (OSError, ValueError, TypeError):  # not a system file; or Windows, which can only wait for sockets
             return True
         return False
 
@@ -229,10 +231,11 @@ class MicrophoneSource(Source):
     """The microphone, in chunks of about 20 ms at the device's own rate.
 
     Args:
-        device: number or part of the name, as `python -m sounddevice` lists them; the default one where None.
+        device: the microphone's number or part of its name, as `python -m sounddevice` lists them; None means the
+            default.
 
     Raises:
-        EarmarkError: no PortAudio, no such device, or it can't be opened.
+        EarmarkError: there is no PortAudio or no such device, or the device can't be opened.
     """
 
     def __init__(self, device: str | int | None = None) -> None:
@@ -273,7 +276,7 @@ class MicrophoneSource(Source):
             yield chunk
 
     def close(self) -> None:
-        with self._lock:  # PortAudio must not close twice, nor while it starts
+        with self._lock:  # PortAudio must not be closed twice, nor while it starts
             if not self._is_closed:
                 self._is_closed = True
                 self._stream.close()
@@ -281,20 +284,20 @@ class MicrophoneSource(Source):
 
 
 def record_clip(source: Source, seconds: float) -> Clip:
-    """The source's first seconds, or all of it where it is shorter.
+    """The source's first seconds, or all of it if it is shorter.
 
     Raises:
-        EarmarkError: it can't be read, gives nothing, or some of its sound was lost.
+        EarmarkError: the source can't be read or gives nothing, or some of its sound was lost.
     """
     chunks = [np.zeros(0, np.float32), *first_seconds(source, seconds)]
     return as_clip(np.concatenate(chunks), source.sample_rate, source.name)
 
 
 def first_seconds(source: Source, seconds: float) -> Iterator[Samples]:
-    """The chunks of a source's first seconds, the last one cut.
+    """The chunks of a source's first seconds; the last chunk is cut.
 
     Raises:
-        EarmarkError: the source can't be read, or at the end: some of its sound was lost.
+        EarmarkError: the source can't be read or, raised at the end, some of its sound was lost.
     """
     left = round(seconds * source.sample_rate)
     for chunk in source:
@@ -317,13 +320,14 @@ def open_source(
     """Open anything that sounds.
 
     Args:
-        source: a file's path, "microphone", "-" for raw PCM on standard input, samples, or a source already open.
-        sample_rate: in Hz, needed for raw PCM and samples.
-        encoding, channels: of raw PCM.
+        source: a file's path, "microphone", "-" for raw PCM on standard input, samples, or a source that is already
+            open.
+        sample_rate: the sample rate in Hz; needed for raw PCM and samples.
+        encoding, channels: the format of raw PCM.
         device: which microphone.
 
     Raises:
-        EarmarkError: it can't be opened; the message says why.
+        EarmarkError: the source can't be opened; the message says why.
     """
     if isinstance(source, Source):
         return source

@@ -1,4 +1,4 @@
-"""Collecting examples, by the names that speech-commands has for it."""
+"""Collecting examples, under the names that speech-commands uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from earmark.labels import RESERVED_LABELS, check_label
 if TYPE_CHECKING:
     from earmark.models.network import Network
 
-WINDOW_SECONDS = 1.0  # an example's length, unless another is asked for
+WINDOW_SECONDS = 1.0  # an example's default length
 LONGEST_SECONDS = 600.0
 
 
@@ -32,10 +32,10 @@ class Example:
     """A collected recording.
 
     Attributes:
-        uid: its name within the project, the same for as long as it is there.
-        label: what it holds.
-        path: of its file.
-        key_frame: where the word is, as a frame of the spectrogram, if that was set.
+        uid: its id within the project, which stays the same for as long as it exists.
+        label: its label.
+        path: its file's path.
+        key_frame: the frame of the spectrogram where the word is, if that was set.
     """
 
     uid: str
@@ -44,15 +44,15 @@ class Example:
     key_frame: int | None
 
     def audio(self) -> Clip:
-        """The recording: speech-commands' `rawAudio`.
+        """The recording's sound: speech-commands' `rawAudio`.
 
         Raises:
-            EarmarkError: it can't be read, or only its spectrogram is left.
+            EarmarkError: the recording can't be read, or only its spectrogram is left.
         """
         return sound_of(read_recording(self.path, self.path.name))
 
     def spectrogram(self) -> Spectrogram:
-        """Its levels in dB, shape [frames, 232].
+        """The recording's levels in dB, shape [frames, 232].
 
         Raises:
             EarmarkError: it can't be read.
@@ -61,10 +61,10 @@ class Example:
 
 
 class Collecting(LabelledClips):
-    """A project's recordings as speech-commands' `TransferSpeechCommandRecognizer` offers them.
+    """A project's recordings, with the methods of speech-commands' `TransferSpeechCommandRecognizer`.
 
     Attributes:
-        own_base: the recognizer whose `create_transfer` made this project; None for others.
+        own_base: the recognizer whose `create_transfer` made this project; None for other projects.
     """
 
     own_base: Network | None = None
@@ -82,30 +82,29 @@ class Collecting(LabelledClips):
         on_snippet: Callable[[Spectrogram], object] | None = None,
         allow_base_words: bool = False,
     ) -> Example:
-        """Record an example: one second, unless another duration is given, or all of a source that is shorter.
+        """Record an example: one second or the given duration, or all of the source if that is shorter.
 
         Args:
-            label: what it holds; a label that is new is added.
-            source: what `open_source` takes; raw audio is an array with its sample_rate.
-            sample_rate: of samples, in Hz.
+            label: the example's label; a new label is added.
+            source: anything that `open_source` takes; raw audio is an array with its sample_rate.
+            sample_rate: the samples' rate in Hz.
             device: the microphone's number or name.
-            duration_multiplier: how many seconds, 1 or more.
-            duration_sec: the same; only one of the two may be given.
+            duration_multiplier: the duration as a multiple of one second, 1 or more.
+            duration_sec: the duration in seconds; only one of the two may be given.
             snippet_duration_sec: how much sound each snippet holds.
             on_snippet: called during the recording with each snippet's spectrogram, shape [frames, 232], in dB. The
-                first begins with the frame that sees silence before the sound; the last may be shorter.
+                first snippet begins with the frame that sees silence before the sound; the last may be shorter.
             allow_base_words: whether the label may be a word that the base knows already.
 
         Raises:
-            EarmarkError: the source can't be read or is too short, an option is out of its range, or the label is
-                unfit.
+            EarmarkError: the source can't be read or is too short, an option is out of range, or the label isn't valid.
         """
         seconds = _duration(duration_multiplier, duration_sec)
         if (snippet_duration_sec is None) != (on_snippet is None):
             raise EarmarkError("snippet_duration_sec and on_snippet belong together: give both, or neither.")
         if snippet_duration_sec is not None and not 0 < snippet_duration_sec <= LONGEST_SECONDS:
             raise EarmarkError(f"snippet_duration_sec is {snippet_duration_sec}: it must be more than 0.")
-        label = check_label(label)  # before the recording, not after it
+        label = check_label(label)  # check before the recording, not after it
         if not allow_base_words and label in self._base_words():
             raise EarmarkError(
                 f"The base knows {label!r} already: choose another label, or pass allow_base_words=True."
@@ -117,12 +116,12 @@ class Collecting(LabelledClips):
         return _example(self.add(label, clip))
 
     def count_examples(self) -> dict[str, int]:
-        """How many examples each label has: recordings of words; of short sounds, windows."""
+        """How many examples each label has: recordings for words, windows for short sounds."""
         return {label: sum(map(self.examples_in, self.clips(label))) for label in self.labels}
 
     def examples_in(self, clip: ClipFile) -> int:
-        """How many examples a recording counts for: a word's is one; of a short sound, each of its windows."""
-        return min(1, clip.examples) if self.mode == WORDS_MODE else clip.examples
+        """How many examples a recording counts for: one for words, each of its windows for short sounds."""
+        return min(1, clip.examples) if self.mode == WORDS else clip.examples
 
     def get_examples(self, label: str) -> list[Example]:
         """A label's recordings.
@@ -135,37 +134,37 @@ class Collecting(LabelledClips):
         return [_example(clip, key_frames.get(clip.id)) for clip in self.clips(label)]
 
     def remove_example(self, uid: str) -> None:
-        """Delete a recording, to the trash.
+        """Delete a recording: move it to the trash.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: there is no such recording.
         """
         self.remove_clip(self.clip(uid))
 
     def set_example_key_frame_index(self, uid: str, key_frame_index: int | None) -> None:
-        """Say at which frame of its spectrogram a recording has its word; None: where it is loudest.
+        """Set the frame of a recording's spectrogram at which its word is; None means where it is loudest.
 
         Raises:
-            EarmarkError: there is no such recording, or it isn't that long.
+            EarmarkError: there is no such recording, or it is shorter than that.
         """
         self.set_key_frame(self.clip(uid), key_frame_index)
 
     def clear_examples(self) -> None:
-        """Delete all recordings, to the trash; the labels stay."""
+        """Delete all recordings: move them to the trash. The labels stay."""
         with self.lock:
             for clip in self.clips():
                 self.remove_clip(clip)
 
     def is_dataset_empty(self) -> bool:
-        """Whether there is no recording."""
+        """Whether there are no recordings."""
         return not self.clips()
 
     def duration_ms(self) -> float:
-        """How long all recordings last together."""
+        """How long all recordings together last, in milliseconds."""
         return 1000 * sum(clip.seconds for clip in self.clips())
 
     def _base_words(self) -> set[str]:
-        """What the base knows: its labels, but for the reserved ones, which are everybody's."""
+        """The words that the base knows: its labels except the reserved ones, which all models share."""
         return set() if self.own_base is None else set(self.own_base.metadata.labels) - set(RESERVED_LABELS)
 
 
@@ -189,7 +188,7 @@ def _snipped(
     snippet_seconds: float | None,
     on_snippet: Callable[[Spectrogram], object] | None,
 ) -> Iterator[Samples]:
-    """The source's first seconds, each snippet's spectrogram being told as soon as it is complete."""
+    """The source's first seconds; each snippet's spectrogram is reported as soon as it is complete."""
     held = np.zeros(0, np.float32)
     size = max(1, round((snippet_seconds or 0) * source.sample_rate))
     front_end = StreamingSpectrogram(source.sample_rate)
@@ -197,7 +196,7 @@ def _snipped(
         yield part
         if on_snippet is not None:
             held = np.concatenate((held, part))
-            while len(held) > size:  # the last one waits for what the resampler still holds then
+            while len(held) > size:  # the last one waits for what the resampler still holds
                 on_snippet(front_end.process(held[:size]))
                 held = held[size:]
     if on_snippet is not None:

@@ -1,8 +1,8 @@
-"""Data sets of recorded words, as pretraining reads them: folders of labels, with their splits.
+"""Data sets of recorded words for pretraining: folders of labels, with their splits.
 
-Three layouts are known: the full Speech Commands data set, whose `validation_list.txt` and `testing_list.txt` are
-honoured; `DIR/{train,val,test}/<word>/<clip>`; and plain `DIR/<word>/<clip>`, from which every tenth speaker is kept
-for validation.
+Three layouts are known: the full Speech Commands data set, with its `validation_list.txt` and `testing_list.txt`;
+`DIR/{train,val,test}/<word>/<clip>`; and plain `DIR/<word>/<clip>`, of which every tenth speaker is held out for
+validation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 LISTS: dict[str, Split] = {"validation_list.txt": "val", "testing_list.txt": "test"}  # Warden 2018, section 7.2
 NOISE = RESERVED_LABELS[0]
 VALIDATION_SHARE = 0.1
-CLIP_SAMPLES = 66_150  # 1.5 s at 44.1 kHz: a window, and what shifts and speeds up into it
+CLIP_SAMPLES = 66_150  # 1.5 s at 44.1 kHz: a window, and the sound that shifting and speeding up bring into it
 LOUDNESS_SAMPLES = 22_050  # half a second: about a word
 
 
@@ -38,10 +38,10 @@ class CorpusRecording:
     """One file of a data set.
 
     Attributes:
-        path: of the file.
-        word: what it holds; `_background_noise_` for noise.
-        split: which part of the data set it belongs to.
-        source: the data set's name, its folder's.
+        path: the file's path.
+        word: the word in it; `_background_noise_` for noise.
+        split: the part of the data set that it belongs to.
+        source: the data set's name, which is its folder's name.
     """
 
     path: Path
@@ -51,22 +51,22 @@ class CorpusRecording:
 
     @property
     def speaker(self) -> str:
-        """Who speaks, by the file name's first part as Speech Commands has it; else the recording is its own."""
+        """The speaker: the first part of the file name, as in Speech Commands; without one, the recording itself."""
         return self.path.stem.split("_nohash_")[0]
 
 
 def find_recordings(
     folder: Path, *, noise: bool = False, suffixes: Collection[str] = AUDIO_SUFFIXES
-) -> list[CorpusRecording]:
-    """All recordings of a data set, in order of their paths.
+) -> list[Recording]:
+    """All recordings of a data set, in the order of their paths.
 
     Args:
-        folder: the data set, in one of the module's layouts.
+        folder: the data set, in one of this module's layouts.
         noise: whether everything in it is background noise, whatever its folders are called.
-        suffixes: of the files that count.
+        suffixes: the suffixes of the files to take.
 
     Raises:
-        EarmarkError: no folder, or no recordings in it.
+        EarmarkError: there is no such folder, or it has no recordings.
     """
     if not folder.is_dir():
         raise EarmarkError(f"{folder} is not a folder: name a folder of labels.")
@@ -83,8 +83,8 @@ def find_recordings(
     return recordings
 
 
-def hash_recordings(recordings: Iterable[CorpusRecording]) -> str:
-    """SHA-256 of all recordings: of their sources, splits, words, names and contents, in whatever order they come."""
+def hash_recordings(recordings: Iterable[Recording]) -> str:
+    """SHA-256 of all recordings: their sources, splits, words, names and contents, whatever their order."""
     lines = sorted(
         f"{recording.source}/{recording.split}/{recording.word}/{recording.path.name} "
         f"{hashlib.sha256(recording.path.read_bytes()).hexdigest()}"
@@ -101,20 +101,20 @@ def count_recordings(recordings: Iterable[CorpusRecording]) -> dict[str, dict[st
     return {source: dict(splits) for source, splits in counts.items()}
 
 
-def read_words(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
-    """The recordings' sound at 44.1 kHz, each at most 1.5 s around its loudest part, read on all cores."""
+def read_words(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+    """The recordings' sound at 44.1 kHz, at most 1.5 s around the loudest part of each, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_word, (recording.path for recording in recordings), chunksize=64)
 
 
-def read_sounds(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
-    """The recordings' sound at 44.1 kHz, whole, read on all cores."""
+def read_sounds(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+    """The recordings' whole sound at 44.1 kHz, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_sound, (recording.path for recording in recordings), chunksize=8)
 
 
 def loudest_part(samples: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
-    """At most that many samples, around the half second of the most power."""
+    """At most that many samples, around the half second with the most power."""
     if len(samples) <= length:
         return samples
     power = np.concatenate(([0.0], np.cumsum(np.square(samples, dtype=np.float64))))
@@ -156,7 +156,7 @@ def _listed(folder: Path) -> dict[str, Split]:
 def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
     if listed:
         return listed.get(file.relative_to(folder).as_posix(), "train")
-    # As Speech Commands does it: by a hash of the speaker, so that nobody is on both sides.
-    speaker = CorpusRecording(file, "", "train", "").speaker
+    # As in Speech Commands: by a hash of the speaker, so that nobody is on both sides.
+    speaker = Recording(file, "", "train", "").speaker
     share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     return "val" if share < VALIDATION_SHARE else "train"

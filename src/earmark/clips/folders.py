@@ -1,4 +1,4 @@
-"""The clips of a project on disk: one folder a label, one file a recording, and a trash to undo from."""
+"""A project's clips on disk: one folder per label, one file per recording, and a trash for undoing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from earmark.labels import file_stem, label_folder, tidy_label
 from earmark.storage.files import free_path, make_folder, move, write_new
 
 TRASH_SECONDS = 30 * 24 * 3600
-DOUBT_SECONDS = 7 * 24 * 3600  # from the day on which the clock first calls something old to its end
+DOUBT_SECONDS = 7 * 24 * 3600  # from when the clock first says that something is old until it is deleted
 OLD = ".old"
 
-Moved = tuple[tuple[Path, Path], ...]  # where each file or folder was, and where it lies now
+Moved = tuple[tuple[Path, Path], ...]  # where each file or folder was, and where it is now
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class ClipFile:
     """A clip in a project.
 
     Attributes:
-        label: its folder's.
-        path: of the file.
-        seconds: how long it lasts; 0 where it can't be read.
-        frames: of its spectrogram; 0 where it can't be read.
-        state: the file's size in bytes and time of change in ns, when the rest was read.
-        error: why it can't be read, if so.
+        label: the label that its folder stands for.
+        path: the file's path.
+        seconds: how long it lasts; 0 if it can't be read.
+        frames: how many frames its spectrogram has; 0 if it can't be read.
+        state: the file's size in bytes and modification time in ns, at the time when the rest was read.
+        error: why it can't be read, or None.
     """
 
     label: str
@@ -53,26 +53,26 @@ class ClipFile:
 
     @property
     def examples(self) -> int:
-        """How many windows of short sounds training cuts from it: one a frame, once a whole window is in."""
+        """How many windows training cuts from it for short sounds: one a frame, from the first whole window on."""
         return max(0, self.frames - SOUND_FRAMES + 1)
 
     @property
     def has_sound(self) -> bool:
-        """Whether it can be heard; else only its spectrogram is left."""
+        """Whether it has sound; otherwise only its spectrogram is left."""
         return not is_spectrogram_file(self.path)
 
     @property
     def id(self) -> str:
-        """A name for the clip within its project, the same for as long as the clip is."""
+        """The clip's name within its project, which stays the same for as long as the clip is where it is."""
         return "/".join(quote(os.fsencode(name), safe=" ") for name in (self.path.parent.name, self.path.name))
 
     def moved_to(self, label: str) -> ClipFile:
-        """The clip as it is once its label is renamed to that one."""
+        """The clip as it will be after its label is renamed to that one."""
         return replace(self, label=label, path=self.path.parent.parent / label_folder(label) / self.path.name)
 
 
 class ClipFolders:
-    """`clips/<label>/<clip>` and `.trash/` in a project's folder. What is asked is read from the disk anew.
+    """`clips/<label>/<clip>` and `.trash/` in a project's folder. Every query reads the disk again.
 
     Args:
         project: the project's folder.
@@ -83,7 +83,7 @@ class ClipFolders:
         self._known: dict[Path, tuple[tuple[int, ...], ClipFile]] = {}
 
     def create(self) -> None:
-        """Make the folder of clips."""
+        """Create the folder of clips."""
         make_folder(self._root)
 
     def labels(self) -> list[str]:
@@ -95,13 +95,13 @@ class ClipFolders:
         found = []
         for folder in self._folders().get(label, []):
             for path in _recordings(folder):
-                with suppress(FileNotFoundError):  # somebody deletes the file at this very moment
+                with suppress(FileNotFoundError):  # somebody may delete the file at this very moment
                     found.append(self._clip(label, path))
         self._forget_all_but(label, {clip.path for clip in found})
         return found
 
     def all_have_sound(self) -> bool:
-        """Whether there is no recording of which only the spectrogram is left; a look at the names tells."""
+        """Whether all recordings have sound, none only a spectrogram; the files' names show it."""
         for folder in chain.from_iterable(self._folders().values()):
             with suppress(FileNotFoundError):
                 names = filter(is_spectrogram_file, os.listdir(folder))  # noqa: PTH208 (names alone are fast)
@@ -110,7 +110,7 @@ class ClipFolders:
         return True
 
     def find(self, clip_id: str) -> ClipFile | None:
-        """The clip with that id, without a look at the others."""
+        """The clip with that id, found without reading the others."""
         for label, folders in self._folders().items():
             for folder in folders:
                 name = os.fsdecode(unquote_to_bytes(clip_id.rpartition("/")[2]))
@@ -120,7 +120,7 @@ class ClipFolders:
         return None
 
     def write(self, label: str, recording: Recording, name: str) -> ClipFile:
-        """Write a recording; where the name is taken it gets another one. Nothing is left of one that fails."""
+        """Write a recording; if the name is taken, it gets another one. If writing fails, nothing is left of it."""
         data, suffix = encode_recording(recording)
         folder = self._folder(label)
         is_new = not folder.exists()
@@ -134,14 +134,14 @@ class ClipFolders:
         return self._clip(label, path)
 
     def discard(self, clip: ClipFile, with_folder: bool = False) -> None:
-        """Remove a clip that was just written, and its folder if that is new, since not all of a change went well."""
+        """Remove a clip that was just written, and its folder if that is new, after a change that failed midway."""
         with suppress(OSError):
             clip.path.unlink()
         if with_folder:
             _remove_empty(clip.path.parent)
 
     def as_moved(self, clip: ClipFile, label: str) -> ClipFile:
-        """A clip as it is once it is moved to another label."""
+        """A clip as it will be after it is moved to another label."""
         return replace(clip, label=label, path=free_path(self._folder(label) / clip.path.name))
 
     def move(self, clip: ClipFile, moved: ClipFile) -> ClipFile:
@@ -150,18 +150,18 @@ class ClipFolders:
         return self._clip(moved.label, moved.path)
 
     def rename(self, label: str, new_label: str) -> None:
-        """Give all clips of a label another one, that has none yet."""
+        """Give all clips of a label another label, which has no clips yet."""
         for folder in self._folders().get(label, []):
             _merge(folder, self._root / label_folder(new_label))
 
     def state(self) -> str:
-        """Changes when a clip's file or a label's folder does, whoever changes it."""
+        """A text that changes when a clip's file or a label's folder does, whoever changes it."""
         parts = []
         for folder in chain.from_iterable(self._folders().values()):
             parts.append(folder.name)
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    with suppress(OSError):  # it goes at this very moment
+                    with suppress(OSError):  # it may be deleted at this very moment
                         stat = entry.stat()
                         parts.append(f"{entry.name}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}")
         return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
@@ -171,14 +171,14 @@ class ClipFolders:
         return self._to_trash([clip.path])
 
     def trash_label(self, label: str) -> Moved:
-        """Move all of a label to the trash."""
+        """Move a label's whole folder to the trash."""
         return self._to_trash(self._folders().get(label, []))
 
     def restore(self, moved: Moved) -> None:
-        """Bring back what was moved to the trash; what has taken its place meanwhile stays too.
+        """Bring back what was moved to the trash. Anything that has taken its place meanwhile stays, too.
 
         Raises:
-            EarmarkError: the trash was emptied since.
+            EarmarkError: the trash has been emptied since.
         """
         if not all(os.path.lexists(there) for _, there in moved):
             raise EarmarkError("That can't be undone: the trash was emptied.")
@@ -186,13 +186,14 @@ class ClipFolders:
             _merge(there, home)
 
     def empty_trash(self) -> None:
-        """Remove for good what was deleted more than 30 days ago.
+        """Delete for good what was moved to the trash more than 30 days ago.
 
-        A clock that jumps mustn't empty it: what is old gets a mark, and goes if it is still so a week later.
+        A clock that jumps mustn't empty the trash: what is old gets a mark, and is deleted if it is still old a week
+        later.
         """
         marked = {mark.name[1 : -len(OLD)]: mark for mark in self._trash.glob(f".*{OLD}")}
         for entry in [entry for entry in self._trash.glob("*") if entry not in marked.values()]:
-            with suppress(OSError):  # what can't be removed now can be the next time
+            with suppress(OSError):  # what can't be removed now may be removed the next time
                 mark = marked.pop(entry.name, None)
                 if _age(entry) < TRASH_SECONDS:
                     if mark is not None:
@@ -207,7 +208,7 @@ class ClipFolders:
                 mark.unlink()
 
     def _folders(self) -> dict[str, list[Path]]:
-        """Each label's folders: one, unless somebody made a second that stands for the same label."""
+        """Each label's folders: one, unless somebody has made a second folder that stands for the same label."""
         folders: dict[str, list[Path]] = {}
         for folder in _entries(self._root):
             if not folder.name.startswith(".") and os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir may raise)
@@ -219,7 +220,7 @@ class ClipFolders:
 
     def _clip(self, label: str, path: Path) -> ClipFile:
         stat = path.stat()
-        # A file that took another's place may have its size and time; a copy has them often.
+        # A file that replaced another may have the same size and time; a copy often has.
         file = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         known = self._known.get(path)
         if known is None or known[0] != file or known[1].label != label:
@@ -227,7 +228,7 @@ class ClipFolders:
         return known[1]
 
     def _forget_all_but(self, label: str, there: set[Path]) -> None:
-        """A studio that runs for days needs to know nothing of clips that are gone."""
+        """Forget clips that are gone: a studio may run for days."""
         for path, (_, clip) in list(self._known.items()):
             if clip.label == label and path not in there:
                 self._known.pop(path, None)
@@ -247,13 +248,13 @@ class ClipFolders:
 
 
 def fingerprint(labels: Iterable[str], clips: Iterable[ClipFile]) -> str:
-    """Changes when one of the labels or of the clips does."""
+    """A text that changes when one of the labels or clips does."""
     parts = [*labels, *(f"{clip.id}:{clip.state[0]}:{clip.state[1]}" for clip in clips)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def content_hash(clip: ClipFile) -> str:
-    """Changes when the clip's file does, and is the same for all copies of it, whatever they are called.
+    """A hash of the clip's file, which is the same for all copies of it, whatever they are called.
 
     Raises:
         EarmarkError: the file can't be read.
@@ -269,7 +270,7 @@ def content_hash(clip: ClipFile) -> str:
 
 
 def by_content(clips: Iterable[ClipFile]) -> list[ClipFile]:
-    """Clips in an order that their content alone decides: files that are named or copied otherwise have the same.
+    """Sort clips by their content alone, so that renamed and copied files come in the same order.
 
     Raises:
         EarmarkError: a file can't be read.
@@ -277,13 +278,13 @@ def by_content(clips: Iterable[ClipFile]) -> list[ClipFile]:
     by_size: defaultdict[int, list[ClipFile]] = defaultdict(list)
     for clip in clips:
         by_size[clip.state[0]].append(clip)
-    # Files of one size are few among compressed ones, so that seldom one is read for this.
+    # Compressed files seldom have the same size, so a file is seldom read for this.
     same = (by_size[size] for size in sorted(by_size))
     return [clip for group in same for clip in (sorted(group, key=content_hash) if len(group) > 1 else group)]
 
 
 def check_length(recording: Recording) -> None:
-    """Refuse a recording that gives no example.
+    """Refuse a recording that is too short for one example.
 
     Raises:
         EarmarkError: it is too short.
@@ -293,17 +294,17 @@ def check_length(recording: Recording) -> None:
 
 
 def recording_name(identity: str | None = None) -> str:
-    """A new recording's file name without suffix: when it was made, and an id so that no two share one."""
+    """A new recording's file name without suffix: the time when it was made, and an id that makes it unique."""
     return f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{identity or random_id()}"
 
 
 def random_id() -> str:
-    """Eight of a-z and 0-9."""
+    """An id of eight characters from a-z and 0-9."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, in order; nothing where the folder is gone.
+    """The entries of a folder, in order; none if the folder is gone.
 
     Raises:
         EarmarkError: it can't be read.
@@ -323,7 +324,7 @@ def _recordings(folder: Path) -> list[Path]:
 
 
 def _is_recording(path: Path) -> bool:
-    # os.path's function, since Path's raises for names that no file can have
+    # os.path's function, since Path's raises an error for names that no file can have
     named = path.suffix.lower() in RECORDING_SUFFIXES and not path.name.startswith(".")
     return named and os.path.isfile(path)  # noqa: PTH113
 
@@ -348,12 +349,12 @@ def _remove(entry: Path) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # somebody has put something in
+    with suppress(OSError):  # somebody may have put something into it
         folder.rmdir()
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move a file or folder; a file that is in the way keeps its name, and one that comes gets another."""
+    """Move a file or folder. A file that is in the way keeps its name, and the moved file gets another."""
     if source.is_dir() and target.is_dir() and not source.samefile(target):
         for file in sorted(source.iterdir()):
             move(file, free_path(target / file.name))

@@ -1,4 +1,4 @@
-"""A project's labels as a list: what may be added to it, and where one is."""
+"""A project's labels as a list: checking and adding new labels, and finding a label."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MAX_LABELS = 100
 
 
 def extended(labels: list[Label], name: str, colour: str | None = None) -> list[Label]:
-    """The labels and one more.
+    """The labels, and one more.
 
     Raises:
-        EarmarkError: the name is taken or unfit, the colour is none, or there are 100 already.
+        EarmarkError: the name is taken or not valid, the colour is not valid, or there are 100 labels already.
     """
     name = check_new(labels, name)
     if len(labels) >= MAX_LABELS:
@@ -22,23 +22,23 @@ def extended(labels: list[Label], name: str, colour: str | None = None) -> list[
 
 
 def check_new(labels: list[Label], name: str) -> str:
-    """The name as it is kept, of a label that is not among these.
+    """The name of a new label in the form in which it is stored.
 
     Raises:
-        EarmarkError: it is taken or unfit.
+        EarmarkError: the name is taken or not valid.
     """
     name = check_label(name)
-    # Some file systems don't tell upper from lower case, and people seldom do.
+    # Some file systems don't distinguish upper and lower case, and people seldom do.
     if name.casefold() in [label.name.casefold() for label in labels]:
         raise EarmarkError(f"There is a label {name!r} already: choose another name.")
     return name
 
 
 def index_of(labels: list[Label], name: str) -> int:
-    """The label's place.
+    """The label's position.
 
     Raises:
-        EarmarkError: it is not among these.
+        EarmarkError: there is no such label.
     """
     for index, label in enumerate(labels):
         if label.name == name:

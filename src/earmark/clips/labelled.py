@@ -1,6 +1,6 @@
 """A project's labels and clips.
 
-The folder of clips is the truth, and users may change it by hand: whatever is asked is read from it anew.
+The folder of clips is the truth, and users may change it by hand. So every query reads it again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _locked(change: Change) -> Change:
 
 @dataclass(frozen=True)
 class Trashed:
-    """What was deleted, until it is restored: its files, the label with its place if that went too, and key frames."""
+    """What was deleted and can be restored: files, key frames, and the label with its position if that was deleted."""
 
     moved: Moved
     label: Label | None = None
@@ -63,19 +63,19 @@ class Trashed:
 
 
 class LabelledClips:
-    """The part of a project that people make: `earmark.toml` and `clips/<label>/`. Every write is whole or not there.
+    """The part of a project that people make: `earmark.toml` and `clips/<label>/`. Every write is atomic.
 
-    Threads and processes may share it: each change holds `lock`, which a caller holds too to make several as one.
+    Threads and processes may share it. Each change holds `lock`; a caller may hold it, too, to combine several changes.
 
     Args:
-        path: the folder.
-        create: make it where it is missing.
-        mode: of a new project: "sounds" (short ones, windows of 70 ms) or "words" (and longer sounds, windows of a
-            second).
-        labels: of a new project.
+        path: the project's folder.
+        create: whether to create the project if it is missing.
+        mode: a new project's mode: "sounds" (short ones, windows of 70 ms) or "words" (words and longer sounds, windows
+            of a second).
+        labels: a new project's labels.
 
     Raises:
-        EarmarkError: no project there, or its settings can't be read.
+        EarmarkError: there is no project, or its settings can't be read.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class LabelledClips:
 
     @property
     def mode(self) -> str:
-        """ "sounds" or "words": what an example is, and what is trained unless another base is asked for."""
-        return self._settings.read().mode
+        """ "sounds" or "words": decides what an example is, and what is trained by default."""
+        return self._settings().mode
 
     @_locked
     def set_mode(self, mode: str) -> None:
-        """Train for other sounds from now on, on the best base for them; the recordings stay as they are.
+        """Change the kind of sounds to train for, on the best base for them. The recordings stay as they are.
 
         Raises:
             EarmarkError: there is no such mode.
@@ -112,7 +112,7 @@ class LabelledClips:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels' names, in order: those of the settings, then folders that somebody added by hand."""
+        """The labels' names, in order: those in the settings, then folders that somebody has added by hand."""
         return tuple(label.name for label in self.label_settings())
 
     def label_settings(self) -> list[Label]:
@@ -138,7 +138,7 @@ class LabelledClips:
         """Add a label at the end.
 
         Raises:
-            EarmarkError: the name is taken or unfit, the colour is none, or there are 100 already.
+            EarmarkError: the name is taken or not valid, the colour is not valid, or there are 100 labels already.
         """
         labels = extended(self.label_settings(), name, colour)
         self._write_labels(labels)
@@ -148,10 +148,10 @@ class LabelledClips:
     def change_label(
         self, name: str, *, new_name: str | None = None, colour: str | None = None, position: int | None = None
     ) -> Label:
-        """Rename, recolour or move a label; its position counts from 0. Returns it as it is then.
+        """Rename, recolour or move a label; positions count from 0. Returns the label as it is afterwards.
 
         Raises:
-            EarmarkError: no such label, or a value is unfit; nothing is changed then.
+            EarmarkError: there is no such label, or a value is not valid; nothing is changed then.
         """
         labels = self.label_settings()
         index = index_of(labels, name)
@@ -176,7 +176,7 @@ class LabelledClips:
 
     @_locked
     def remove_label(self, name: str) -> Trashed:
-        """Remove a label and its clips, to the trash; `restore` brings both back."""
+        """Remove a label and move its clips to the trash; `restore` brings both back."""
         labels = self.label_settings()
         index = index_of(labels, name)
         key_frames = self._key_frames_of(self.clips(name))
@@ -195,18 +195,18 @@ class LabelledClips:
         name: str | None = None,
         key_frame: int | None = None,
     ) -> ClipFile:
-        """Add a clip, kept as FLAC at its own rate; a label that is new is added too.
+        """Add a clip, which is stored as FLAC at its own rate. A new label is added, too.
 
         Args:
-            label: what it holds.
-            clip: a path, of a sound file or of one as `add_spectrogram` writes it; a clip; or samples in [-1, 1] of
-                shape [samples] or [samples, channels].
-            sample_rate: of samples, in Hz.
-            name: the file's name without suffix; from the path, or the time, where not given.
+            label: the recording's label.
+            clip: the path of a sound file or of a spectrogram file (see `add_spectrogram`); a clip; or samples in [-1,
+                1] of shape [samples] or [samples, channels].
+            sample_rate: the samples' rate in Hz.
+            name: the file's name without suffix; by default from the path or the time.
             key_frame: see `set_key_frame`.
 
         Raises:
-            EarmarkError: the clip can't be read, or the label or the key frame is unfit; nothing is written then.
+            EarmarkError: the clip can't be read, or the label or the key frame is not valid; nothing is written then.
         """
         check_label(label)
         if isinstance(clip, (str, Path)):
@@ -220,17 +220,17 @@ class LabelledClips:
     def add_spectrogram(
         self, label: str, frames: npt.ArrayLike, *, name: str | None = None, key_frame: int | None = None
     ) -> ClipFile:
-        """Add a recording of which only the spectrogram is left; a label that is new is added too.
+        """Add a recording of which only the spectrogram is left. A new label is added, too.
 
         Args:
-            label: what it holds.
-            frames: levels in dB as the front end gives them, shape [frames, 232]. −∞ and what lies below the front
-                end's floor are raised to that.
-            name: the file's name without suffix; from the time where not given.
-            key_frame: the frame at which the word is; None: where it is loudest.
+            label: the recording's label.
+            frames: levels in dB as the front end gives them, shape [frames, 232]. −∞ and levels below the front end's
+                floor are raised to the floor.
+            name: the file's name without suffix; by default from the time.
+            key_frame: the frame at which the word is; None means where it is loudest.
 
         Raises:
-            EarmarkError: the levels, the key frame or the label are unfit; nothing is written then.
+            EarmarkError: the levels, the key frame or the label are not valid; nothing is written then.
         """
         return self._add(label, SoundlessClip(as_spectrogram(frames)), name, key_frame)
 
@@ -245,8 +245,9 @@ class LabelledClips:
             labels = extended(labels, label)
         added = self._clips.write(label, recording, name or recording_name())
         try:
-            settings = self._settings.read()
-            key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
+            settings = self._settings()
+            # Drop the key frame of an earlier file of that name, deleted by hand.
+            key_frames = _moved(settings.key_frames, {added.id: None})
             if key_frame is not None:
                 key_frames[added.id] = key_frame
             if is_new or key_frames != settings.key_frames:
@@ -258,14 +259,14 @@ class LabelledClips:
         return added
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
-        """The clips of one label or of all, in the order of their labels and file names."""
+        """The clips of one label or of all labels, in the order of labels and file names."""
         return [clip for name in (self.labels if label is None else (label,)) for clip in self._clips.of(name)]
 
     def clip(self, clip_id: str) -> ClipFile:
         """The clip with that `ClipFile.id`.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: there is no such clip.
         """
         clip = self._clips.find(clip_id)
         if clip is None:
@@ -294,7 +295,7 @@ class LabelledClips:
 
     @_locked
     def trim_clip(self, clip: ClipFile, start: float, end: float) -> tuple[ClipFile, Trashed]:
-        """Keep only the seconds from start to end, or the frames; the whole clip goes to the trash.
+        """Keep only the seconds (or the frames) from start to end; the whole clip goes to the trash.
 
         Raises:
             EarmarkError: the span is empty or too short for one example.
@@ -318,10 +319,10 @@ class LabelledClips:
 
     @_locked
     def set_key_frame(self, clip: ClipFile, frame: int | None) -> None:
-        """Say where in a recording the word is, as a frame of its spectrogram (23.2 ms); None: where it is loudest.
+        """Set where a recording has its word, as a frame of its spectrogram (23.2 ms); None means where it is loudest.
 
         Raises:
-            EarmarkError: it is no whole number, or the recording isn't that long.
+            EarmarkError: the frame is no whole number, or the recording is shorter than that.
         """
         if frame is not None:
             frame = _check_key_frame(frame, max(1, clip.frames))
@@ -337,20 +338,21 @@ class LabelledClips:
 
     @_locked
     def remove_clip(self, clip: ClipFile) -> Trashed:
-        """Delete a clip, to the trash; `restore` brings it back."""
+        """Delete a clip: move it to the trash. `restore` brings it back."""
         trashed = Trashed(self._clips.trash(clip), key_frames=self._key_frames_of([clip]))
         self._forget(trashed)
         return trashed
 
     @_locked
     def restore(self, trashed: Trashed) -> None:
-        """Bring back what was deleted; what has taken its place meanwhile stays too.
+        """Bring back what was deleted. Anything that has taken its place meanwhile stays, too.
 
         Raises:
-            EarmarkError: the trash was emptied since.
+            EarmarkError: the trash has been emptied since.
         """
-        taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()  # those get another name
-        settings = self._settings.read()
+        # Clips with these ids get another name.
+        taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()
+        settings = self._settings()
         key_frames = {clip: frame for clip, frame in trashed.key_frames.items() if clip not in taken}
         restored = replace(settings, key_frames=settings.key_frames | key_frames)
         if trashed.label is not None:
@@ -367,17 +369,17 @@ class LabelledClips:
             raise
 
     def all_have_sound(self) -> bool:
-        """Whether there is no recording of which only the spectrogram is left."""
+        """Whether all recordings have sound, none only a spectrogram."""
         return self._clips.all_have_sound()
 
     @_locked
     def empty_trash(self) -> None:
-        """Remove for good what was deleted more than 30 days ago, and what writers that were killed have left."""
+        """Delete for good what was moved to the trash more than 30 days ago, and what killed writers have left."""
         self._clips.empty_trash()
         if self.lock.is_exclusive:
             clear_leftovers(self.path)
 
-    # What lies underneath
+    # Internals
 
     def _create(self, mode: str, names: Iterable[str]) -> None:
         _check_mode(mode)
@@ -388,19 +390,38 @@ class LabelledClips:
             labels = extended(labels, name)
         ClipFolders(self.path).create()
         with self.lock:
-            if not self._settings.path.exists():  # somebody else may create it at this very moment
-                self._settings.write(Settings(self.path.resolve().name, mode, tuple(labels)))
+            if not self._settings_file.exists():  # another process may be creating it at this very moment
+                write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
 
     def _write_labels(self, labels: list[Label]) -> None:
-        self._settings.write(replace(self._settings.read(), labels=tuple(labels)))
+        self._write(replace(self._settings(), labels=tuple(labels)))
+
+    def _settings(self) -> Settings:
+        """The settings; read again if the file is not the same as the last time."""
+        try:
+            stat = self._settings_file.stat()
+        except OSError:
+            return read_settings(self._settings_file)  # which raises an error that says what is wrong
+        state, read = (stat.st_ino, stat.st_size, stat.st_mtime_ns), self._read
+        if read is None or read[0] != state:
+            read = self._read = (state, read_settings(self._settings_file))
+        return read[1]
+
+    def _write(self, settings: Settings) -> None:
+        write_settings(self._settings_file, settings)
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        """Forget the settings, so that a change reads them again: a new file may have an old one's inode and time."""
+        self._read = None
 
     def _key_frames_of(self, clips: Iterable[ClipFile]) -> dict[str, int]:
         known = self.key_frames()
         return {clip.id: known[clip.id] for clip in clips if clip.id in known}
 
     def _forget(self, trashed: Trashed, labels: list[Label] | None = None) -> None:
-        """Write that it is gone, or bring its files back where that can't be written."""
-        settings = self._settings.read()
+        """Record in the settings what is gone, or bring its files back if the settings can't be written."""
+        settings = self._settings()
         key_frames = {clip: frame for clip, frame in settings.key_frames.items() if clip not in trashed.key_frames}
         if labels is None and key_frames == settings.key_frames:
             return
@@ -413,9 +434,9 @@ class LabelledClips:
 
     @contextmanager
     def _moving(self, moved: Mapping[str, str]) -> Iterator[dict[str, int]]:
-        """While clips get other ids, their key frames have both: whoever is killed then, loses none.
+        """While clips get other ids, store their key frames under both ids, so that a kill in between loses none.
 
-        Yields those that are to be written when the clips have moved. Where that fails, they are as before.
+        Yields the key frames to write once the clips have moved. If the move fails, they are as before.
         """
         before = self.key_frames()
         after = _moved(before, moved)
@@ -423,7 +444,7 @@ class LabelledClips:
         try:
             yield after
         except EarmarkError:
-            with suppress(EarmarkError):  # both do no harm
+            with suppress(EarmarkError):  # key frames under both ids do no harm
                 self._write_key_frames(before)
             raise
 
@@ -435,7 +456,7 @@ class LabelledClips:
 
 def _check_key_frame(frame: int, frames: int) -> int:
     try:
-        frame = operator.index(frame)  # numpy's whole numbers too
+        frame = operator.index(frame)  # accepts numpy's whole numbers, too
     except TypeError as error:
         raise EarmarkError(f"The key frame is {frame!r}: it must be a whole number.") from error
     if not 0 <= frame < frames:
@@ -444,7 +465,7 @@ def _check_key_frame(frame: int, frames: int) -> int:
 
 
 def _moved(key_frames: dict[str, int], moved: Mapping[str, str | None]) -> dict[str, int]:
-    """The key frames after clips have got other ids, or None: they are others now."""
+    """The key frames after clips have changed their ids; None as a new id means that the clip is another one now."""
     stay = {clip: at for clip, at in key_frames.items() if clip not in moved and clip not in moved.values()}
     return stay | {new: key_frames[old] for old, new in moved.items() if new is not None and old in key_frames}
 

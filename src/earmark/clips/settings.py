@@ -18,8 +18,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SOUNDS_MODE, WORDS_MODE = MODES = ("sounds", "words")
-# Blue, amber and slate first, as they stay apart with the common colour-vision deficiencies.
+SOUNDS, WORDS = MODES = ("sounds", "words")
+# Blue, amber and slate first: they can be told apart with the common colour-vision deficiencies.
 COLOURS = ("#2563eb", "#d97706", "#64748b", "#059669", "#c026d3", "#dc2626", "#0891b2", "#7c3aed", "#65a30d", "#be185d")
 
 
@@ -33,14 +33,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `earmark.toml` holds.
+    """The content of `earmark.toml`.
 
     Attributes:
-        name: of the project.
-        mode: "sounds" (short ones, windows of 70 ms) or "words" (and longer sounds, windows of a second).
-        labels: in order.
-        base: what it is trained on, where that was chosen.
-        key_frames: where in a recording the word is, by `ClipFile.id`, where that was set.
+        name: the project's name.
+        mode: "sounds" (short ones, windows of 70 ms) or "words" (words and longer sounds, windows of a second).
+        labels: the labels in order.
+        base: what the project is trained on, if that was chosen.
+        key_frames: the frame where the word is, by `ClipFile.id`, for recordings for which it was set.
     """
 
     name: str
@@ -54,7 +54,7 @@ def read_settings(file: Path) -> Settings:
     """Read the settings.
 
     Raises:
-        EarmarkError: the file is missing, or not what Earmark wrote or could have written.
+        EarmarkError: the file is missing, or not one that Earmark could have written.
     """
     try:
         values = tomllib.loads(file.read_text("utf-8"))
@@ -120,7 +120,7 @@ class SettingsFile:
 
 
 def check_colour(colour: str) -> str:
-    """The colour in lower case.
+    """The colour, in lower case.
 
     Raises:
         EarmarkError: it is not of the form "#rrggbb".
@@ -131,7 +131,7 @@ def check_colour(colour: str) -> str:
 
 
 def free_colour(labels: list[Label]) -> str:
-    """A colour that the fewest of the labels have."""
+    """A colour that as few labels as possible have."""
     used = [label.colour for label in labels]
     return min(COLOURS, key=used.count)
 

@@ -1,4 +1,4 @@
-"""How good a recognizer is: measures, cross-validation, advice and the report.
+"""Measuring how good a recognizer is: measures, cross-validation, advice and the report.
 
 It may import `training`, `recognizer` and `clips`.
 """

@@ -1,4 +1,4 @@
-"""What an evaluation tells people and machines: what to record next, in plain sentences, and all of it as JSON."""
+"""Advice from an evaluation: what to record next, in plain sentences; and the whole evaluation as JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ENOUGH_RECORDINGS = 10
 LOW_RECALL = 0.8
 CONFUSED_SHARE = 0.05
 LOW_DETECTION = 0.5
-FEW_TO_JUDGE = 5  # recordings of a label: with fewer, its recall is chance
+FEW_TO_JUDGE = 5  # recordings of a label; with fewer, its recall is down to chance
 WIDE_INTERVAL = 0.2
-SURE = 0.9  # a mistake with such a score may be a wrong label
-ENOUGH_HOURS = 1.0  # of background
-AT_MOST = 3  # sentences of a kind
+SURE = 0.9  # a mistake with at least this score may be a wrong label
+ENOUGH_HOURS = 1.0  # of background recordings
+AT_MOST = 3  # sentences of each kind
 
 
 def advise(evaluation: Evaluation) -> list[str]:
-    """What to record next, in plain sentences that the evaluation bears out; empty where nothing stands out."""
+    """What to record next, in plain sentences that the evaluation supports; empty if nothing stands out."""
     return [
         *_few_recordings(evaluation),
         *_wide_interval(evaluation),
@@ -37,7 +37,7 @@ def advise(evaluation: Evaluation) -> list[str]:
 
 
 def as_dict(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) -> dict[str, Any]:
-    """All numbers, as JSON can hold them: what has no value is None."""
+    """All numbers in a form that JSON can hold; None stands for a missing value."""
     recommended = evaluation.recommend_threshold(false_alarms_per_hour)
     background = evaluation.background
     return {
@@ -90,7 +90,7 @@ def _wide_interval(evaluation: Evaluation) -> Iterable[str]:
 
 
 def _confused(evaluation: Evaluation) -> Iterable[str]:
-    """The pairs of labels that are taken for one another most often: at least twice, and in some share of a label."""
+    """The pairs of labels that are confused most often: at least twice, and in some share of a label's recordings."""
     labels, confusion = evaluation.labels, evaluation.confusion
     shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
     pairs = [(confusion[i, j] + confusion[j, i], i, j) for i, j in combinations(range(len(labels)), 2)]
@@ -154,7 +154,7 @@ def _background(evaluation: Evaluation) -> Iterable[str]:
 
 
 def _elsewhere(evaluation: Evaluation) -> str:
-    """The label for what is none of the others."""
+    """The label for sounds that belong to no other label."""
     reserved = [f"“{label}”" for label in RESERVED_LABELS if label in evaluation.labels]
     return " or ".join(reserved) or "a label of its own"
 

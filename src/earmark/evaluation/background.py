@@ -1,4 +1,4 @@
-"""False alarms: what a recognizer hears in recordings that hold nothing to hear."""
+"""False alarms: detections in recordings that hold nothing to detect."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from earmark.labels import SILENT_LABELS, THRESHOLD
 from earmark.recognizer.decisions import Detection
 from earmark.recognizer.recognizer import Recognizer
 
-# Below a half, the best label is more likely wrong than right.
+# Below one half, the best label is more likely wrong than right.
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
-WORST = 20  # alarms kept at each threshold
+WORST = 20  # alarms that are kept at each threshold
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A detection where there was nothing to detect; start and end in seconds of the recording."""
+    """A detection where there was nothing to detect. Start and end are in seconds of the recording."""
 
     recording: Path
     label: str
@@ -33,13 +33,13 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Background:
-    """What was heard in recordings that hold none of the labels.
+    """The detections in recordings that hold none of the labels.
 
     Attributes:
-        hours: how long they last.
-        thresholds: those that were tried, lowest first.
-        counts: label → its alarms at each threshold; reserved labels give none.
-        worst: at each threshold, its alarms with the highest scores, at most 20.
+        hours: how long the recordings last.
+        thresholds: the thresholds that were tried, lowest first.
+        counts: label → its number of alarms at each threshold; reserved labels give none.
+        worst: for each threshold, the alarms with the highest scores, at most 20.
     """
 
     hours: float
@@ -48,17 +48,17 @@ class Background:
     worst: tuple[tuple[Alarm, ...], ...] = ()
 
     def rate(self, threshold: float, label: str | None = None) -> Rate:
-        """Alarms of all labels, or of one, at the highest tried threshold that is not above `threshold`.
+        """The rate of alarms of all labels, or of one, at the highest tried threshold that is not above `threshold`.
 
         Raises:
-            EarmarkError: the threshold lies below those that were tried.
+            EarmarkError: the threshold is below those that were tried.
         """
         at = self._index(threshold)
         counts = self.counts.values() if label is None else [self.counts[label]]
         return Rate(sum(count[at] for count in counts), self.hours)
 
     def worst_at(self, threshold: float) -> tuple[Alarm, ...]:
-        """The alarms with the highest scores at the threshold, at most 20; as with `rate`."""
+        """The alarms with the highest scores, at most 20, at the same threshold as in `rate`."""
         return self.worst[self._index(threshold)] if self.worst else ()
 
     def _index(self, threshold: float) -> int:
@@ -77,19 +77,19 @@ def measure_background(
     on_progress: Callable[[float], object] | None = None,
     **options: Any,
 ) -> Background:
-    """Listen to recordings of any length, as `Recognizer.listen` does, with all thresholds at once.
+    """Listen to recordings of any length, like `Recognizer.listen`, with all thresholds at once.
 
     It takes one pass and constant memory.
 
     Args:
-        recognizer: who listens.
-        recordings: sound files that hold none of its labels but the reserved ones.
-        thresholds: for `probability_threshold`.
-        on_progress: called with the seconds heard so far, about once for each second of sound.
-        options: those of `Recognizer.listen` that are passed on to `Decisions`, e.g. suppression_time_ms.
+        recognizer: the recognizer that listens.
+        recordings: sound files that hold none of its labels except the reserved ones.
+        thresholds: values for `probability_threshold`.
+        on_progress: called with the seconds listened to so far, about once for each second of sound.
+        options: options of `Recognizer.listen` that are passed on to `Decisions`, e.g. suppression_time_ms.
 
     Raises:
-        EarmarkError: a recording can't be read, or an option is out of its range.
+        EarmarkError: a recording can't be read, or an option is out of range.
     """
     tally = _Tally(recognizer.labels, tuple(sorted(set(thresholds))))
     seconds = 0.0
@@ -110,7 +110,7 @@ def measure_background(
 
 
 class _Tally:
-    """The alarms at each threshold, as they come."""
+    """Collects the alarms at each threshold as they come."""
 
     def __init__(self, labels: tuple[str, ...], thresholds: tuple[float, ...]) -> None:
         self.thresholds = thresholds
@@ -118,7 +118,7 @@ class _Tally:
         self._worst: list[list[Alarm]] = [[] for _ in thresholds]
 
     def add(self, recording: Path, at: int, detections: list[Detection]) -> None:
-        """What was detected at the threshold of that number."""
+        """Add detections at the threshold with that index."""
         for heard in (detection for detection in detections if detection.label in self._counts):
             self._counts[heard.label][at] += 1
             alarm = Alarm(recording, heard.label, heard.start, heard.end, heard.score)
@@ -132,10 +132,10 @@ class _Tally:
 def count_false_alarms(
     recognizer: Recognizer, recordings: Iterable[Path], probability_threshold: float = THRESHOLD
 ) -> tuple[Rate, list[tuple[Path, str, float]]]:
-    """Detections in recordings that hold none, by `Recognizer.listen`.
+    """Count detections by `Recognizer.listen` in recordings that hold nothing to detect.
 
     Returns:
-        How many an hour, and each with its recording, its label and its start in seconds.
+        How many there are an hour, and each with its recording, its label and its start in seconds.
     """
     alarms: list[tuple[Path, str, float]] = []
     seconds = 0.0

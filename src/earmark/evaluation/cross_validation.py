@@ -1,4 +1,4 @@
-"""Evaluation of a way of training, or of a trained recognizer, on recordings that it never heard."""
+"""Evaluating a way of training, or a trained recognizer, on recordings that it never heard."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def cross_validate(
     background: Iterable[str | Path] = (),
     report: Report | None = None,
 ) -> Evaluation:
-    """Leave out one part of the recordings after the other, train on the rest, and recognize what was left out.
+    """Leave out one part of the recordings after the other, train on the rest, and recognize the part left out.
 
-    Whole recordings are left out, never windows of one that is learnt from. A label's only recording is always learnt
-    from: nothing could be said of it.
+    Whole recordings are left out, never windows of a recording that is also learnt from. A label's only recording is
+    never left out, since the rest would say nothing about it.
 
     Args:
-        training: how.
+        training: how to train.
         clips: the recordings.
-        labels: theirs, in order.
-        folds: how many parts, 2 or more; fewer where no label has so many recordings.
+        labels: the recordings' labels, in order.
+        folds: how many parts, 2 or more; there are fewer if no label has that many recordings.
         background: recordings without any of the labels' sounds, or folders of them.
-        report: told of the progress, as (what, done, of how many).
+        report: called with the progress, as (what, done, of how many).
 
     Raises:
-        EarmarkError: too few recordings, or as in `Training.run`.
+        EarmarkError: there are too few recordings, or as in `Training.run`.
     """
     if folds < 2:
         raise EarmarkError(f"folds is {folds}: it must be 2 or more.")
@@ -86,15 +86,15 @@ def evaluate_on(
     """Recognize a folder of labelled recordings, which training must not have seen.
 
     Args:
-        recognizer: which.
-        test: a folder for each label, or a data set as `find_recordings` reads it, of which the test split counts. What
-            the recognizer doesn't know counts as `_unknown_`, if it has that label.
+        recognizer: the recognizer to evaluate.
+        test: label folders, or a data set that `find_recordings` reads, of which the test split is used. Labels that
+            the recognizer doesn't know count as `_unknown_`, if it has that label.
         background: recordings without any of the labels' sounds, or folders of them.
         counts: how many recordings each label was trained on.
-        report: told of the progress, as (what, done, of how many).
+        report: called with the progress, as (what, done, of how many).
 
     Raises:
-        EarmarkError: a recording can't be read, or holds what the recognizer has no label for.
+        EarmarkError: a recording can't be read, or the recognizer has no label for it.
     """
     found = find_recordings(Path(test), suffixes=RECORDING_SUFFIXES)
     recordings = [recording for recording in found if recording.split == "test"] or found
@@ -115,10 +115,10 @@ def evaluate_on(
 
 
 def find_sounds(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The sound files among these and in those that are folders, in order; hidden files don't count.
+    """The sound files among these paths and in those that are folders, in order, without hidden files.
 
     Raises:
-        EarmarkError: a path isn't there, or a folder holds none.
+        EarmarkError: a path doesn't exist, or a folder holds no sound files.
     """
     found: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
@@ -135,7 +135,7 @@ def find_sounds(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def _divide(clips: Sequence[TaughtClip], folds: int) -> list[list[TaughtClip]]:
-    """The parts, each with its share of every label's recordings."""
+    """Divide the recordings into parts, each with its share of every label's recordings."""
     random = np.random.default_rng(0)
     parts: list[list[TaughtClip]] = [[] for _ in range(folds)]
     for label in sorted({clip.file.label for clip in clips}):

@@ -1,4 +1,4 @@
-"""How good a recognizer is: what it does on recordings it never saw, and in a background that holds nothing to hear."""
+"""How good a recognizer is, on recordings it never saw and in a background that holds nothing to detect."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ __all__ = [
     "trace_curve",
 ]
 
+USUAL_THRESHOLD = 0.75  # the default of `probability_threshold`
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredClip:
-    """A recording, scored by a recognizer that never saw it.
+    """A recording that was scored by a recognizer that never saw it.
 
     Attributes:
-        path: of the sound file.
-        label: what it holds.
-        scores: float32 of shape [labels], in the order of the evaluation's labels.
-        id: a project's name for the clip.
-        fold: which part of the cross-validation held it out.
+        path: the sound file's path.
+        label: the recording's label.
+        scores: its scores, float32 of shape [labels], in the order of the evaluation's labels.
+        id: the clip's id in its project.
+        fold: the part of the cross-validation that held it out.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class ScoredClip:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A recording that was heard as another label, with that label's score."""
+    """A recording that was recognized as another label, with that label's score."""
 
     clip: ScoredClip
     heard: str
@@ -68,12 +69,12 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What each threshold does to the scores of positives and negatives, from one above all scores down.
+    """The effect of each threshold on positives and negatives, from a threshold above all scores downwards.
 
     Attributes:
-        thresholds: float64 of shape [points]; the first is infinite.
-        false_acceptance: the share of negatives whose score reaches the threshold; NaN where there are none.
-        hits: the share of positives whose score reaches it; NaN where there are none.
+        thresholds: the thresholds, float64 of shape [points]; the first is infinite.
+        false_acceptance: the share of negatives whose score reaches the threshold; NaN if there are none.
+        hits: the share of positives whose score reaches the threshold; NaN if there are none.
     """
 
     thresholds: Values
@@ -82,14 +83,14 @@ class Curve:
 
     @property
     def false_rejection(self) -> Values:
-        """The share of positives whose score stays below the threshold: with `false_acceptance`, the DET curve."""
+        """The share of positives whose score is below the threshold; with `false_acceptance` it is the DET curve."""
         return 1 - self.hits
 
     @property
     def area(self) -> float:
-        """Under hits over false acceptance: the chance that a positive scores higher than a negative (Hanley, 1982).
+        """The area under the ROC curve: the chance that a positive scores higher than a negative (Hanley, 1982).
 
-        NaN without either.
+        NaN without positives or without negatives.
         """
         if math.isnan(self.hits[-1] + self.false_acceptance[-1]):
             return math.nan
@@ -98,7 +99,10 @@ class Curve:
 
     @property
     def equal_error(self) -> float:
-        """The share that is wrong where as many positives are missed as negatives are accepted; NaN without either."""
+        """The equal error rate, where as many positives are missed as negatives are accepted, as shares.
+
+        NaN without positives or without negatives.
+        """
         at = int(np.abs(self.false_rejection - self.false_acceptance).argmin())
         return float(self.false_rejection[at] + self.false_acceptance[at]) / 2
 
@@ -108,11 +112,11 @@ class Recommendation:
     """A threshold, and what it does.
 
     Attributes:
-        threshold: for `probability_threshold`.
-        recall: recordings of sounds to detect (of labels that are not reserved) that are recognized with it.
-        false_alarms: in the background, where there is one.
+        threshold: the value for `probability_threshold`.
+        recall: how many recordings of sounds to detect (of labels that are not reserved) are recognized with it.
+        false_alarms: the false alarms in the background, if there is one.
         reached: whether the background keeps to the wanted rate with it.
-        how: one sentence on what it was chosen by.
+        how: one sentence on how it was chosen.
     """
 
     threshold: float
@@ -124,14 +128,14 @@ class Recommendation:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a way of training does on recordings that it never saw.
+    """How well a way of training does on recordings that it never saw.
 
     Attributes:
-        labels: in the order of the scores.
+        labels: the labels in the order of the scores.
         clips: the held-out recordings.
-        method: how they were held out, e.g. "cross-validation in 5 parts, by recording".
-        background: what was heard where there was nothing to hear, if that was measured.
-        counts: label → how many recordings it has in all; those of `clips` where empty.
+        method: how the recordings were held out, e.g. "cross-validation in 5 parts, by recording".
+        background: the false alarms, if they were measured.
+        counts: label → how many recordings it has in all; if empty, those of `clips` are counted.
 
     Raises:
         EarmarkError: a clip's label or scores don't fit the labels.
@@ -151,16 +155,16 @@ class Evaluation:
             counts = {label: sum(clip.label == label for clip in self.clips) for label in self.labels}
             object.__setattr__(self, "counts", counts)
 
-    # What was recognized: the label with the highest score
+    # Recognition: the label with the highest score
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The labels that are to be detected: all but the reserved ones."""
+        """The labels to detect: all except the reserved ones."""
         return tuple(label for label in self.labels if label not in RESERVED_LABELS)
 
     @property
     def accuracy(self) -> Share:
-        """How many recordings got their own label."""
+        """How many recordings were recognized as their own label."""
         return Share(int(np.trace(self.confusion)), len(self.clips))
 
     def recall(self, label: str) -> Share:
@@ -169,7 +173,7 @@ class Evaluation:
         return Share(int(self.confusion[at, at]), int(self.confusion[at].sum()))
 
     def precision(self, label: str) -> Share:
-        """How many of the recordings that were heard as the label are its own."""
+        """How many of the recordings that were recognized as the label are its own."""
         at = self.labels.index(label)
         return Share(int(self.confusion[at, at]), int(self.confusion[:, at].sum()))
 
@@ -181,7 +185,7 @@ class Evaluation:
 
     @property
     def mistakes(self) -> list[Mistake]:
-        """The recordings that were heard as another label, the surest mistake first."""
+        """The recordings that were recognized as another label, the most confident mistake first."""
         found = [
             Mistake(clip, self.labels[best], float(clip.scores[best]))
             for clip, best in zip(self.clips, self._best, strict=True)
@@ -189,30 +193,30 @@ class Evaluation:
         ]
         return sorted(found, key=lambda mistake: -mistake.score)
 
-    # What thresholds do
+    # The effects of thresholds
 
     def roc(self, label: str | None = None) -> Curve:
-        """The scores of one label, whose own recordings are the positives; of all targets together where None.
+        """The ROC curve of one label, whose own recordings are the positives. None means all targets together.
 
-        All targets together ("micro") means every pair of a recording and a target. Recordings of reserved labels
-        are negatives for all of them.
+        All targets together ("micro") means every pair of a recording and a target. Recordings of reserved labels are
+        negatives for all targets.
         """
         columns = [self.labels.index(name) for name in (self.targets if label is None else (label,))]
         own = self._truth[:, np.newaxis] == np.array(columns, np.int64)
         return trace_curve(own.ravel(), self._scores[:, columns].ravel())
 
     def roc_of_words(self) -> Curve:
-        """Any label against `_background_noise_`, by the highest score of the others: speech-commands' `evaluate`."""
+        """Any label against `_background_noise_`, by the highest score of the labels: speech-commands' `evaluate`."""
         others = [at for at, label in enumerate(self.labels) if label != RESERVED_LABELS[0]]
         return trace_curve(np.isin(self._truth, others), self._scores[:, others].max(axis=1))
 
     def auc(self, label: str | None = None) -> float:
-        """The area under `roc`; NaN without recordings of the label, or of others."""
+        """The area under `roc`; NaN without recordings of the label, or of other labels."""
         return self.roc(label).area
 
     @property
     def macro_auc(self) -> float:
-        """The mean of the targets' areas, each counting the same; those that have none are left out."""
+        """The mean of the targets' areas, with equal weights; targets without an area are left out."""
         areas = [area for label in self.targets if not math.isnan(area := self.auc(label))]
         return float(np.mean(areas)) if areas else math.nan
 
@@ -224,13 +228,13 @@ class Evaluation:
     def detected(self, threshold: float) -> Share:
         """How many of the targets' recordings are recognized with a score that reaches the threshold.
 
-        These are the scores of clips; what `Recognizer.listen` detects in a stream is close to that, not the same.
+        These are the scores of clips. What `Recognizer.listen` detects in a stream is close to this, but not the same.
         """
         right, _ = self._reached(threshold)
         return Share(int(right.sum()), int(self._is_target.sum()))
 
     def false_alarms(self, threshold: float) -> Rate:
-        """In the background; a rate of no hours where none was measured.
+        """The false alarms in the background; a rate over zero hours if none was measured.
 
         Raises:
             EarmarkError: the threshold lies below those that were tried.
@@ -238,10 +242,11 @@ class Evaluation:
         return self.background.rate(threshold) if self.background else Rate(0, 0.0)
 
     def recommend_threshold(self, false_alarms_per_hour: float = 1.0) -> Recommendation:
-        """The lowest threshold from which on the background keeps to the wanted rate.
+        """The lowest threshold from which upwards the background keeps to the wanted rate.
 
-        Without a background, that which sets the targets' recordings apart from mistakes best: recognized less
-        mistaken recordings, as shares (Youden, 1950), and of equally good ones the one nearest the usual 0.75.
+        Without a background, it is the threshold that best separates the targets' recordings from mistakes: the share
+        of recognized recordings minus the share of mistaken ones is greatest (Youden, 1950). Of equally good thresholds
+        it is the one nearest the usual 0.75.
         """
         if self.background is None or not self.background.hours:
             return self._recommend_without_background()
@@ -257,9 +262,10 @@ class Evaluation:
         return Recommendation(threshold, self.detected(threshold), rate, reached, how + ".")
 
     def recommend_label_thresholds(self, false_alarms_per_hour: float = 1.0) -> dict[str, float]:
-        """A threshold for each target, where each may cause an equal part of the wanted rate.
+        """A threshold for each target, so that each may cause an equal part of the wanted rate.
 
-        Where one label causes most false alarms, the others needn't suffer. Without a background all get the same.
+        If one label causes most false alarms, the others needn't suffer for it. Without a background, all labels get
+        the same threshold.
         """
         if self.background is None or not self.background.hours:
             return dict.fromkeys(self.targets, self.recommend_threshold().threshold)
@@ -280,14 +286,14 @@ class Evaluation:
         return Recommendation(threshold, self.detected(threshold), None, False, how)
 
     def _reached(self, threshold: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Which recordings are heard as a target with at least that score: rightly, and wrongly."""
+        """Which recordings are recognized as a target with at least that score: correctly, and wrongly."""
         names = np.array([label not in RESERVED_LABELS for label in self.labels])
         heard = names[self._best] & (self._scores[np.arange(len(self.clips)), self._best] >= threshold)
         return heard & (self._best == self._truth), heard & (self._best != self._truth)
 
     @cached_property
     def _scores(self) -> Values:
-        # In double precision, as the decision stage compares them.
+        # In double precision, as in the decision stage.
         return np.array([clip.scores for clip in self.clips], np.float64).reshape(-1, len(self.labels))
 
     @cached_property
@@ -304,7 +310,7 @@ class Evaluation:
 
 
 def confusion_matrix(truth: Iterable[str], heard: Iterable[str], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """How often each label (row) was heard as each (column), in the order of `labels`."""
+    """How often each label (row) was recognized as each label (column), in the order of `labels`."""
     index = {label: number for number, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)), np.int64)
     for true, found in zip(truth, heard, strict=True):
@@ -313,11 +319,11 @@ def confusion_matrix(truth: Iterable[str], heard: Iterable[str], labels: tuple[s
 
 
 def trace_curve(is_positive: npt.NDArray[np.bool_], scores: npt.ArrayLike) -> Curve:
-    """The curve of any scores, each a positive's or a negative's; both of shape [scores]."""
+    """The curve of any scores, each of which is a positive's or a negative's; both of shape [scores]."""
     values = np.asarray(scores, np.float64)
     order = np.argsort(-values, kind="stable")
     values, positive = values[order], np.asarray(is_positive, bool)[order]
-    last = np.flatnonzero(np.diff(values, append=-np.inf))  # of the scores that are the same
+    last = np.flatnonzero(np.diff(values, append=-np.inf))  # the last of equal scores
     hits = np.concatenate(([0], np.cumsum(positive)[last]))
     accepted = np.concatenate(([0], last + 1)) - hits
     with np.errstate(invalid="ignore"):
@@ -325,7 +331,7 @@ def trace_curve(is_positive: npt.NDArray[np.bool_], scores: npt.ArrayLike) -> Cu
 
 
 def _lowest_kept(background: Background, wanted: float, label: str | None = None) -> tuple[float, bool]:
-    """The lowest threshold from which on the rate is at most the wanted one; else the highest one, and False."""
+    """The lowest threshold from which upwards the rate is at most the wanted one; otherwise the highest, and False."""
     kept, reached = background.thresholds[-1], False
     for threshold in reversed(background.thresholds):
         if background.rate(threshold, label).value > wanted:

@@ -1,4 +1,4 @@
-"""The report's figures: SVG for a page, which lends them its colours, so that they suit light and dark."""
+"""The report's figures, as SVG. They take their colours from the page, so that they suit light and dark."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from earmark.evaluation.evaluation import THRESHOLDS, Curve, Evaluation, Recomme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that stand for the page's own.
+# Placeholders for the page's own colours.
 INK, MUTED, LINE, ACCENT, SECOND, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", SECOND: "second", SURFACE: "surface"}
 
-WIDE = (5.4, 3.7)  # inches, of 72 points; a point becomes one pixel or less
+WIDE = (5.4, 3.7)  # inches of 72 points; a point becomes one pixel or less
 LABEL_COLUMNS = 20
-COLUMN_POINTS = 6.5  # no character of the font is much wider, but for those of East Asia, which take two columns
+COLUMN_POINTS = 6.5  # no character of the font is much wider, except East Asian ones, which take two columns
 CELL_POINTS = 26
-CURVES = 4  # of single labels, the worst ones
+CURVES = 4  # of single labels; the worst ones are drawn
 DASHES = ((0, (3, 2)), ":", "-.", (0, (8, 3)))
 DET_TICKS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4)
 DET_ENDS = (0.0005, 0.6)
 
 _STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be read aloud, selected, and takes the page's font
+    "svg.fonttype": "none",  # keep text as text: it can be read aloud and selected, and takes the page's font
     "text.parse_math": False,  # a label may hold a $
     "font.size": 10,
     "text.color": INK,
@@ -58,9 +58,9 @@ _STYLE: Any = {
 
 
 def draw_confusion(evaluation: Evaluation) -> str:
-    """How often each label was heard as each; the share of the row's recordings sets how strong a cell's colour is."""
+    """How often each label was recognized as each. A cell's colour shows its share of the row's recordings."""
     confusion, labels = evaluation.confusion, [shorten(label) for label in evaluation.labels]
-    # In points: room for the longest label, and for the axes' names.
+    # In points: space for the longest label and for the names of the axes.
     margin = 40 + max(map(_columns, labels)) * COLUMN_POINTS
     side = margin + CELL_POINTS * len(labels) + 8
     with _figure("confusion", (side / 72, side / 72)) as figure:
@@ -87,7 +87,7 @@ def draw_confusion(evaluation: Evaluation) -> str:
 
 
 def draw_roc(evaluation: Evaluation) -> str:
-    """All targets together, and the labels with the smallest areas."""
+    """The ROC curves of all targets together, and of the labels with the smallest areas."""
     areas = {label: evaluation.auc(label) for label in evaluation.targets}
     worst = sorted((area, label) for label, area in areas.items() if area < 1)[:CURVES]
     with _figure("roc", WIDE) as figure:
@@ -123,7 +123,7 @@ def draw_det(evaluation: Evaluation) -> str:
 
 
 def draw_thresholds(evaluation: Evaluation, recommended: Recommendation, wanted: float) -> str:
-    """What a threshold costs and gives: false alarms an hour, where they were measured, and recordings recognized."""
+    """The effects of a threshold: recordings recognized, and false alarms an hour if they were measured."""
     background = evaluation.background if evaluation.background and evaluation.background.hours else None
     with _figure("thresholds", (5.4, 4.6 if background else 2.7)) as figure:
         panels = figure.subplots(2 if background else 1, 1, sharex=True, squeeze=False)[:, 0]
@@ -157,7 +157,7 @@ def draw_thresholds(evaluation: Evaluation, recommended: Recommendation, wanted:
 
 
 def shorten(label: str) -> str:
-    """The label, cut to what an axis has room for."""
+    """The label, cut to the space on an axis."""
     if _columns(label) <= LABEL_COLUMNS:
         return label
     while _columns(label) >= LABEL_COLUMNS:
@@ -174,22 +174,22 @@ def _steps(axes: Axes, curve: Curve, **style: Any) -> None:
 
 
 def _deviate(shares: Any) -> Values:
-    """Where shares lie on an axis of normal deviates; what is too small or large for it goes to its ends."""
+    """The positions of shares on an axis of normal deviates; values beyond the axis go to its ends."""
     inverse = NormalDist().inv_cdf
     return np.array([inverse(float(share)) for share in np.clip(shares, *DET_ENDS)])
 
 
 @contextmanager
 def _figure(name: str, size: tuple[float, float]) -> Iterator[Figure]:
-    # The salt makes a figure's ids the same each time, and no two figures' ids the same.
+    # With the salt, a figure's ids are the same each time, and differ from those of other figures.
     style: Any = {**_STYLE, "svg.hashsalt": name}
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's fonts have it
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's fonts have the glyph
         yield Figure(figsize=size, layout="constrained")
 
 
 def _svg(figure: Figure, name: str, description: str) -> str:
-    """The figure to be put into a page, where it takes the page's colours and font."""
+    """The figure as SVG for a page, in which it takes the page's colours and font."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     drawn = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that needs nothing else, with figures, and mistakes to listen to."""
+"""The report of an evaluation: one self-contained HTML file with figures, and mistakes to listen to."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def write_report(
     model_card: Mapping[str, Any] | None = None,
     false_alarms_per_hour: float = 1.0,
 ) -> None:
-    """Write the report; the same evaluation gives the same file.
+    """Write the report. The same evaluation gives the same file.
 
     Args:
-        evaluation: what was measured. Its recordings are read for the mistakes to be heard.
-        file: where to, an HTML file.
-        title: e.g. the project's name.
-        model_card: the model's `model.json`, of which the plain values are shown.
-        false_alarms_per_hour: what the recommended threshold keeps to.
+        evaluation: the evaluation. Its recordings are read, so that the mistakes can be played.
+        file: the HTML file to write.
+        title: the title, e.g. the project's name.
+        model_card: the model's `model.json`, whose plain values are shown.
+        false_alarms_per_hour: the rate that the recommended threshold keeps to.
 
     Raises:
-        EarmarkError: matplotlib is missing, or the file can't be written; what was there is then still there.
+        EarmarkError: matplotlib is missing, or the file can't be written; an existing file is then still there.
     """
     figures = _import_figures()
     recommended = evaluation.recommend_threshold(false_alarms_per_hour)
@@ -66,7 +66,7 @@ def write_report(
         version=escape(__version__),
         sections="\n".join(filter(None, sections)),
     )
-    write_atomically(file, page.encode(errors="replace"))  # a file's name needn't be text
+    write_atomically(file, page.encode(errors="replace"))  # a file's name needn't be valid text
 
 
 def _summary(evaluation: Evaluation, recommended: Recommendation) -> str:
@@ -91,7 +91,7 @@ def _summary(evaluation: Evaluation, recommended: Recommendation) -> str:
 
 
 def _alarm_numbers(rate: Rate | None) -> tuple[str, str]:
-    """What is shown large and small; no rate in large of less than an hour, which tells it but roughly."""
+    """The large and the small text. For less than an hour the large one is no rate, which would be too rough."""
     if rate is None:
         return "unknown", "no background was measured"
     low, high = rate.interval
@@ -233,17 +233,17 @@ def _card(card: Mapping[str, Any]) -> str:
     return _section("The model", _table("The model", [], rows, "card"))
 
 
-# Pieces of a page; what comes in is HTML already, unless it says otherwise
+# Parts of a page; arguments are HTML already, unless stated otherwise
 
 
 def _heard(what: str, name: str, path: Path, span: tuple[float, float] | None = None) -> str:
-    """A recording, or a span of it in seconds, to see, and to hear if there is sound. `name` is plain text."""
-    from earmark.evaluation.report_sounds import audio_uri, loudest_seconds, part_around, picture_uri, small
+    """A recording, or a span of it in seconds: its picture, and a player if it has sound. `name` is plain text."""
+    from earmark.evaluation.report_sounds import audio_uri, loudest_part, part_around, picture_uri, small
 
     text = f'<h3>{what}</h3><p class="muted">{escape(name)}</p>'
     try:
-        part = loudest_seconds(path) if span is None else part_around(path, *span)
-    except EarmarkError as error:  # deleted or damaged since
+        part = loudest_part(path) if span is None else part_around(path, *span)
+    except EarmarkError as error:  # it has been deleted or damaged since
         return f'{text}<p class="muted">{escape(str(error))}</p>'
     if isinstance(part, Clip):
         part = small(part)
@@ -267,7 +267,7 @@ def _section(heading: str, content: str) -> str:
 
 
 def _table(name: str, head: list[str], rows: list[list[str]], kind: str = "") -> str:
-    """A table whose rows begin with what they are about. Only its name is plain text."""
+    """A table whose rows begin with their headings. Only its name is plain text."""
     columns = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     top = f"<thead><tr>{columns}</tr></thead>" if head else ""
     body = "".join(
@@ -281,7 +281,7 @@ def _details(table: str) -> str:
 
 
 def _scroll(name: str, content: str) -> str:
-    """What may be wider than a phone; the keyboard can move it too."""
+    """A container for what may be wider than a phone; it can be scrolled with the keyboard, too."""
     return f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(name)}">{content}</div>'
 
 
@@ -318,7 +318,7 @@ def _read_text(file: Path) -> str:
 
 
 def _import_figures() -> ModuleType:
-    # Where the home can't be written, matplotlib warns that it keeps its list of fonts for this once alone.
+    # If the home can't be written to, matplotlib warns that it keeps its list of fonts only for this run.
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)

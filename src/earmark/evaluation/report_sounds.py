@@ -1,4 +1,4 @@
-"""What a report lets hear and see of a recording: a few seconds of it, inside the page."""
+"""Excerpts of recordings to hear and see inside a report's page, a few seconds long."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from earmark.front_end.recordings import Recording, part_of, read_recording
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt
-RATE = 16_000  # Hz; the spectrogram that recognizers see ends at 5 kHz
+RATE = 16_000  # Hz; enough, since the spectrogram that recognizers see ends at 5 kHz
 MARGIN = 0.25  # seconds kept on both sides of a detection
-FOLD = 2  # bins that share one row of pixels, by their loudest
+FOLD = 2  # bins that share one row of pixels, which shows the loudest
 
-# The studio's colours for levels, from a silent room to a loud sound, in dB.
+# The studio's colours for levels in dB, from a silent room to a loud sound.
 QUIET, LOUD = -101.0, -33.0
 STOPS = ("#0c1517", "#10383f", "#17705f", "#7fbd5b", "#f6dd7c", "#fffbe8")
 
 
-def loudest_seconds(path: Path) -> Recording:
-    """The three seconds of a recording that hold the most energy, or all of it where it is shorter.
+def loudest_part(path: Path) -> Recording:
+    """The three seconds of a recording with the most energy, or all of it if it is shorter.
 
     Raises:
         EarmarkError: the recording can't be read.
@@ -46,9 +46,9 @@ def loudest_seconds(path: Path) -> Recording:
 
 
 def part_around(path: Path, start: float, end: float) -> Clip:
-    """The sound from start to end, in seconds, with a margin; at most three seconds, from the middle.
+    """The sound from start to end, in seconds, with a margin; at most three seconds, taken from the middle.
 
-    The recording may be of any length: it is read up to there.
+    The recording may have any length: it is read only up to the end of the span.
 
     Raises:
         EarmarkError: the recording can't be read.
@@ -67,7 +67,7 @@ def part_around(path: Path, start: float, end: float) -> Clip:
 
 
 def small(clip: Clip) -> Clip:
-    """The clip in 16 bits, and at 16 kHz where its rate is higher."""
+    """The clip in 16 bits, and at 16 kHz if its rate is higher."""
     samples, rate = clip.samples, clip.sample_rate
     if rate > RATE:
         samples, rate = soxr.resample(samples, rate, RATE), RATE
@@ -81,7 +81,7 @@ def audio_uri(clip: Clip) -> str:
 
 
 def picture_uri(recording: Recording) -> str | None:
-    """The recording's spectrogram as PNG in a data URI, low frequencies at the bottom; None of less than a frame."""
+    """The recording's spectrogram as PNG in a data URI, low frequencies at the bottom; None for less than a frame."""
     from matplotlib.image import imsave
 
     if isinstance(recording, Clip):
@@ -97,7 +97,7 @@ def picture_uri(recording: Recording) -> str | None:
 
 
 def _colour(levels: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Levels in dB of any shape as colours, shape [..., 3]."""
+    """Levels in dB, of any shape, as colours, shape [..., 3]."""
     stops = np.array([[int(stop[at : at + 2], 16) for at in (1, 3, 5)] for stop in STOPS])
     along = (levels - QUIET) / (LOUD - QUIET) * (len(stops) - 1)
     channels = [np.interp(along, np.arange(len(stops)), channel) for channel in stops.T]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-Z95 = 1.959964  # of the normal distribution: 95 % lie within so many deviations
+Z95 = 1.959964  # 95 % of a normal distribution lie within this many deviations
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of how many, with the 95 % interval (Wilson, 1927), which holds near 0 and 1 too."""
+    """A count out of a total, with its 95 % interval (Wilson, 1927), which is valid near 0 and 1, too."""
 
     hits: int
     count: int
@@ -21,7 +21,7 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lower and upper end, 0 to 1."""
+        """The lower and the upper end, 0 to 1."""
         if self.count == 0:
             return (0.0, 1.0)
         square = Z95 * Z95
@@ -36,14 +36,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Rate:
-    """Events in some hours, with the exact 95 % interval of a Poisson rate (Garwood, 1936)."""
+    """Events in a number of hours, with the exact 95 % interval of a Poisson rate (Garwood, 1936)."""
 
     events: int
     hours: float
 
     @property
     def value(self) -> float:
-        """Events an hour."""
+        """Events per hour."""
         return self.events / self.hours if self.hours else math.nan
 
     @property
@@ -59,7 +59,7 @@ class Rate:
 
 
 def spell_hours(hours: float) -> str:
-    """A duration for people: in minutes, and in hours from two on."""
+    """A duration in words: in minutes, or in hours from two hours on."""
     return f"{hours:.1f} h" if hours >= 2 else f"{hours * 60:.0f} min" if hours >= 1 / 30 else f"{hours * 3600:.0f} s"
 
 

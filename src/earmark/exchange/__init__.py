@@ -1,4 +1,4 @@
-"""Import and export: the layouts in which others keep recordings, and models that others can run.
+"""Import and export: other programs' layouts of recordings, and models that other programs can run.
 
 It may import `clips`, `recognizer` and `tfjs`.
 """

@@ -1,9 +1,9 @@
-"""Hugging Face's `audiofolder`: sound files, and a table that tells what they hold.
+"""Hugging Face's `audiofolder`: sound files, and a table of their labels.
 
 Source: "Create an audio dataset" in the documentation of `datasets` 5, and its module `folder_based_builder`: a
 `metadata.csv` or `metadata.jsonl` has a column `file_name`, a path from the table's own folder, and here a `label`.
-There may be a table for each split, in folders `train`, `validation` and `test`. Without a table the folders are
-labels, which `label_folders` reads.
+There may be a table for each split, in the folders `train`, `validation` and `test`. Without a table the folders are
+labels, and `label_folders` reads them.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 CSV, JSON_LINES, PARQUET = "metadata.csv", "metadata.jsonl", "metadata.parquet"
 FILE_NAME, LABEL = "file_name", "label"
 MAX_TABLE_BYTES = 32 << 20  # of all tables together
-MAX_ROW = 1 << 20  # characters; a row's parts take many times as much memory
+MAX_ROW = 1 << 20  # characters; a parsed row takes many times as much memory
 MAX_ROWS = 500_000  # of all tables together
-# Texts that pandas takes for a missing value or for another type, which `datasets` reads CSV with.
+# Texts that pandas, with which `datasets` reads CSV, takes for a missing value or for another type.
 _MISREAD = re.compile(r"|#N/A( N/A)?|#NA|<NA>|N/A|n/a|NA|NULL|null|None|-?(nan|NaN)|-?1\.#(IND|QNAN)|true|false", re.I)
 
-Row = tuple[str, str | None]  # a file's name, and its label where there is one
+Row = tuple[str, str | None]  # a file's name, and its label if it has one
 
 
 def is_audiofolder(files: FileSet) -> bool:
-    """Whether a folder or zip has such a table."""
+    """Whether a folder or zip has a metadata table."""
     return any(path.name in (CSV, JSON_LINES, PARQUET) for path in files.paths)
 
 
 def find_audiofolder(files: FileSet) -> Findings:
-    """The recordings that the tables name. A file that none names is left out, and told.
+    """The recordings that the tables name. A file that no table names is left out and reported.
 
     Raises:
         EarmarkError: a table can't be read.
@@ -85,7 +85,7 @@ def read_table(data: bytes, name: str) -> Iterator[Row]:
     """The rows of a `metadata.csv` or `metadata.jsonl`, one after the other.
 
     Raises:
-        EarmarkError: it can't be read, or has no column `file_name`.
+        EarmarkError: the table can't be read, or has no column `file_name`.
     """
     if name == PARQUET:
         raise EarmarkError(f"{name} can't be read: save the table as {CSV} instead.")
@@ -101,11 +101,11 @@ def read_table(data: bytes, name: str) -> Iterator[Row]:
 def write_audiofolder(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
     """Write all recordings with sound as FLAC in `data/`, and a table of their labels.
 
-    The files are named by what they hold, since `datasets` takes a word like "test" in a path for a split. The table
-    is CSV unless a label would be read as something else than text, like `None` or `7`.
+    The files are named by hashes of their content, since `datasets` takes a word like "test" in a path for a split. The
+    table is CSV unless a label, like `None` or `7`, would be read as something other than text.
 
     Raises:
-        EarmarkError: the folder is there already and not empty, or can't be written; nothing is left of it then.
+        EarmarkError: the folder exists already and isn't empty, or can't be written to; nothing is left of it then.
     """
     written, clips = Written(), project.clips()
     rows: dict[str, str] = {}
@@ -130,7 +130,7 @@ def write_audiofolder(project: LabelledClips, target: Path, report: Report | Non
 
 
 def write_table(rows: dict[str, str]) -> tuple[str, bytes]:
-    """The table of files and their labels: its name and content."""
+    """The name and content of the table of files and their labels."""
     if any(is_misread(label) for label in rows.values()):
         lines = [json.dumps({FILE_NAME: name, LABEL: label}, ensure_ascii=False) for name, label in rows.items()]
         return JSON_LINES, "".join(f"{line}\n" for line in lines).encode()
@@ -176,7 +176,7 @@ def _json_rows(text: IO[str]) -> Iterator[Row]:
 
 
 class _Lines:
-    """The lines of a text; of one row no more than `MAX_ROW` characters, which whoever reads the rows counts anew.
+    """The lines of a text, of at most `MAX_ROW` characters per row. The reader of the rows resets the count.
 
     Raises:
         ValueError: a row is longer.
@@ -194,7 +194,7 @@ class _Lines:
 
 
 def _on_one_line(name: str) -> str:
-    """How a message calls what a table names: nothing that a terminal obeys or can't print."""
+    """A name from a table as a message shows it, without characters that a terminal obeys or can't print."""
     return "".join(character if character.isprintable() else "?" for character in name[:200])
 
 
@@ -203,14 +203,14 @@ def _normal(path: PurePosixPath) -> str:
 
 
 def _folder_label(path: PurePosixPath, table_folder: PurePosixPath) -> str | None:
-    """What a table without labels leaves: the name of a folder between it and the file, if that is no split's."""
+    """The label if the table has none: the name of a folder between it and the file, unless that names a split."""
     folder = path.parent
     return None if folder == table_folder or folder.name in ("data", *SPLIT_FOLDERS) else folder.name
 
 
 def _flac(clip: ClipFile) -> bytes:
     if clip.path.suffix.lower() == ".flac":
-        sound_of(read_recording(clip.path, clip.path.name))  # is it whole?
+        sound_of(read_recording(clip.path, clip.path.name))  # checks that the file is whole
         return clip.path.read_bytes()
     return encode_flac(sound_of(read_recording(clip.path, clip.path.name)))
 

@@ -23,22 +23,22 @@ from earmark.storage.files import new_file
 if TYPE_CHECKING:
     from earmark.progress import Report
 
-WINDOW_FRAMES = 43  # of speech-commands' models; the package trains on no set with an example that has fewer
-# What `AudioContext.createBuffer` takes everywhere (Web Audio API 1.1), by which the package plays an example.
+WINDOW_FRAMES = 43  # in speech-commands' models; the package refuses to train on a set with a shorter example
+# The rates that `AudioContext.createBuffer` takes everywhere (Web Audio API 1.1); the package plays examples with it.
 BROWSER_RATES = range(8_000, 96_001)
-# Of the loudest second of 596 recorded words, in dB: the medians of its mean and of its deviation.
+# In dB: the medians, over 596 recorded words, of the mean and of the deviation of the loudest second.
 TYPICAL_MEAN, TYPICAL_DEVIATION = -93.0, 19.0
-BROWSER_EXAMPLES = 1_000  # more exceed the package's call stack, see `serialized_examples`
+BROWSER_EXAMPLES = 1_000  # with more, the package's call stack overflows; see `serialized_examples`
 
 
 def find_examples(data: bytes, name: str) -> Findings:
-    """The examples of a set: their sound where it is kept, else their spectrogram.
+    """The examples of a set: their sound if the set has it, otherwise their spectrogram.
 
     Raises:
-        EarmarkError: not such a set, or damaged.
+        EarmarkError: the data is not such a set, or is damaged.
     """
     findings, examples = Findings(), read_examples(data, name)
-    digits = len(str(len(examples)))  # so that the files' order is the set's
+    digits = len(str(len(examples)))  # so that the files sort in the set's order
     for number, example in enumerate(examples, 1):
         told, stem = f"{name}, example {number}", f"{PurePath(name).stem}-{number:0{digits}}"
         found = Found(told, example.label, stem, partial(_read_example, example, told), key_frame=example.key_frame)
@@ -52,13 +52,13 @@ def find_examples(data: bytes, name: str) -> Findings:
 
 
 def write_example_set(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
-    """Write all recordings as a set of examples: spectrogram, key frame, and the sound where there is some.
+    """Write all recordings as a set of examples: spectrogram, key frame, and the sound if there is one.
 
-    A recording that is shorter than the models' window gets silence at its spectrogram's end. Its sound stays as it is,
-    but for rates that browsers don't play.
+    If a recording is shorter than the models' window, silence is added at the end of its spectrogram. Its sound stays
+    as it is, except that rates which browsers don't play are resampled.
 
     Raises:
-        EarmarkError: the file is there already or can't be written, or there is nothing to write, or too much.
+        EarmarkError: the file exists already or can't be written, or there is nothing to write, or too much.
     """
     written = Written()
     data = example_set(project, written, report=report)
@@ -72,13 +72,13 @@ def write_example_set(project: LabelledClips, target: Path, report: Report | Non
 def example_set(
     project: LabelledClips, written: Written, labels: Collection[str] | None = None, report: Report | None = None
 ) -> bytes:
-    """The recordings of some labels or of all as a set of examples.
+    """The recordings of some labels, or of all labels, as a set of examples.
 
     Args:
-        project: whose.
-        written: is told how many there are, and which can't be read.
-        labels: those that are wanted.
-        report: told of the progress, as (what, done, of how many).
+        project: the project whose recordings to take.
+        written: collects how many examples there are, and which recordings can't be read.
+        labels: the labels to take.
+        report: called with the progress, as (what, done, of how many).
 
     Raises:
         EarmarkError: there is no such label, nothing to write, or too much.
@@ -120,11 +120,11 @@ def _read_example(example: SerializedExample, name: str, _label: str) -> Sequenc
 
 
 def _is_normalized(example: SerializedExample) -> bool:
-    """Whether an example has no sound, and its spectrogram has mean 0 and deviation 1; no recording has, in dB."""
+    """Whether an example has no sound and a spectrogram with mean 0 and deviation 1, which no levels in dB have."""
     levels = example.spectrogram
     if example.samples is not None or not levels.size or not np.isfinite(levels).all():
         return False
-    # In double precision, which no sum or square of such levels exceeds.
+    # In double precision, in which no sum or square of such levels overflows.
     mean, deviation = levels.mean(dtype=np.float64), levels.std(dtype=np.float64)
     return bool(abs(mean) < 0.01 and abs(deviation - 1) < 0.01)
 

@@ -1,4 +1,4 @@
-"""Export: models and recordings as other programs read them."""
+"""Export: models and recordings in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ def export_model(
     onnx_input: str = WAVEFORM,
     probability_threshold: float | None = None,
 ) -> list[str]:
-    """Write a recognizer in another format; whole, or not at all.
+    """Write a recognizer in another format, wholly or not at all.
 
     Args:
-        recognizer: what to write.
-        target: "onnx": the file. The others: a folder, or a zip if it ends in .zip.
-        to: "tfjs", for the npm package speech-commands; "teachable-machine", with that one's file names; or "onnx".
-        onnx_input: what the ONNX model takes: the "waveform" of a window, or the normalized "window" itself.
-        probability_threshold: what the model says a score must reach; by default its own, or 0.75.
+        recognizer: the recognizer to write.
+        target: for "onnx" the file; for the other formats a folder, or a zip if the name ends in .zip.
+        to: "tfjs", for the npm package speech-commands; "teachable-machine", the same with Teachable Machine's file
+            names; or "onnx".
+        onnx_input: the ONNX model's input: the "waveform" of a window, or the normalized "window" itself.
+        probability_threshold: the threshold that the exported model recommends; by default its own, or 0.75.
 
     Returns:
-        What the user should know about the result, in sentences.
+        Sentences that the user should read about the result.
 
     Raises:
-        EarmarkError: there is no such format, the model can't be written in it, a package is missing, or the target is
-            there already or can't be written.
+        EarmarkError: there is no such format, the model can't be written in it, a package is missing, or the target
+            exists already or can't be written.
     """
     target = Path(target)
     metadata = _with_threshold(recognizer.metadata, probability_threshold)
@@ -67,20 +68,20 @@ def export_model(
 
 
 def export_recordings(project: LabelledClips, target: str | Path, to: str, *, report: Report | None = None) -> Written:
-    """Write a project's recordings in another layout; whole, or not at all.
+    """Write a project's recordings in another layout, wholly or not at all.
 
     Args:
-        project: whose recordings to write.
-        target: a folder; "folders" makes a zip of one that ends in .zip, and "examples" makes a file.
-        to: "folders" of labels; "speech-commands", that data set's layout; "audiofolder", Hugging Face's; or
-            "examples", what the npm package speech-commands reads by `loadExamples`.
-        report: told of the progress, as (what, done, of how many).
+        project: the project whose recordings to write.
+        target: a folder; for "folders" a zip if the name ends in .zip, and for "examples" a file.
+        to: "folders", label folders; "speech-commands", that data set's layout; "audiofolder", Hugging Face's layout;
+            or "examples", which the npm package speech-commands reads with `loadExamples`.
+        report: called with the progress, as (what, done, of how many).
 
     Returns:
-        How many were written, which were left out and why, and what the user should know besides.
+        How many recordings were written, which were left out and why, and notes for the user.
 
     Raises:
-        EarmarkError: there is no such format, or the target is there already or can't be written.
+        EarmarkError: there is no such format, or the target exists already or can't be written.
     """
     from earmark.exchange import audiofolder, example_sets, label_folders, speech_commands
 
@@ -98,7 +99,7 @@ def export_recordings(project: LabelledClips, target: str | Path, to: str, *, re
 
 
 def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> bytes:
-    """An ONNX file that says in its metadata, in plain entries too, how it is to be used.
+    """An ONNX file whose metadata says how to use it, also in plain entries.
 
     Raises:
         EarmarkError: there is no such input.
@@ -133,11 +134,11 @@ def onnx_file(model: bytes, metadata: Metadata, onnx_input: str = WAVEFORM) -> b
 
 
 def tfjs_files(model: bytes, metadata: Metadata, to: str = TFJS) -> dict[str, bytes]:
-    """The files of a TensorFlow.js layers model, by their names.
+    """The files of a TensorFlow.js layers model, by name.
 
     Raises:
         EarmarkError: the model takes the waveform, or does something that no layer does; or Teachable Machine's pages
-            can't give it what it takes.
+            can't give it the input that it needs.
         ModuleNotFoundError: the package onnx is missing.
     """
     from earmark.tfjs.writer import metadata_file, write_tfjs
@@ -185,7 +186,7 @@ def _write_files(target: Path, files: dict[str, bytes]) -> None:
 
 
 def _browser_notes(metadata: Metadata) -> list[str]:
-    """How scores in a browser differ from ours, if they do."""
+    """Notes on how scores in a browser differ from Earmark's, if they do."""
     normalization = metadata.normalization
     if isinstance(normalization, FixedNormalization):
         return [

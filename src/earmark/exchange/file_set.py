@@ -1,4 +1,4 @@
-"""A folder or a zip as a list of files that are read by name: nothing outside of it is read, and all has bounds."""
+"""A folder or a zip as a list of files that are read by name. Nothing outside is read, and everything has limits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from earmark.storage.zips import DAMAGED, PACKINGS, TooManyFilesError, open_zip
 
 MAX_FILES = 1_000_000  # in a folder
 MAX_ENTRIES = 200_000  # in a zip
-MAX_TABLE_BYTES = 64 << 20  # a zip's table of contents, which Python reads at once: some 100 bytes an entry
+MAX_TABLE_BYTES = 64 << 20  # of a zip's table of contents, which Python reads at once: some 100 bytes an entry
 MAX_FILE_BYTES = 256 << 20
 MAX_ZIP_BYTES = 4 << 30  # unpacked
-MAX_RATIO = 200  # unpacked to packed; recordings of sound hardly reach 10, and a zip that is made to fill a disk 1,000
-FREE_BYTES = 256 << 20  # unpacked, which may be packed in any ratio: digital silence is packed that tightly, too
+MAX_RATIO = 200  # unpacked to packed; recordings hardly reach 10, and zips that are made to fill a disk reach 1,000
+FREE_BYTES = 256 << 20  # unpacked bytes that may have any ratio: digital silence is packed that tightly, too
 CHUNK = 1 << 20  # bytes
 
 
@@ -26,9 +26,9 @@ class FileSet(Protocol):
     """Files below one folder.
 
     Attributes:
-        name: what errors call it.
-        paths: of all files, but for hidden ones and those that systems put into zips.
-        skipped: name and reason of each file that can't be read whatever it holds.
+        name: what to call it in errors.
+        paths: the paths of all files, except hidden ones and those that systems put into zips.
+        skipped: the name of each file that can't be read at all, with the reason.
     """
 
     name: str
@@ -39,15 +39,15 @@ class FileSet(Protocol):
         """A file's content.
 
         Raises:
-            EarmarkError: it is larger than the limit, damaged, or gone.
+            EarmarkError: the file is larger than the limit, damaged, or gone.
         """
 
 
 class Folder:
-    """The files of a folder, in the order of their names. A link that leads out of it is not followed.
+    """The files of a folder, in the order of their names. A link that leads out of the folder is not followed.
 
     Raises:
-        EarmarkError: it holds more files than can be taken, or can't be read.
+        EarmarkError: the folder holds too many files, or can't be read.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -86,7 +86,7 @@ class Folder:
     def _is_inside(self, link: Path) -> bool:
         try:
             return link.resolve().is_relative_to(self._root.resolve())
-        except (OSError, RuntimeError):  # a link to itself
+        except (OSError, RuntimeError):  # a link that points to itself
             return False
 
     def _skip(self, link: Path) -> None:
@@ -99,10 +99,10 @@ class Folder:
 
 
 class Zip:
-    """The files of a zip, in its own order. Close it, or use it in a `with` block; the file stays open.
+    """The files of a zip, in the zip's order. Close it, or use it in a `with` block; the file itself stays open.
 
     Raises:
-        EarmarkError: not a zip, damaged, or larger than the limits.
+        EarmarkError: the file is not a zip, is damaged, or exceeds the limits.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
@@ -141,7 +141,7 @@ class Zip:
             raise EarmarkError(f"{path.name} is damaged in the zip, or locked: get a whole copy of it.") from error
 
     def _check_size(self, packed: int) -> None:
-        """What the entries claim, which is all that Python unpacks of each; several may share the same packed bytes."""
+        """Check the sizes that the entries claim. Python unpacks no more than that; entries may share packed bytes."""
         unpacked = sum(entry.file_size for entry in self._archive.infolist())
         if unpacked > MAX_ZIP_BYTES:
             raise EarmarkError(
@@ -155,13 +155,13 @@ class Zip:
 
 
 def is_hidden(path: PurePosixPath) -> bool:
-    """Whether a file is one that systems make for themselves, or lies in such a folder."""
+    """Whether a file is one that systems make for themselves, or is in a folder of that kind."""
     return any(part.startswith((".", "__MACOSX")) for part in path.parts if part not in (".", ".."))
 
 
 def _within(file: IO[bytes], path: PurePosixPath, limit: int) -> bytes:
-    # One byte more than the limit tells a file that is larger than its zip claims, before it fills the memory.
-    # In parts, as zipfile holds what it unpacks twice.
+    # Reading one byte past the limit detects a file that is larger than its zip claims, before it fills the memory.
+    # In parts, because zipfile holds what it unpacks twice.
     data = io.BytesIO()
     while part := file.read(min(CHUNK, limit + 1 - data.tell())):
         data.write(part)

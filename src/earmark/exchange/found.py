@@ -1,4 +1,4 @@
-"""Recordings that were found in another system's files, to be read one by one."""
+"""Recordings that were found in other programs' files, and are read one by one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 NOISE = RESERVED_LABELS[0]
-PART_SECONDS = 60  # of background noise that is longer than a clip may be
-MAX_NOISE_SAMPLES = 3 * CLIP_SAMPLES  # of all parts, which are in memory together: half an hour at 48 kHz
-# Which folders hold a split: the names that Hugging Face's `datasets` knows.
+PART_SECONDS = 60  # the parts into which background noise is cut if it is longer than a clip may be
+# In all parts together, which are in memory at the same time: half an hour at 48 kHz.
+MAX_NOISE_SAMPLES = 3 * CLIP_SAMPLES
+# The names of folders that hold a split, as Hugging Face's `datasets` knows them.
 SPLIT_FOLDERS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
@@ -38,12 +39,12 @@ class Found:
     """A recording that can be imported.
 
     Attributes:
-        name: what messages call it: its path within the folder or zip.
-        label: what it holds, where that is told.
-        stem: its file's name in the project, without suffix.
-        read: reads it, its label being known: one recording, or the parts of a long one.
-        split: which part of its data set it belongs to.
-        key_frame: where the word is, as a frame of its spectrogram, where that is told.
+        name: its name in messages: its path within the folder or zip.
+        label: its label, if the source gives one.
+        stem: the name of its file in the project, without suffix.
+        read: a function that takes the label and reads it: one recording, or the parts of a long one.
+        split: the part of the data set that it belongs to.
+        key_frame: the frame of its spectrogram where the word is, if the source gives one.
     """
 
     name: str
@@ -59,10 +60,10 @@ class Findings:
     """What was found.
 
     Attributes:
-        recordings: all of them, in order.
-        label: what the source's own name tells, for recordings that have none.
-        skipped: name and reason of each file that is left out.
-        notes: sentences that the user should read; some come while the recordings are read.
+        recordings: all recordings, in order.
+        label: the label that the source's own name suggests, for recordings that have none.
+        skipped: the name of each file that is left out, with the reason.
+        notes: sentences that the user should read; some are added while the recordings are read.
     """
 
     recordings: list[Found] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def add_file(self, files: FileSet, path: PurePosixPath, label: str | None, split: Split | None = None) -> None:
-        """Add a file of a recording, or say why it is none."""
+        """Add a file that holds a recording, or note why it doesn't."""
         if is_recording(path):
             self.recordings.append(Found(str(path), label, unquote(path.stem), partial(read_file, files, path), split))
         else:
@@ -85,7 +86,7 @@ def is_recording(path: PurePosixPath) -> bool:
 
 
 def read_file(files: FileSet, path: PurePosixPath, label: str) -> Sequence[Recording]:
-    """Read a recording of that label: what libsndfile reads, what video players play, or a spectrogram alone.
+    """Read a recording with that label: a sound file, a container as for video, or a spectrogram file.
 
     Raises:
         EarmarkError: it can't be read.
@@ -94,7 +95,7 @@ def read_file(files: FileSet, path: PurePosixPath, label: str) -> Sequence[Recor
 
 
 def read_sound(data: bytes, name: str, label: str) -> Sequence[Recording]:
-    """The same of a file's content, its suffix being that of the name.
+    """Like `read_file`, from a file's content; the name gives the suffix.
 
     Raises:
         EarmarkError: it can't be read.
@@ -107,15 +108,15 @@ def read_sound(data: bytes, name: str, label: str) -> Sequence[Recording]:
 
 
 def split_of(folder: PurePosixPath) -> Split | None:
-    """The split that a folder, or one above it, is named like."""
+    """The split after which a folder, or one above it, is named."""
     return next((SPLIT_FOLDERS[part] for part in folder.parts if part in SPLIT_FOLDERS), None)
 
 
 def cut_noise(data: bytes, name: str) -> list[Clip]:
-    """Read background noise: whole, or in parts of a minute where it is longer than a clip may be.
+    """Read background noise: whole, or in parts of a minute if it is longer than a clip may be.
 
     Raises:
-        EarmarkError: it can't be read, or is too long even for that.
+        EarmarkError: the file can't be read, or is too long even for that.
     """
     parts: list[Clip] = []
     have = 0
@@ -126,6 +127,6 @@ def cut_noise(data: bytes, name: str) -> list[Clip]:
             longest = MAX_NOISE_SAMPLES / part.sample_rate / 60
             raise EarmarkError(f"{name} lasts longer than {longest:.0f} minutes: cut it into several recordings.")
     if not parts:
-        return [read_clip(data, name)]  # which tells that it is empty
+        return [read_clip(data, name)]  # which raises that it is empty
     rate = parts[0].sample_rate
     return parts if have > longest_clip(rate) else [Clip(np.concatenate([part.samples for part in parts]), rate)]

@@ -1,4 +1,4 @@
-"""Import: recordings into a project from whatever holds some, which is recognized by its content."""
+"""Import: bringing recordings into a project from files of many kinds, which are recognized by their content."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from earmark.progress import Report
 
 
-MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 without their sound
+MAX_EXAMPLES_BYTES = 1 << 30  # of a set of examples, which is read at once: some 25,000 examples without sound
 MAX_SOUND_BYTES = 256 << 20
-# Of all recordings of an import together: silence takes next to no place in its file, and hours to decode.
+# Of all recordings in an import together: a file of silence is tiny, but may take hours to decode.
 MAX_SECONDS = 500 * 3600
-MAX_ADDED_BYTES = 64 << 30  # that they take in the project
-SUMMED_SECONDS = 10  # of a recording that are decoded at once, to compare it
+MAX_ADDED_BYTES = 64 << 30  # that the recordings take up in the project
+SUMMED_SECONDS = 10  # of a recording that are decoded at a time, to compare it
 WHAT = (
     "label folders, Speech Commands, an audiofolder, a zip of these, samples of Teachable Machine or speech-commands, "
     "or a sound file"
@@ -49,13 +49,14 @@ WHAT = (
 
 @dataclass
 class Imported:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         added: the new recordings.
-        known: how many recordings the project had already, which were left out.
-        skipped: name and reason of each that was left out for another reason.
-        left_out: how many recordings were not looked at, as the disk is full or it would be too much; a note says why.
+        known: how many recordings were left out because the project had them already.
+        skipped: the name of each recording that was left out for another reason, with the reason.
+        left_out: how many recordings were not looked at, because the disk is full or a limit is reached; a note says
+            why.
         notes: sentences that the user should read.
     """
 
@@ -77,23 +78,23 @@ def import_into(
     report: Report | None = None,
     name: str | None = None,
 ) -> Imported:
-    """Add the recordings of a folder or file. What the project has already or what can't be read is skipped and told.
+    """Add the recordings of a folder or file. Those that the project has already, or that can't be read, are skipped.
 
     Args:
-        project: where they go; labels that are new are added.
-        source: a folder of label folders, of the Speech Commands layout or of Hugging Face's audiofolder, or a zip of
-            one; another project; a set of examples that speech-commands has serialized; samples or a project that
-            Teachable Machine has downloaded; or a sound file. A path, or the file, opened.
-        label: of the recordings that the source gives none; by default what its name tells.
-        only: labels of the source; others are left out.
-        split: "train", "validation" or "test": only that part of the data set.
-        limit: how many recordings of each label at most, the first ones.
-        report: told of the progress, as (what, done, of how many).
-        name: what errors call the source, and what tells the label where nothing else does; by default its own.
+        project: the project to add to; new labels are added.
+        source: label folders, the layout of Speech Commands or of Hugging Face's audiofolder, or a zip of one of these;
+            another project; a set of examples that speech-commands has serialized; samples or a project downloaded from
+            Teachable Machine; or a sound file. Either a path or an open file.
+        label: the label for recordings to which the source gives none; by default taken from the source's name.
+        only: the labels to import; others are left out.
+        split: "train", "validation" or "test", to import only that part of the data set.
+        limit: the most recordings to import of each label; the first ones are taken.
+        report: called with the progress, as (what, done, of how many).
+        name: the source's name in errors, which gives the label if nothing else does; by default its own name.
 
     Raises:
-        EarmarkError: there is nothing to import, it can't be read as a whole, the disk has no room for any of it, or an
-            option is unfit; nothing is added then.
+        EarmarkError: there is nothing to import, the source can't be read as a whole, the disk has no room for any of
+            it, or an option is not valid; nothing is added then.
     """
     if split is not None and split not in SPLITS:
         raise EarmarkError(f"There is no split {split!r}: choose {', '.join(SPLITS)}.")
@@ -120,7 +121,7 @@ def import_into(
 
 @contextmanager
 def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[tuple[Findings, str]]:
-    """What a source holds, as long as it is open, and what errors call it."""
+    """What a source holds, which is open meanwhile, and its name in errors."""
     if not isinstance(source, (str, Path)):
         with _found_in_file(source, name or "the file") as findings:
             yield findings, name or "the file"
@@ -199,7 +200,7 @@ def _give(findings: Findings, label: str | None) -> None:
 def _choose(
     findings: Findings, name: str, only: Collection[str] | None, split: str | None, limit: int | None
 ) -> deque[Found]:
-    """The recordings that are asked for."""
+    """The recordings that the options select."""
     chosen = findings.recordings
     if only is not None:
         labels = {found.label for found in chosen if found.label is not None}
@@ -225,7 +226,7 @@ def _choose(
 
 def _add_all(project: LabelledClips, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
     known, count = _Known(project), len(wanted)
-    while wanted:  # what has been added needn't stay in memory
+    while wanted:  # recordings that have been added needn't stay in memory
         if known.seconds > MAX_SECONDS or known.added_bytes > MAX_ADDED_BYTES:
             imported.left_out = len(wanted)
             imported.notes.append(
@@ -251,10 +252,10 @@ def _recordings(count: int, one_verb: str, verb: str) -> str:
 
 
 def _add(known: _Known, found: Found, imported: Imported) -> None:
-    """Add a recording, all parts of it that are new, or note why not.
+    """Add a recording, with all of its parts that are new, or note why not.
 
     Raises:
-        DiskError: it can't be written, and no other one could.
+        DiskError: the recording can't be written, and neither could any other.
     """
     file = PurePath(found.name).name
     try:
@@ -268,7 +269,7 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
             name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
             at = found.key_frame if found.key_frame is not None and found.key_frame < frame_count(recording) else None
             imported.added.append(known.project.add(label, recording, name=name, key_frame=at))
-            with suppress(OSError):  # somebody deleted it just now
+            with suppress(OSError):  # somebody has just deleted it
                 known.added_bytes += imported.added[-1].path.stat().st_size
     except DiskError:
         raise
@@ -277,24 +278,24 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
 
 
 class _Known:
-    """What the project's recordings are, so that none is added twice.
+    """Knows the project's recordings, so that none is added twice.
 
-    Each is read once, however many of its label come.
+    Each is read only once, however many recordings with its label are imported.
     """
 
     def __init__(self, project: LabelledClips) -> None:
         self.project = project
         self._sums: dict[str, set[bytes]] = {}
-        self.seconds = 0.0  # of all that was read, new or not
+        self.seconds = 0.0  # of all recordings that were read, new or not
         self.added_bytes = 0
 
     def add(self, label: str, recording: Recording) -> bool:
-        """Note the recording; tells whether it is new. Compared is what is kept: what FLAC's 24 bits hold."""
+        """Note the recording; returns whether it is new. Recordings are compared as stored, in FLAC's 24 bits."""
         self.seconds += recording.seconds
         if label not in self._sums:
             self._sums[label] = set()
             for known in self.project.clips(label):
-                with suppress(EarmarkError):  # what can't be read is no other recording's twin
+                with suppress(EarmarkError):  # a recording that can't be read equals no other
                     self._sums[label].add(_sum(read_recording(known.path)))
         own = _sum_as_kept(recording) if isinstance(recording, Clip) else _sum(recording)
         is_new = own not in self._sums[label]
@@ -309,7 +310,7 @@ def _sum(recording: Recording) -> bytes:
 
 
 def _sum_as_kept(clip: Clip) -> bytes:
-    """The sum of what is left of a clip in its FLAC file, which is never in memory as a whole."""
+    """The hash of a clip as its FLAC file will store it, computed without holding all of it in memory."""
     parts = read_parts(encode_flac(clip), SUMMED_SECONDS, "the clip")
     return _digest(clip.sample_rate, (part.samples for part in parts))
 

@@ -1,4 +1,4 @@
-"""Label folders, or a zip of them: `<label>/<clip>.flac`, as a project keeps them and the studio downloads them."""
+"""Label folders, or a zip of them: `<label>/<clip>.flac`, as in a project and in the studio's download."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def find_label_folders(files: FileSet) -> Findings:
-    """The recordings of label folders. A file's last folder is its label; one above it may be a split's."""
+    """The recordings in label folders. A file's last folder is its label; a folder above it may be a split."""
     findings = Findings()
     for path in files.paths:
         folder = path.parent.name
@@ -31,10 +31,10 @@ def find_label_folders(files: FileSet) -> Findings:
 
 
 def write_label_folders(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
-    """Write all recordings, as the project keeps them, to label folders, or to a zip where the target's name says so.
+    """Write all recordings as the project stores them: to label folders, or to a zip if the target ends in .zip.
 
     Raises:
-        EarmarkError: the target is there already, or can't be written; nothing is left of it then.
+        EarmarkError: the target exists already or can't be written; nothing is left of it then.
     """
     if target.suffix.lower() == ".zip":
         with new_file(target) as file:
@@ -46,7 +46,7 @@ def write_label_folders(project: LabelledClips, target: Path, report: Report | N
                 report("Writing the recordings", number, len(clips))
             try:
                 data = clip.path.read_bytes()
-            except FileNotFoundError:  # it was deleted or moved meanwhile
+            except FileNotFoundError:  # somebody has deleted or moved it meanwhile
                 continue
             except OSError as error:
                 written.skip(clip, f"{clip.path.name} can't be read ({error.strerror}): check the file.")
@@ -59,13 +59,13 @@ def write_label_folders(project: LabelledClips, target: Path, report: Report | N
 
 
 def write_zip(project: LabelledClips, file: IO[bytes], report: Report | None = None) -> Written:
-    """Write all recordings as a zip of label folders; they are compressed already, so they are stored."""
+    """Write all recordings as a zip of label folders, uncompressed, since they are compressed already."""
     written, clips = Written(), project.clips()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         for number, clip in enumerate(clips):
             if report is not None:
                 report("Writing the recordings", number, len(clips))
-            with suppress(FileNotFoundError):  # it was deleted or moved meanwhile
+            with suppress(FileNotFoundError):  # somebody has deleted or moved it meanwhile
                 archive.write(clip.path, f"{label_folder(clip.label)}/{_name(clip)}")
                 written.count += 1
     return written

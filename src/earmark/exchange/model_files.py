@@ -1,4 +1,4 @@
-"""Models among what somebody wants to import: they hold no recordings, and the error says what they are for."""
+"""Models that somebody tries to import. They hold no recordings, and the error says what they are for."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet, Zip
 from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
-TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
+TOPOLOGY = b'"modelTopology"'  # the key of the layers in a model.json
 ONNX = ".onnx"
-# What else TensorFlow and Keras save; Teachable Machine offers the first of them, too.
-OTHER_FRAMEWORKS = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
-WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
+# Other formats of TensorFlow and Keras; Teachable Machine offers the first of them, too.
+FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
+WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names its weights
 
 
 def check_no_model(files: FileSet) -> None:
-    """Tell a folder or a zip of a model; it has no recordings.
+    """Refuse a folder or a zip that holds a model, which has no recordings.
 
     Raises:
-        EarmarkError: it holds a model.
+        EarmarkError: the folder or zip holds a model.
     """
     paths = sorted(files.paths, key=lambda path: len(path.parts))
-    layers = next((path for path in paths if path.name == MODEL), None)  # the highest, as what loads a zip takes it
+    layers = next((path for path in paths if path.name == MODEL), None)  # the topmost, as when a zip is loaded
     if layers is not None and _has_layers(files, layers):
         raise _is_model(files.name if isinstance(files, Zip) else f"{files.name}/{layers}")
     if onnx := next((path for path in paths if path.suffix.lower() == ONNX), None):
@@ -37,10 +37,10 @@ def check_no_model(files: FileSet) -> None:
 
 
 def check_no_model_file(data: bytes, name: str) -> None:
-    """Tell a file of a model, by its content or its name; it is no sound file.
+    """Refuse a file of a model, which it recognizes by content or name.
 
     Raises:
-        EarmarkError: it is one.
+        EarmarkError: it is a file of a model.
     """
     path = PurePath(name)
     if path.suffix.lower() == ONNX or (path.suffix.lower() == ".json" and TOPOLOGY in data):

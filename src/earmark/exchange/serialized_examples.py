@@ -3,14 +3,15 @@
 Source: `dataset.js` of the npm package @tensorflow-models/speech-commands 0.5.4. All numbers are little-endian:
 
 - 8 bytes `TFJSSCDS`, the version as uint32, the length of the JSON in bytes as uint32;
-- the JSON in UTF-8: a list with one entry an example, its keys in this order: `label`, `spectrogramNumFrames`,
-  `spectrogramFrameSize`; `spectrogramKeyFrameIndex` where one is marked; `rawAudioNumSamples` and
-  `rawAudioSampleRateHz` where the sound is kept;
+- the JSON in UTF-8: a list with one entry per example, its keys in this order: `label`, `spectrogramNumFrames`,
+  `spectrogramFrameSize`; `spectrogramKeyFrameIndex` if one is marked; `rawAudioNumSamples` and `rawAudioSampleRateHz`
+  if the sound is kept;
 - for each example its spectrogram as float32, frame by frame, then its sound as float32.
 
-The package sorts by label, then by when an example was added; a set that is read and written keeps its order and all
-its bytes. What the package itself can't take: a label that is a property of every JavaScript object (`constructor`,
-`toString`, `__proto__`), and a JSON of more than about 110 kB (some 1,600 examples), which exceeds its call stack.
+The package sorts by label, then by the time when an example was added. A set that is read and written again keeps its
+order and all its bytes. The package itself can't take a label that is a property of every JavaScript object
+(`constructor`, `toString`, `__proto__`), nor a JSON of more than about 110 kB (some 1,600 examples), which overflows
+its call stack.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from earmark.front_end.spectrogram import Spectrogram
 MAGIC = b"TFJSSCDS"
 VERSION = 1
 HEADER = struct.Struct("<8sII")  # magic, version, bytes of JSON
-MAX_JSON_BYTES = 4 << 20  # some 40,000 examples, whose spectrograms take 1.6 GB; JSON unpacks to 24 times its size
+MAX_JSON_BYTES = 4 << 20  # some 40,000 examples, whose spectrograms take 1.6 GB; parsed JSON takes 24 times its size
 FLOAT = np.dtype("<f4")
-# What the JSON calls things, in its order.
+# The JSON's keys, in order.
 LABEL, FRAMES, BINS = "label", "spectrogramNumFrames", "spectrogramFrameSize"
 KEY_FRAME, SAMPLES, RATE = "spectrogramKeyFrameIndex", "rawAudioNumSamples", "rawAudioSampleRateHz"
 
@@ -43,12 +44,12 @@ class SerializedExample:
     """One example of a set.
 
     Attributes:
-        label: what it holds, not empty. A lone half of a surrogate pair is kept, as JavaScript's text may have one.
-        spectrogram: in dB as an AnalyserNode gives them, shape [frames, bins]; −∞ stands for digital silence. Some
-            programs keep it normalised instead, and the set doesn't say so.
-        key_frame: the frame that matters most, such as the loudest; None where none is marked.
-        samples: the sound in [-1, 1], shape [samples]; None where it isn't kept.
-        sample_rate: of the sound, in Hz; None without it.
+        label: the label, not empty. A lone surrogate is kept, since JavaScript's text may contain one.
+        spectrogram: levels in dB as an AnalyserNode gives them, shape [frames, bins]; −∞ stands for digital silence.
+            Some programs store it normalised instead, and the set doesn't say so.
+        key_frame: the frame that matters most, such as the loudest; None if none is marked.
+        samples: the sound in [-1, 1], shape [samples]; None if it isn't kept.
+        sample_rate: the sound's sample rate in Hz; None without sound.
     """
 
     label: str
@@ -59,14 +60,14 @@ class SerializedExample:
 
 
 def read_examples(data: bytes | bytearray | memoryview, name: str = "the set of examples") -> list[SerializedExample]:
-    """Read a set; the arrays are its own copies.
+    """Read a set. The arrays are copies.
 
     Args:
         data: the content of the file.
-        name: what errors call it.
+        name: what to call it in errors.
 
     Raises:
-        EarmarkError: no such set, of a newer version, damaged or cut off, or it holds numbers that mean nothing.
+        EarmarkError: the data is no such set, of a newer version, damaged or cut off, or holds meaningless numbers.
     """
     view = memoryview(data)
     if len(view) < HEADER.size or view[: len(MAGIC)] != MAGIC:
@@ -90,11 +91,11 @@ def read_examples(data: bytes | bytearray | memoryview, name: str = "the set of 
 
 
 def write_examples(examples: list[SerializedExample]) -> bytes:
-    """The set as a file, its examples in the given order.
+    """The set as the content of a file, with the examples in the given order.
 
     Raises:
-        EarmarkError: an example has no label, a wrong shape, numbers that aren't finite (but for −∞ in a spectrogram),
-            a key frame outside it, or samples without a rate; or there are too many.
+        EarmarkError: an example has no label, a wrong shape, numbers that aren't finite (except −∞ in a spectrogram), a
+            key frame outside the spectrogram, or samples without a rate; or there are too many examples.
     """
     specs, content = [], []
     for example in examples:
@@ -109,7 +110,7 @@ def write_examples(examples: list[SerializedExample]) -> bytes:
         _example(_check_spec(entry, "The set"), np.concatenate([array.ravel() for array in arrays]), "The set")
         specs.append(entry)
         content += [array.tobytes() for array in arrays]
-    # JavaScript writes lone halves of surrogate pairs as \ud800, which is how backslashreplace writes them, too.
+    # JavaScript writes lone surrogates as \ud800, and so does backslashreplace.
     text = json.dumps(specs, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
     if len(text) > MAX_JSON_BYTES:
         raise EarmarkError(f"{len(specs):,} examples are too many for one set: write several.")
@@ -118,7 +119,7 @@ def write_examples(examples: list[SerializedExample]) -> bytes:
 
 @dataclass(frozen=True)
 class _Spec:
-    """An entry of the list; what it says of frames, bins and samples are counts."""
+    """An entry of the list; its frames, bins and samples are counts."""
 
     label: str
     frames: int
@@ -129,7 +130,7 @@ class _Spec:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size of its values in bytes."""
         return (self.frames * self.bins + (self.samples or 0)) * FLOAT.itemsize
 
 
@@ -153,7 +154,7 @@ def _check_spec(entry: object, name: str) -> _Spec:
 
 
 def _example(spec: _Spec, values: npt.NDArray[np.float32], name: str) -> SerializedExample:
-    """The example of those values: its spectrogram's, then its sound's."""
+    """The example with those values: first its spectrogram's, then its sound's."""
     edge = spec.frames * spec.bins
     spectrogram, samples = values[:edge].reshape(spec.frames, spec.bins), values[edge:]
     if not (spectrogram < np.inf).all():

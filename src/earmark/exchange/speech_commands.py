@@ -1,9 +1,9 @@
-"""The layout of the Speech Commands data set: one second a word, noise, and lists of what is for testing.
+"""The layout of the Speech Commands data set: words of one second, noise, and lists of the files for testing.
 
 Source: P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv:1804.03209 (2018), and
-the data set's own README: `<word>/<8 hex digits of who speaks>_nohash_<number>.wav` at 16 kHz and 16 bits, long
+the data set's own README: `<word>/<8 hex digits for the speaker>_nohash_<number>.wav` at 16 kHz and 16 bits, long
 recordings in `_background_noise_`, and `validation_list.txt` and `testing_list.txt`, which name files as
-`<word>/<file>`; what neither names is for training.
+`<word>/<file>`; files that neither names are for training.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from earmark.progress import Report
 
 RATE = 16_000  # Hz
-LENGTH = RATE  # samples of a word
+LENGTH = RATE  # samples in a word's file
 LISTS: dict[str, Split] = {"validation_list.txt": "validation", "testing_list.txt": "test"}
-MAX_LIST_BYTES = 16 << 20  # of each list; those of the data set have some 300 kB
-MAX_RECORDINGS = 2**27 - 1  # of a word, as the data set's rule has it
+MAX_LIST_BYTES = 16 << 20  # of each list; the data set's own lists have some 300 kB
+MAX_RECORDINGS = 2**27 - 1  # of a word, by the data set's rule
 VALIDATION_PERCENT = TEST_PERCENT = 10.0
 README = """Recordings in the layout of Speech Commands (Warden 2018, arXiv:1804.03209): WAV at 16 kHz and 16 bits.
 
@@ -48,15 +48,15 @@ testing_list.txt don't name is for training.
 
 
 def is_speech_commands(files: FileSet) -> bool:
-    """Whether a folder or zip has the lists of the layout."""
+    """Whether a folder or zip has the layout's lists."""
     return any(path.name in LISTS for path in files.paths)
 
 
 def find_speech_commands(files: FileSet) -> Findings:
-    """The recordings of the layout, with their splits; noise is for training. Other files are passed over."""
+    """The recordings of the layout, with their splits; noise is for training. Other files are ignored."""
     lists = [path for path in files.paths if path.name in LISTS]
     root = min((path.parent for path in lists), key=lambda folder: len(folder.parts))
-    # A file's name in the lists, which may hold much that isn't there.
+    # A file's name in the lists, which may also name files that don't exist.
     words = {
         f"{path.parent.name}/{path.name}": path
         for path in files.paths
@@ -75,7 +75,7 @@ def find_speech_commands(files: FileSet) -> Findings:
 
 
 def which_set(name: str) -> Split:
-    """The split of a file by its name's first part: the data set's own rule (README, `which_set`)."""
+    """The split of a file, by the first part of its name: the data set's own rule (README, `which_set`)."""
     speaker = name.split("_nohash_")[0]
     share = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (MAX_RECORDINGS + 1) * (100.0 / MAX_RECORDINGS)
     if share < VALIDATION_PERCENT:
@@ -84,10 +84,10 @@ def which_set(name: str) -> Split:
 
 
 def write_speech_commands(project: LabelledClips, target: Path, report: Report | None = None) -> Written:
-    """Write all recordings with sound in the layout: of a word one second around its key frame or its loudest part.
+    """Write all recordings with sound in the layout: for a word, one second around its key frame or its loudest part.
 
     Raises:
-        EarmarkError: the folder is there already and not empty, or can't be written; nothing is left of it then.
+        EarmarkError: the folder exists already and isn't empty, or can't be written to; nothing is left of it then.
     """
     written, clips, key_frames = Written(), project.clips(), project.key_frames()
     lists: dict[Split, list[str]] = {split: [] for split in ("train", "validation", "test")}
@@ -118,7 +118,7 @@ def write_speech_commands(project: LabelledClips, target: Path, report: Report |
 
 
 def _name(clip: ClipFile, sound: Clip, taken: set[str]) -> str:
-    """The file's name: of noise its own; of a word one like those of the data set, which stays if it has one."""
+    """The file's name: for noise its own; for a word a name like the data set's, or its own if it has such a name."""
     if clip.label == NOISE:
         others = (f"{clip.path.stem}-{number}.wav" for number in count(2))
         names: Iterator[str] = chain([f"{clip.path.stem}.wav"], others)
@@ -135,7 +135,7 @@ def _resampled(clip: Clip) -> Samples:
 
 
 def _wav(samples: Samples) -> bytes:
-    """A WAV file of 16 bits, each sample the nearest; libsndfile rounds floats down."""
+    """A 16-bit WAV file with each sample rounded to the nearest value; libsndfile rounds floats down."""
     buffer = io.BytesIO()
     quantized = np.rint(samples * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
     soundfile.write(buffer, quantized, RATE, format="WAV", subtype="PCM_16")
@@ -143,12 +143,12 @@ def _wav(samples: Samples) -> bytes:
 
 
 def _one_second(samples: Samples, key_frame: int | None) -> Samples:
-    """The second around the key frame, or the loudest one; a shorter recording gets silence on both sides."""
+    """The second around the key frame, or the loudest second; a shorter recording is padded on both sides."""
     missing = LENGTH - len(samples)
     if missing > 0:
         return np.pad(samples, (missing // 2, missing - missing // 2))
     if key_frame is None:
-        # Warden 2018, section 5: of all seconds the one whose samples add up to the greatest sum.
+        # Warden 2018, section 5: the second whose absolute samples have the greatest sum.
         sums = np.concatenate(([0.0], np.cumsum(np.abs(samples, dtype=np.float64))))
         start = int(np.argmax(sums[LENGTH:] - sums[:-LENGTH]))
     else:

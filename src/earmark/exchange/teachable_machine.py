@@ -1,18 +1,19 @@
-"""Samples of Teachable Machine's audio projects, as it downloads them.
+"""Reading the samples of audio projects that were downloaded from Teachable Machine.
 
-Known, from a download of one class: a zip of `samples.json` and of the recordings `sample-1.webm`, … that it names. The
-JSON is a list with one object a sample: `frequencyFrames` (43 frames × 232 bins in dB), `blobFilePath` (its recording),
-`startTime`, `endTime` and `recordingDuration` in seconds, and `blob` (null). JSON knows no −∞ and says null instead.
+Known from a download of one class: it is a zip with `samples.json` and the recordings `sample-1.webm`, … that it names.
+The JSON is a list with one object per sample: `frequencyFrames` (43 frames × 232 bins in dB), `blobFilePath` (its
+recording), `startTime`, `endTime` and `recordingDuration` in seconds, and `blob` (null). JSON has no −∞ and uses null
+instead.
 
 Measured on such a download: a sample's 43 frames were read evenly over the 1.09 s from `startTime` to `endTime`, by a
-timer of some 25 ms; each shows the 2,048 samples that end at its moment, within some 16 ms.
+timer of some 25 ms. Each shows the 2,048 samples that end at its time, to within some 16 ms.
 
-A whole project (`project.tm`) is a zip, too, with a `manifest.json` that tells its `type`; image projects keep
-`<class>-…` at its top. Where the samples of sounds lie in it is described nowhere, so the class of a `samples.json` is
-told by whatever surrounds it: the folder that it lies in, what its own name begins with (`Clap-!-samples.json`), or the
-zip of a class within the zip. One class's download doesn't name it but by its file name: see `label_of`.
+A whole project (`project.tm`) is a zip, too, with a `manifest.json` that gives its `type`; image projects have
+`<class>-…` at the top. Where the samples of sounds lie in it is not documented. So the class of a `samples.json` is
+taken from whatever surrounds it: its folder, the beginning of its own name (`Clap-!-samples.json`), or the zip of a
+class within the zip. The download of one class names the class only in its file name: see `label_of`.
 
-Nothing in such a file is believed: all sizes are checked, and no name in it is used as a path.
+Nothing in such a file is trusted: all sizes are checked, and no name in it is used as a path.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ FRAMES = 43
 SAMPLES = "samples.json"
 PROJECT = "manifest.json"
 MAX_ENTRIES = 20_000
-MAX_TABLE_BYTES = 4 << 20  # of a zip's contents
-MAX_SAMPLES = 3_000  # of a file; each takes 40 kB of memory and some 5 ms
+MAX_TABLE_BYTES = 4 << 20  # of a zip's table of contents
+MAX_SAMPLES = 3_000  # in a file; each takes 40 kB of memory and some 5 ms
 MAX_SAMPLE_CHARACTERS = 2 << 20  # of JSON; a sample has some 190,000
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_RECORDING_BYTES = 64 << 20  # ten minutes of Opus have some 7 MiB
-MAX_RECORDINGS_BYTES = 128 << 20  # of all, which are in memory while their samples are
+MAX_RECORDINGS_BYTES = 128 << 20  # of all recordings, which are in memory as long as their samples are
 MAX_TOTAL_BYTES = 1 << 30  # unpacked; 3,000 samples have 0.6 GiB
 CHUNK = 1 << 19  # bytes
 HIDDEN = re.compile(r"(^|/)(\.[^./]|__MACOSX)")
@@ -59,18 +60,18 @@ class EncodedRecording:
     """A recording that samples were cut from.
 
     Attributes:
-        name: what errors call it.
-        data: the file, mostly WebM.
+        name: what to call it in errors.
+        data: the content of the file, usually WebM.
     """
 
     name: str
     data: bytes
 
     def clip(self) -> Clip:
-        """All of it, decoded when it is first asked for.
+        """The whole recording, decoded on the first request.
 
         Raises:
-            EarmarkError: it can't be decoded; see `compressed_audio.decode`.
+            EarmarkError: the recording can't be decoded; see `compressed_audio.decode`.
         """
         if isinstance(self._decoded, EarmarkError):
             raise self._decoded
@@ -80,7 +81,7 @@ class EncodedRecording:
     def _decoded(self) -> Clip | EarmarkError:
         try:
             return decode(self.data, self.name)
-        except EarmarkError as error:  # kept, too: it may take long to find, and thousands of samples may ask
+        except EarmarkError as error:  # kept, too: it may take long to occur, and thousands of samples may ask
             return error
 
 
@@ -89,11 +90,11 @@ class Sample:
     """One sample of a class.
 
     Attributes:
-        label: its class; None where only the file's name tells it.
-        spectrogram: in dB, float32 [43, 232]; −∞ stands for digital silence.
+        label: its class; None if only the file's name gives it.
+        spectrogram: levels in dB, float32 [43, 232]; −∞ stands for digital silence.
         start: where it begins in its recording, in seconds.
-        end: where it ends.
-        recording: shared by the samples that were cut from it; None where it isn't in the file.
+        end: where it ends in its recording, in seconds.
+        recording: its recording, shared by all samples that were cut from it; None if the file doesn't contain it.
     """
 
     label: str | None
@@ -103,7 +104,7 @@ class Sample:
     recording: EncodedRecording | None
 
     def clip(self) -> Clip | None:
-        """Its sound, as much of it as was recorded; None without a recording.
+        """The sample's sound, as far as it was recorded; None without a recording.
 
         Raises:
             EarmarkError: the recording can't be decoded, or ends before the sample begins.
@@ -118,7 +119,7 @@ class Sample:
 
 
 def label_of(file_name: str) -> str | None:
-    """The class that the name of a class's download tells, if any: `Clap-samples (1).zip` → `Clap`."""
+    """The class in the name of a class's download, if there is one: `Clap-samples (1).zip` → `Clap`."""
     stem = re.sub(r"\.zip$", "", PurePosixPath(file_name.replace("\\", "/")).name, flags=re.IGNORECASE)
     stem = re.sub(r"(\s*\(\d+\))+$", "", stem)  # browsers number the copies of a file
     return re.sub(r"(^|[\s_-]+)(audio[\s_-]+)?samples$", "", stem, flags=re.IGNORECASE).strip() or None
@@ -128,11 +129,12 @@ def read_samples(file: Path | IO[bytes], name: str | None = None) -> Iterator[Sa
     """Read the samples of a class or of a project, one after the other.
 
     Args:
-        file: the download: a path, or a file that can seek.
-        name: what errors call it; a path's own name where not given.
+        file: the download: a path, or a seekable file.
+        name: what to call it in errors; by default the path.
 
     Raises:
-        EarmarkError: no such download, damaged, or larger than the limits; it may come after some samples.
+        EarmarkError: the file is no such download, is damaged, or exceeds the limits. It may be raised after some
+            samples.
     """
     name = name or (file.name if isinstance(file, Path) else "the file")
     try:
@@ -171,14 +173,14 @@ class _Reader:
                 raise self._no_samples(archive)
 
     def _read_classes(self, archive: zipfile.ZipFile, label: str | None) -> Iterator[Sample]:
-        """All samples of a zip; the label is that of samples that nothing in the zip names."""
+        """All samples in a zip; samples to which the zip gives no class get `label`."""
         for entry in _files(archive):
             if entry.filename.endswith(SAMPLES):
                 yield from self._read_class(archive, entry, _label(entry.filename) or label)
 
     def _read_class(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, label: str | None) -> Iterator[Sample]:
-        beside = entry.filename[: -len(SAMPLES)]  # the folder, and what the name begins with
-        recordings: dict[str, EncodedRecording | None] = {}
+        beside = entry.filename[: -len(SAMPLES)]  # the folder and the beginning of the name
+        recordings: dict[str, Recording | None] = {}
         for values in _parse(self._unpack(archive, entry, MAX_TOTAL_BYTES)):
             self._samples += 1
             if self._samples > MAX_SAMPLES:
@@ -190,7 +192,7 @@ class _Reader:
             yield Sample(label, spectrogram, start, end, recordings[wanted])
 
     def _check(self, values: dict[str, Any]) -> tuple[Spectrogram, float, float]:
-        """The levels and the times of a sample."""
+        """Check a sample; returns its levels and times."""
         rows, start, end = values.get("frequencyFrames"), values.get("startTime"), values.get("endTime")
         if not _is_frames(rows):
             message = f"{self._name} has a sample that is no spectrogram of {FRAMES} × {BINS} levels"
@@ -205,8 +207,8 @@ class _Reader:
             raise EarmarkError(f"{message}: download the samples again.")
         return spectrogram, start, end
 
-    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> EncodedRecording | None:
-        """The recording of that name: named like the samples beside it, or just in their folder."""
+    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> Recording | None:
+        """The recording with that name, either with the prefix of the samples.json or just in its folder."""
         for path in (beside + wanted, beside[: beside.rfind("/") + 1] + wanted):
             with suppress(KeyError):
                 data = b"".join(self._unpack(archive, archive.getinfo(path), MAX_RECORDING_BYTES))
@@ -218,7 +220,7 @@ class _Reader:
         return None
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> Iterator[bytes]:
-        """What the entry holds, in chunks."""
+        """The content of the entry, in chunks."""
         if entry.compress_type not in PACKINGS:
             raise EarmarkError(f"{self._name} is packed in an unusual way: zip it again as other zips are.")
         if entry.file_size > limit:
@@ -249,14 +251,14 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _label(file_name: str) -> str | None:
-    """The class that is told by what the name of a samples.json begins with, or by its folder."""
+    """The class from the beginning of a samples.json's name, or from its folder."""
     path = PurePosixPath(file_name)
     folder = path.parent.name if path.parent.name != ".." else ""
     return path.name[: -len(SAMPLES)].rstrip("-!_ ") or label_of(folder)
 
 
 def _parse(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON list, one after the other: all of a class at once would fill the memory."""
+    """The objects of a JSON list, one after the other: a whole class at once would fill the memory."""
     decoder = json.JSONDecoder(parse_int=float, parse_constant=_parse_constant)
     to_text = codecs.getincrementaldecoder("utf-8-sig")()
     texts = (to_text.decode(chunk) for chunk in chunks)
@@ -267,7 +269,7 @@ def _parse(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
     while not (text := text.lstrip(" \t\r\n,")).startswith("]"):
         try:
             values, end = decoder.raw_decode(text)
-        except ValueError:  # it isn't all there yet, or never will be
+        except ValueError:  # it isn't complete yet, or never will be
             if len(text) > MAX_SAMPLE_CHARACTERS or not (more := next(texts, "")):
                 raise
             text += more
@@ -279,7 +281,7 @@ def _parse(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _parse_constant(name: str) -> float:
-    """What is a number in some JSON, but not in JavaScript's."""
+    """Refuse constants that are numbers in some JSON, but not in JavaScript's."""
     if name != "-Infinity":
         raise ValueError(name)
     return -math.inf

@@ -1,4 +1,4 @@
-"""Samples of Teachable Machine as recordings: their sound where it is there and can be decoded, else spectrograms."""
+"""Teachable Machine's samples as recordings: sound if it is there and can be decoded, otherwise spectrograms."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from earmark.front_end.spectrogram_file import as_spectrogram
 
 
 def is_teachable_machine(files: FileSet) -> bool:
-    """Whether a zip holds samples of Teachable Machine, by its names: those of a class, of classes, or a project's."""
+    """Whether a zip holds samples of Teachable Machine (of a class, of classes or of a project), by its file names."""
     names = [path.name for path in files.paths]
     zips = [name for name in names if name.lower().endswith(".zip")]
     return any(name.endswith(SAMPLES) for name in names) or PROJECT in map(str, files.paths) or names == zips != []
 
 
 def find_samples(file: IO[bytes], name: str) -> Findings:
-    """The samples of a download; where it doesn't name their class, its own name does.
+    """The samples of a download. If it doesn't name their class, its own file name does.
 
     Raises:
-        EarmarkError: it can't be read, or is larger than the limits.
+        EarmarkError: the download can't be read, or exceeds the limits.
     """
     findings = Findings(label=_label(label_of(name)))
     file.seek(0)
     samples = list(enumerate(read_samples(file, name), 1))
-    # Those of one recording in a row: it is decoded once, and forgotten with the last of them.
+    # Samples of one recording follow one another, so it is decoded once, and dropped after the last of them.
     first = {id(sample.recording): number for number, sample in reversed(samples) if sample.recording is not None}
     samples.sort(key=lambda numbered: first.get(id(numbered[1].recording), numbered[0]))
     for number, sample in samples:
@@ -45,7 +45,7 @@ def find_samples(file: IO[bytes], name: str) -> Findings:
 
 
 def _label(name: str | None) -> str | None:
-    """A class's label: the noise of every audio project gets the one that is reserved for it."""
+    """A class's label: the noise class of every audio project gets the label that is reserved for noise."""
     if name is None:
         return None
     return NOISE if re.sub(r"[\s_-]+", " ", name).strip().casefold() == "background noise" else name

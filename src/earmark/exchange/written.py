@@ -1,4 +1,4 @@
-"""What exports of recordings tell."""
+"""The results of exporting recordings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from earmark.clips.folders import ClipFile
 
 @dataclass
 class Written:
-    """What an export did.
+    """The result of an export.
 
     Attributes:
         count: how many recordings were written.
-        skipped: name and reason of each that was left out.
+        skipped: the name of each recording that was left out, with the reason.
         notes: sentences that the user should read.
     """
 
@@ -22,5 +22,5 @@ class Written:
     notes: list[str] = field(default_factory=list)
 
     def skip(self, clip: ClipFile, reason: object) -> None:
-        """Note that a recording is left out."""
+        """Note that a recording was left out."""
         self.skipped.append((f"{clip.label}/{clip.path.name}", str(reason)))

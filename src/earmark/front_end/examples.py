@@ -17,24 +17,24 @@ from earmark.front_end.frames import FrontEnd, clip_frames, sliding_windows, win
 from earmark.front_end.recordings import Recording, frames_of, sound_frames, spectrogram_of
 from earmark.front_end.spectrogram import BINS, FRAME_SECONDS, Spectrogram
 
-KEY_FRAME_RANGE = 10.0  # dB below the loudest, to which a recording's other words are looked for
+KEY_FRAME_RANGE = 10.0  # dB; a recording's other words are at most this much quieter than its loudest
 SOUND_FRAMES = 3  # frames in a short sound's window, about 70 ms
 
 
 def example_count(samples: int, sample_rate: int, window_frames: int) -> int:
-    """How many examples a clip of that many samples gives: one a frame, once a whole window of sound is in."""
+    """How many examples a clip of that many samples gives: one a frame, from the first whole window of sound on."""
     return max(0, sound_frames(samples, sample_rate) - window_frames + 1)
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Windows and what they hold. Overlapping windows share their frames in memory.
+    """Windows and their labels. Overlapping windows share their frames in memory.
 
     Attributes:
         frames: all clips' frames, one after the other, in dB, shape [frames, 232].
         starts: each window's first frame, int64 of shape [examples].
-        targets: each window's label as its index, int64 of shape [examples].
-        window_frames: frames in a window.
+        targets: the index of each window's label, int64 of shape [examples].
+        window_frames: the number of frames in a window.
     """
 
     frames: Spectrogram
@@ -46,14 +46,14 @@ class Examples:
         return len(self.starts)
 
     def windows(self, chosen: npt.NDArray[np.int64] | None = None) -> Spectrogram:
-        """All windows or the chosen ones, shape [examples, window_frames, 232]."""
+        """All windows, or the chosen ones, of shape [examples, window_frames, 232]."""
         return sliding_windows(self.frames, self.window_frames)[self.starts if chosen is None else self.starts[chosen]]
 
 
 def cut_examples(recordings: Iterable[tuple[Recording, int]], window_frames: int) -> Examples:
-    """Cut every window from recordings, each given with its label's index.
+    """Cut every window from recordings, each of which is given with its label's index.
 
-    The frames lie in a temporary file, mapped into memory: hours of recordings need not fit into it.
+    The frames lie in a temporary file that is mapped into memory, so hours of recordings needn't fit into memory.
     """
     nothing = np.zeros(0, np.int64)
     starts, targets, offset = [nothing], [nothing], 0
@@ -90,19 +90,20 @@ def cut_windows(
     """Cut a recording of a word, or of several, into windows.
 
     Args:
-        recording: one that is shorter than a window is filled on both sides; see `frames_of`.
-        window_frames: frames in a window.
+        recording: the recording. If it is shorter than a window, it is padded on both sides; see `frames_of`.
+        window_frames: the number of frames in a window.
         front_end: what makes the frames.
-        key_frame: where the word is, as a frame of the recording's spectrogram; found by loudness where None.
-        everywhere: whether all of the recording counts, as it does of background noise.
-        window_hop_ratio: with it, several windows that hold the key frame, so many windows' lengths apart; without, the
-            one around it. Noise is cut by this too, and by half a window where None.
+        key_frame: the frame of the recording's spectrogram where the word is; None means to find it by loudness.
+        everywhere: whether to use all of the recording, as for background noise.
+        window_hop_ratio: the hop between windows, as a part of a window's length; all windows that hold the key frame
+            are cut. None means only the one around the key frame. Noise is cut with this hop too, or with a hop of half
+            a window if None.
 
     Returns:
         Windows of shape [windows, window_frames, values].
 
     Raises:
-        EarmarkError: of the recording only the spectrogram is left, and the frames are to be of the sound.
+        EarmarkError: only the spectrogram of the recording is left, but the front end needs the sound.
     """
     frames = np.concatenate(list(frames_of(recording, window_frames, front_end)))
     windows = sliding_windows(frames, window_frames)
@@ -112,7 +113,7 @@ def cut_windows(
     if key_frame is None:
         key_frames = find_key_frames(frames, window_frames, front_end)
     else:
-        # A frame's middle lies one hop after its start. A recording that was filled has one window anyway.
+        # A frame's middle lies one hop after its start. A recording that was padded has one window anyway.
         key_frames = [round((key_frame + 1) * FRAME_SECONDS / front_end.frame_seconds) - 1]
     starts: set[int] = set()
     for key in key_frames:
@@ -126,7 +127,7 @@ def cut_windows(
 def windows_around(frames: int, key_frame: int, window_frames: int, hop: int) -> list[int]:
     """The first frames of the windows that hold a key frame, `hop` frames apart, one of them with it in the middle.
 
-    At an end of the clip that one moves inwards. This is the rule of the speech-commands package (`getValidWindows`).
+    At an end of the clip, that window moves inwards. This is speech-commands' rule (`getValidWindows`).
     """
     middle = _middle_start(frames, key_frame, window_frames)
     first = middle - hop * (min(middle, middle + window_frames - 1 - key_frame) // hop)
@@ -134,10 +135,11 @@ def windows_around(frames: int, key_frame: int, window_frames: int, hop: int) ->
 
 
 def find_key_frames(frames: npt.NDArray[np.float32], window_frames: int, front_end: FrontEnd) -> list[int]:
-    """Where a recording's words are: the middles of its loudest windows.
+    """Find a recording's words: the middles of its loudest windows.
 
-    A window counts if none within half a window of it is louder, and if it is at most 10 dB quieter than the loudest of
-    all. So a word said three times is found three times, and a sound that goes on gives a window now and then.
+    A window counts if no window within half a window's length is louder, and if it is at most 10 dB quieter than the
+    loudest of all. So a word that is said three times is found three times, and a long sound gives a window now and
+    then.
     """
     loudness = window_loudness(frames, window_frames, front_end)
     apart = window_frames // 2
@@ -152,7 +154,7 @@ def find_key_frames(frames: npt.NDArray[np.float32], window_frames: int, front_e
 def cut_shifted(
     clip: Clip, window_frames: int, front_end: FrontEnd, shifts: tuple[float, ...]
 ) -> npt.NDArray[np.float32]:
-    """Cut a word's window, and others that begin so many seconds later or earlier, with silence around the clip.
+    """Cut a word's window for each shift: it begins that many seconds later or earlier. Silence surrounds the clip.
 
     Returns:
         Windows of shape [shifts, window_frames, values].

@@ -1,6 +1,6 @@
-"""What a network's windows are made of: frames of a spectrogram, or of the waveform itself.
+"""The frames that a network's windows are made of: frames of a spectrogram, or of the waveform itself.
 
-Whatever cuts, aligns or listens works on frames, of the one kind as of the other.
+All code that cuts, aligns or listens works on frames of either kind.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]
 
 WAVEFORM_RATE = 16_000  # Hz
 WAVEFORM_HOP = 320  # samples a frame: 20 ms
-LOWEST_BIN = 5  # 108 Hz: below it lie rumble and a microphone's offset, which don't make a sound loud
+LOWEST_BIN = 5  # 108 Hz: rumble and a microphone's offset lie below it and don't make a sound loud
 
 
 class StreamingFrames(Protocol):
-    """Sound in by chunks of any size, frames out as they are complete."""
+    """Takes sound in chunks of any size and returns frames as they are complete."""
 
     def process(self, chunk: Samples) -> Frames: ...
 
@@ -41,14 +41,14 @@ class StreamingFrames(Protocol):
 
 
 class FrontEnd(Protocol):
-    """A kind of frame.
+    """What turns sound into one kind of frame.
 
     Attributes:
         name: "spectrogram" or "waveform".
-        sample_rate: in Hz, to which all sound is brought.
-        values: in a frame.
-        frame_seconds: from one frame to the next.
-        silence: the value that silence has.
+        sample_rate: the rate in Hz to which all sound is resampled.
+        values: the number of values in a frame.
+        frame_seconds: the time from one frame to the next.
+        silence: the value of silence in a frame.
     """
 
     @property
@@ -63,16 +63,16 @@ class FrontEnd(Protocol):
     def silence(self) -> float: ...
 
     def stream(self, sample_rate: int, *, silence_before: bool = True) -> StreamingFrames:
-        """The streaming form for sound of that rate; for `silence_before` see `StreamingSpectrogram`."""
+        """The streaming form, for sound of that rate; for `silence_before` see `StreamingSpectrogram`."""
 
     def seconds_of(self, frames: int) -> float:
-        """How much sound it takes to make so many frames, without silence before."""
+        """How much sound that many frames take, without silence before."""
 
     def power(self, frames: Frames) -> npt.NDArray[np.float64]:
         """How loud each frame is, as a power, shape [frames]."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As a model's metadata holds it."""
+        """The front end as a model's metadata stores it."""
 
 
 class SpectrogramFrontEnd:
@@ -119,13 +119,13 @@ SPECTROGRAM, WAVEFORM = SpectrogramFrontEnd(), WaveformFrontEnd()
 
 
 def read_front_end(values: object) -> FrontEnd | None:
-    """The front end that a model's metadata tells of; None where Earmark has none like it."""
+    """The front end that a model's metadata describes; None if Earmark has no such front end."""
     known: tuple[FrontEnd, ...] = (SPECTROGRAM, WAVEFORM)
     return next((front_end for front_end in known if front_end.as_dict() == values), None)
 
 
 def stream_frames(front_end: FrontEnd, chunks: Iterable[Samples], sample_rate: int) -> Iterator[Frames]:
-    """The frames of a stream to its end, a block for each chunk of sound, float32 of shape [samples]."""
+    """The frames of a stream, to its end: one block for each chunk of sound, which is float32 of shape [samples]."""
     stream = front_end.stream(sample_rate)
     for chunk in chunks:
         yield stream.process(chunk)
@@ -135,7 +135,7 @@ def stream_frames(front_end: FrontEnd, chunks: Iterable[Samples], sample_rate: i
 def sliding_windows(frames: Frames, window_frames: int, hop: int = 1) -> npt.NDArray[np.float32]:
     """Windows every `hop` frames: a view of shape [windows, window_frames, values] of frames [frames, values].
 
-    numpy's sliding_window_view makes the same one in ten times the time, which counts where frames come one by one.
+    numpy's sliding_window_view takes ten times as long for the same view, which matters when frames come one by one.
     """
     frames = np.ascontiguousarray(frames)
     count = max(0, (len(frames) - window_frames) // hop + 1)
@@ -144,7 +144,7 @@ def sliding_windows(frames: Frames, window_frames: int, hop: int = 1) -> npt.NDA
 
 
 def hop_of(window_frames: int, overlap_factor: float) -> int:
-    """Frames from one window to the next: speech-commands' rule, at least one.
+    """Frames from one window to the next, by speech-commands' rule; at least one.
 
     Raises:
         EarmarkError: the overlap is not in [0, 1).
@@ -155,27 +155,27 @@ def hop_of(window_frames: int, overlap_factor: float) -> int:
 
 
 class Windows:
-    """Frames in as they come, whole windows out, each once.
+    """Takes frames as they come and returns whole windows, each once.
 
     Args:
-        window_frames: frames in a window.
+        window_frames: the number of frames in a window.
         hop: frames from one window to the next.
-        first_frame: where in the stream the first frame lies, counted in frames; between two of them where the
-            stream is told of in other ones.
-        front_end: whose frames they are.
+        first_frame: the position of the first frame in the stream, counted in frames. It need not be whole if the
+            stream's positions are counted in another front end's frames.
+        front_end: the front end that makes the frames.
     """
 
     def __init__(self, window_frames: int, hop: int, first_frame: float = 0, front_end: FrontEnd = SPECTROGRAM) -> None:
         self._window_frames, self._hop, self._frame_seconds = window_frames, hop, front_end.frame_seconds
         self._held = np.zeros((0, front_end.values), np.float32)
-        self._start = first_frame  # the stream's frame at which `_held` begins
+        self._start = first_frame  # the frame of the stream at which `_held` begins
 
     def process(self, frames: Frames) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
-        """The next frames, shape [frames, values].
+        """Take the next frames, shape [frames, values].
 
         Returns:
-            The windows that they complete, shape [windows, window_frames, values], and each one's start and end in
-            seconds.
+            The windows that they complete, shape [windows, window_frames, values], and the start and end of each window
+            in seconds.
         """
         held = np.concatenate((self._held, frames))
         windows = sliding_windows(held, self._window_frames, self._hop)
@@ -188,7 +188,7 @@ class Windows:
 
 
 def clip_frames(source: Source, window_frames: int, front_end: FrontEnd) -> Iterator[Frames]:
-    """A clip's frames, in constant memory; silence on both sides fills a clip that is shorter than one window."""
+    """A clip's frames, in constant memory; a clip shorter than one window is padded with silence on both sides."""
     stream = front_end.stream(source.sample_rate, silence_before=False)
     needed = math.ceil(front_end.seconds_of(window_frames) * source.sample_rate)
     chunks = iter(source)
@@ -205,10 +205,10 @@ def clip_frames(source: Source, window_frames: int, front_end: FrontEnd) -> Iter
 def loudest_window(blocks: Iterable[Frames], window_frames: int, front_end: FrontEnd) -> Frames:
     """The window whose middle holds most of the clip's power, shape [window_frames, values], in constant memory.
 
-    Each frame's power counts by a Hann window, so that the loudest part comes to lie in the middle.
+    The frames' powers are weighted by a Hann window, so that the loudest part lies in the middle.
 
     Args:
-        blocks: frames, at least a window's in all.
+        blocks: blocks of frames; together at least one window.
     """
     held = np.zeros((0, front_end.values), np.float32)
     best, most = held, -1.0
@@ -225,7 +225,7 @@ def loudest_window(blocks: Iterable[Frames], window_frames: int, front_end: Fron
 
 
 def window_loudness(frames: Frames, window_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
-    """How loud each window is, its middle most of all: its frames' powers by a Hann window, shape [windows]."""
+    """How loud each window is: its frames' powers, weighted by a Hann window, shape [windows]."""
     return np.correlate(front_end.power(frames), np.hanning(window_frames + 2)[1:-1], "valid")
 
 

@@ -1,7 +1,6 @@
-"""Recordings: clips, and those of which only the spectrogram is left. Whatever learns or recognizes takes either.
+"""Recordings: clips, and recordings of which only the spectrogram is left. All training and recognizing takes both.
 
-What of a recording is asked for, its frames, its spectrogram or its sound, is made here, and nowhere else matters which
-of the two it is.
+This module makes a recording's frames, spectrogram or sound. No other code needs to know which of the two kinds it is.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class SoundlessClip:
     """A recording of which only the spectrogram is left.
 
     Attributes:
-        frames: levels in dB as `as_spectrogram` gives them, shape [frames, 232].
-        name: what errors call it.
+        frames: levels in dB as `as_spectrogram` returns them, shape [frames, 232].
+        name: what to call the recording in errors.
     """
 
     frames: Spectrogram
@@ -50,11 +49,11 @@ Recording: TypeAlias = Clip | SoundlessClip
 
 
 def read_recording(file: Path | bytes, name: str | None = None) -> Recording:
-    """Read a recording: a sound file as `read_clip` does, or a spectrogram alone.
+    """Read a recording: a sound file, as `read_clip` does, or a spectrogram file.
 
     Args:
         file: a path, or the file's content.
-        name: what errors call it; a path's own name where not given. By its suffix a spectrogram is known.
+        name: what to call it in errors; by default the path. Its suffix decides whether the file is a spectrogram.
 
     Raises:
         EarmarkError: it can't be read.
@@ -66,7 +65,7 @@ def read_recording(file: Path | bytes, name: str | None = None) -> Recording:
 
 
 def recording_length(path: Path) -> tuple[float, int]:
-    """How many seconds a recording lasts, and the frames of its spectrogram, from the file's header alone.
+    """A recording's length in seconds and in frames of its spectrogram, from the file's header alone.
 
     Raises:
         EarmarkError: it can't be read.
@@ -79,14 +78,14 @@ def recording_length(path: Path) -> tuple[float, int]:
 
 
 def encode_recording(recording: Recording) -> tuple[bytes, str]:
-    """The file that a project keeps, and its suffix: FLAC of sound."""
+    """The content of the file that a project keeps, and its suffix. Sound becomes FLAC."""
     if isinstance(recording, Clip):
         return encode_flac(recording), ".flac"
     return encode_spectrogram(recording.frames), SUFFIX
 
 
 def sound_frames(samples: int, sample_rate: int) -> int:
-    """How many frames the spectrogram of that many samples has: a frame needs two hops, and soxr rounds to samples."""
+    """How many frames the spectrogram of that many samples has. A frame needs two hops; soxr gives whole samples."""
     return max(0, int(samples * SAMPLE_RATE / sample_rate + 0.5) // HOP - 1)
 
 
@@ -116,13 +115,13 @@ def sound_of(recording: Recording) -> Clip:
 
 
 def frames_of(recording: Recording, window_frames: int, front_end: FrontEnd) -> Iterator[Frames]:
-    """A recording's frames of any kind, at least a window's.
+    """A recording's frames of any kind, at least enough for one window.
 
-    What is shorter is filled on both sides: sound with silence, levels with their own lowest one, since a network
-    without a floor or a dynamic range would be misled by levels as low as those of digital silence.
+    A shorter recording is padded on both sides: sound with silence, a spectrogram with its own lowest level. Levels as
+    low as those of digital silence would mislead a network without a floor or a dynamic range.
 
     Raises:
-        EarmarkError: the frames are to be of the sound, and only the spectrogram is left.
+        EarmarkError: the front end needs the sound, but only the spectrogram is left.
     """
     if isinstance(recording, Clip):
         yield from clip_frames(ArraySource(recording), window_frames, front_end)
@@ -138,7 +137,7 @@ def frames_of(recording: Recording, window_frames: int, front_end: FrontEnd) -> 
 
 
 def part_of(recording: Recording, start: float, end: float) -> Recording:
-    """The part from start to end, in seconds from the beginning, as far as there is one."""
+    """The part from start to end, in seconds from the beginning, as far as the recording reaches."""
     if isinstance(recording, Clip):
         rate = recording.sample_rate
         return Clip(recording.samples[_span(start, end, recording.seconds, rate)], rate)

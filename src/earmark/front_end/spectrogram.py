@@ -4,12 +4,12 @@ Source: W3C Web Audio API 1.1, section "FFT Windowing and Smoothing over Time" o
 samples × Blackman window (α = 0.16), FFT, magnitude / FFT size, no smoothing, 20·log10. A browser reads its analyser by
 a timer, so frames there repeat or go missing; here every 1,024 samples give one frame.
 
-One frame costs one real FFT of 2,048 points, in double precision: numpy's is faster so than in single precision, and
-its rounding (below −250 dB) never shows above the floor. A frame's bits don't depend on which frames are computed
-with it, which is why the streaming form and the batch form, being one, agree to the last bit.
+One frame costs one real FFT of 2,048 points in double precision: numpy's FFT is faster in double than in single
+precision, and its rounding errors (below −250 dB) never show above the floor. A frame's bits don't depend on which
+frames are computed with it. So the batch form, which is the streaming form with one long chunk, gives the same bits.
 
-All steps but the FFT cost less than half of it, because they work in arrays that are kept: fresh ones of this size
-come from the system page by page, which takes longer than the arithmetic.
+All other steps together cost less than half of the FFT, because they reuse their arrays: the system hands out fresh
+arrays of this size page by page, which takes longer than the arithmetic.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FFT_SIZE = 2_048  # samples, 46.4 ms
 HOP = 1_024  # new samples a frame
 FRAME_SECONDS = HOP / SAMPLE_RATE  # 23.2 ms
 BINS = 232  # × SAMPLE_RATE / FFT_SIZE = 21.5 Hz reach 5 kHz
-FLOOR_DB = -160.0  # digital silence, −∞ by the formula; a quiet 16-bit recording's own noise lies at about −139
-BLOCK_FRAMES = 32  # computed at a time, so that they stay in the processor's cache
+FLOOR_DB = -160.0  # digital silence, −∞ by the formula; the noise of a quiet 16-bit recording lies at about −139
+BLOCK_FRAMES = 32  # frames that are computed at a time, so that they stay in the processor's cache
 
 Spectrogram: TypeAlias = npt.NDArray[np.float32]
 
@@ -37,33 +37,33 @@ _ALPHA = 0.16
 _PHASE = 2 * np.pi * np.arange(FFT_SIZE) / FFT_SIZE
 WINDOW = ((1 - _ALPHA) / 2 - 0.5 * np.cos(_PHASE) + _ALPHA / 2 * np.cos(2 * _PHASE)) / FFT_SIZE
 
-# As arrays: numpy converts numbers anew at each call, which counts where four frames come at a time.
+# As arrays: numpy would convert plain numbers at each call, which matters when four frames come at a time.
 _FLOOR_MAGNITUDE = np.array(10 ** (FLOOR_DB / 20))
 _TWENTY = np.array(20.0)
 
 
 class StreamingSpectrogram:
-    """Sound in by chunks of any size, frames out as they are complete.
+    """Takes sound in chunks of any size and returns frames as they are complete.
 
     Args:
-        sample_rate: of the chunks, in Hz; other rates than 44,100 are resampled.
-        silence_before: whether the first frame sees 1,024 samples of silence before the sound, as an AnalyserNode
-            does that has just started. Examples are cut without it: a recording has no such edge at its start.
+        sample_rate: the chunks' sample rate in Hz; rates other than 44,100 are resampled.
+        silence_before: whether the first frame sees 1,024 samples of silence before the sound, as in an AnalyserNode
+            that has just started. Examples are cut without it: a recording has no such edge at its start.
     """
 
     def __init__(self, sample_rate: int = SAMPLE_RATE, *, silence_before: bool = True) -> None:
         self._resampler = Resampler(sample_rate, SAMPLE_RATE)
         self._samples = np.zeros((BLOCK_FRAMES + 2) * HOP, np.float32)
-        self._held = FFT_SIZE - HOP if silence_before else 0  # so many of them belong to frames to come
-        # A view of the overlapping frames; sliding_window_view makes the same one in ten times the time.
+        self._held = FFT_SIZE - HOP if silence_before else 0  # that many samples belong to frames to come
+        # A view of the overlapping frames; sliding_window_view takes ten times as long for the same view.
         self._frames_of = np.ndarray((BLOCK_FRAMES, FFT_SIZE), np.float32, self._samples, strides=(HOP * 4, 4))
 
     def process(self, chunk: Samples) -> Spectrogram:
-        """The next chunk, float32 of shape [samples]; returns the frames it completes, shape [frames, 232], in dB."""
+        """Take the next chunk, float32 of shape [samples]; return complete frames, shape [frames, 232], in dB."""
         return self._frames(self._resampler.process(chunk))
 
     def finish(self) -> Spectrogram:
-        """The frames that the resampler still held; what is left after them is shorter than a frame."""
+        """The frames that the resampler still held; any samples left after them are too few for a frame."""
         return self._frames(self._resampler.finish())
 
     def _frames(self, samples: Samples) -> Spectrogram:
@@ -94,7 +94,7 @@ def compute_spectrogram(
         silence_before: see `StreamingSpectrogram`.
 
     Returns:
-        Levels in dB, shape [frames, 232]; one frame for every 1,024 whole samples at 44.1 kHz, less the first one
+        Levels in dB, shape [frames, 232]: one frame for every 1,024 whole samples at 44.1 kHz, or one frame fewer
         without silence before.
     """
     front_end = StreamingSpectrogram(sample_rate, silence_before=silence_before)
@@ -102,7 +102,7 @@ def compute_spectrogram(
 
 
 class _Arrays(threading.local):
-    """What a block of frames is computed in: each thread's own, for a server's streams share its threads."""
+    """The arrays for one block of frames. Each thread has its own, since a server's streams share its threads."""
 
     def __init__(self) -> None:
         windowed = np.empty((BLOCK_FRAMES, FFT_SIZE))
@@ -116,7 +116,7 @@ _arrays = _Arrays()
 
 
 def _find_rfft() -> Any:
-    """numpy's own loop over rows, without `np.fft.rfft`'s checks around it, which take half a frame's time."""
+    """numpy's own loop over rows, without the checks in `np.fft.rfft`, which take half the time of a frame."""
     try:
         # Not public: another version of numpy may have a different one, or none.
         from numpy.fft._pocketfft_umath import rfft_n_even  # type: ignore[import-not-found,unused-ignore]

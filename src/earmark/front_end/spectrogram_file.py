@@ -1,7 +1,7 @@
-"""Recordings of which only the spectrogram is left, as files: levels in dB in NumPy's own format.
+"""Files for recordings of which only the spectrogram is left: levels in dB, in NumPy's own format.
 
 A file is what `numpy.save` writes (numpy.lib.format, version 1.0) of a little-endian float32 array of shape
-[frames, 232], a frame after the other. Nothing else is read, so that a file's size bounds what it takes to read it.
+[frames, 232], one frame after the other. Nothing else is read, so a file's size limits what it takes to read it.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from earmark.errors import EarmarkError, as_start
 from earmark.front_end.spectrogram import BINS, FLOOR_DB, FRAME_SECONDS, Spectrogram
 
 SUFFIX = ".npy"
-LOUDEST_DB = 100.0  # no level is as high: full scale is about −8 dB, and what isn't cut there a little more
-MAX_FRAMES = int(CLIP_SECONDS / FRAME_SECONDS)  # as many as the longest clip gives
+LOUDEST_DB = 100.0  # above any level: full scale is about −8 dB, and sound that isn't clipped there a little more
+MAX_FRAMES = int(CLIP_SECONDS / FRAME_SECONDS)  # as many as in the longest clip
 _FORMAT, _LEVELS = (1, 0), np.dtype("<f4")
 _FRAME_BYTES = BINS * _LEVELS.itemsize
 
 
 def is_spectrogram_file(path: str | Path) -> bool:
-    """Whether the path's suffix is that of such a file."""
+    """Whether the path has the suffix of a spectrogram file."""
     return os.fspath(path).lower().endswith(SUFFIX)
 
 
 def as_spectrogram(frames: npt.ArrayLike, name: str = "the spectrogram") -> Spectrogram:
-    """Check levels and make them what a file holds.
+    """Check levels and convert them to the form that a file holds.
 
     Args:
-        frames: in dB, shape [frames, 232]; −∞ and what lies below the front end's floor are raised to that.
-        name: what an error calls them.
+        frames: levels in dB, shape [frames, 232]; −∞ and levels below the front end's floor are raised to the floor.
+        name: what to call them in an error.
 
     Raises:
-        EarmarkError: no numbers, another shape, too many frames, or levels that are NaN or above 100 dB.
+        EarmarkError: they are no numbers, have another shape or too many frames, or some are NaN or above 100 dB.
     """
     try:
-        with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is told
+        with np.errstate(over="ignore"):  # what is too large for a float32 becomes infinite, and is refused
             array = np.asarray(frames, np.float32)
     except (ValueError, TypeError) as error:
         raise EarmarkError(f"{as_start(name)} is no array of numbers: pass levels in dB, [frames, {BINS}].") from error
@@ -53,24 +53,25 @@ def as_spectrogram(frames: npt.ArrayLike, name: str = "the spectrogram") -> Spec
 
 
 def encode_spectrogram(frames: Spectrogram) -> bytes:
-    """The file's content, of what `as_spectrogram` gives."""
+    """The content of the file, from what `as_spectrogram` returns."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, frames.astype(_LEVELS, "C"), _FORMAT, allow_pickle=False)
     return buffer.getvalue()
 
 
 def read_spectrogram(file: Path | bytes, name: str | None = None) -> Spectrogram:
-    """Read such a file.
+    """Read a spectrogram file.
 
     Args:
         file: a path, or the file's content.
-        name: what an error calls it; a path's own name where not given.
+        name: what to call it in an error; by default the path.
 
     Returns:
         Levels in dB, shape [frames, 232], from the front end's floor up to 100.
 
     Raises:
-        EarmarkError: missing, not such a file, cut off, too long, or with levels that are NaN or above 100 dB.
+        EarmarkError: the file is missing, not a spectrogram file, cut off or too long, or has levels that are NaN or
+            above 100 dB.
     """
     name = name or (str(file) if isinstance(file, Path) else "the file")
     if isinstance(file, bytes):
@@ -80,10 +81,10 @@ def read_spectrogram(file: Path | bytes, name: str | None = None) -> Spectrogram
 
 
 def spectrogram_length(path: Path) -> int:
-    """How many frames such a file holds, from its header and its size alone.
+    """How many frames a spectrogram file holds, from its header and its size alone.
 
     Raises:
-        EarmarkError: missing, not such a file, cut off, or too long.
+        EarmarkError: the file is missing, not a spectrogram file, cut off, or too long.
     """
     with _open(path, path.name) as opened:
         return _read_header(opened, os.fstat(opened.fileno()).st_size, path.name)
@@ -92,20 +93,20 @@ def spectrogram_length(path: Path) -> int:
 def _read_frames(file: BinaryIO, size: int, name: str) -> Spectrogram:
     frames = _read_header(file, size, name)
     data = file.read(frames * _FRAME_BYTES)
-    if len(data) != frames * _FRAME_BYTES:  # it was cut off just now
+    if len(data) != frames * _FRAME_BYTES:  # somebody has just cut it off
         raise _wrong_size(name)
     return _floored(np.frombuffer(data, _LEVELS).reshape(frames, BINS), name)
 
 
 def _read_header(file: BinaryIO, size: int, name: str) -> int:
-    """How many frames follow; the file, of that size in bytes, is then at the first one."""
+    """How many frames follow. Afterwards the file, which has `size` bytes, is positioned at the first one."""
     try:
         if np.lib.format.read_magic(file) != _FORMAT:
             raise ValueError
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's of old or odd headers, which nobody here could heed
-            shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)  # of 64 KiB at most
-    except Exception as error:  # the header is text in Python's syntax, which can be wrong in any way
+            warnings.simplefilter("ignore")  # NumPy's warnings about old or odd headers, on which nobody could act
+            shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)  # at most 64 KiB
+    except Exception as error:  # the header is text in Python's syntax, which can be wrong in any way at all
         raise EarmarkError(f"{name} is not a spectrogram that can be read: save one with numpy.save.") from error
     if kind != _LEVELS or is_fortran:
         raise EarmarkError(f"{name} has other numbers than float32, row after row: save it with numpy.save as those.")
@@ -121,7 +122,7 @@ def _open(path: Path, name: str) -> BinaryIO:
         if path.is_dir():
             raise EarmarkError(f"{name} is a folder: name a file.")
         if not stat.S_ISREG(path.stat().st_mode):
-            raise EarmarkError(f"{name} is no file: a pipe or a device can't be read.")  # it may never end
+            raise EarmarkError(f"{name} is no file: a pipe or a device can't be read.")  # reading it might never end
         return path.open("rb")
     except FileNotFoundError as error:
         raise EarmarkError(f"{name} does not exist: check the path.") from error
@@ -130,7 +131,7 @@ def _open(path: Path, name: str) -> BinaryIO:
 
 
 def _floored(frames: npt.NDArray[np.float32], name: str) -> Spectrogram:
-    if not (frames <= LOUDEST_DB).all():  # which NaN is not, either
+    if not (frames <= LOUDEST_DB).all():  # NaN isn't, either
         raise EarmarkError(f"{as_start(name)} holds levels that are NaN or above {LOUDEST_DB:.0f}: give levels in dB.")
     return np.maximum(frames, np.float32(FLOOR_DB))
 

@@ -1,4 +1,4 @@
-"""A network in its ONNX file: metadata, the check before it runs, the runtime; and the models that ship with Earmark.
+"""Networks in ONNX files: metadata, the check before they run, the runtime; and the models that ship with Earmark.
 
 It may import `front_end`.
 """

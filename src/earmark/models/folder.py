@@ -1,6 +1,6 @@
-"""A saved model: the folder with `model.onnx`, and the card `model.json` that says how it came to be.
+"""A saved model: a folder with `model.onnx` and the card `model.json`, which says how the model was made.
 
-A project has a folder of such folders; which one is the newest is found here too.
+A project has a folder of such folders. This module also finds the newest model in it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from earmark.storage.folder_lock import FolderLock
 
 PRETRAINED = Path(__file__).parent  # the folders of the models that ship
 PROJECT_FILE = "earmark.toml"
-MODELS = "models"  # the folder of a project's models, a folder each
+MODELS = "models"  # the folder of a project's models, each in a folder of its own
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
-NEXT_CARD_FILE = ".model.json"  # of a model that is about to take the old one's place
-REPORT_FILE = "report.html"  # of an evaluation
-_PACKAGES = ("earmark", "numpy", "onnx", "soxr")  # what a training computes with
+NEXT_CARD_FILE = ".model.json"  # the card of a model that is about to replace the old one
+REPORT_FILE = "report.html"  # an evaluation's report
+_PACKAGES = ("earmark", "numpy", "onnx", "soxr")  # what training computes with
 
 
 def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple[str, ...] = _PACKAGES) -> None:
-    """Write a model and its card, to which date, versions and the model's SHA-256 are added.
+    """Write a model and its card. The date, versions and the model's SHA-256 are added to the card.
 
     Args:
-        folder: of the model.
+        folder: the model's folder.
         model: the ONNX file's content.
         card: what else the card says.
-        packages: whose versions it tells, where they are installed.
+        packages: the packages whose versions the card records, if they are installed.
 
     Raises:
-        EarmarkError: the folder can't be written; a model that was there is then still there.
+        EarmarkError: the folder can't be written to; an existing model is then still there.
     """
     card = {
         **card,
@@ -48,11 +48,12 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)  # before anything is written
+    # Before anything is written, in case this fails.
+    text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)
     is_new = not folder.exists()
     make_folder(folder)
     with FolderLock(folder):
-        # Whenever somebody looks, or this ends, one of the two cards is known by its sum to be the model's.
+        # Whenever somebody looks, or this process ends, the hash in one of the two cards is the model's.
         write_atomically(folder / NEXT_CARD_FILE, text.encode())
         try:
             write_atomically(folder / MODEL_FILE, model)
@@ -63,14 +64,14 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple
                     folder.rmdir()
             raise
         write_atomically(folder / CARD_FILE, text.encode())
-        with suppress(OSError):  # the same card twice does no harm
+        with suppress(OSError):  # having the same card twice does no harm
             (folder / NEXT_CARD_FILE).unlink()
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-    """The model's card, or None where there is no model or the card is another model's."""
-    for _ in range(2):  # a new model may have come between the reading of the cards and of the model
-        cards = [_read_card_file(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
+    """The model's card, or None if there is no model or the card belongs to another model."""
+    for _ in range(2):  # a new model may have been saved between reading the cards and reading the model
+        cards = [_read(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
         try:
             checksum = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
         except (OSError, ValueError):
@@ -82,11 +83,11 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 
 def model_times(project: Path) -> list[tuple[int, str]]:
-    """When each model of a project was written, in ns since 1970, and its name."""
+    """The models of a project: when each was written, in ns since 1970, and its name."""
     found = []
     with suppress(OSError):  # there are none
         for folder in (project / MODELS).iterdir():
-            with suppress(OSError):  # deleted at this very moment, or not a model's
+            with suppress(OSError):  # deleted at this very moment, or not a model's folder
                 if not folder.name.startswith("."):
                     found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
     return found
@@ -98,15 +99,15 @@ def model_names(project: Path) -> list[str]:
 
 
 def model_folder(project: Path, name: str | None = None) -> Path:
-    """The folder of one of a project's models; the newest one's where no name is given.
+    """The folder of one of a project's models; by default the newest one's.
 
     Raises:
-        EarmarkError: there is none.
+        EarmarkError: there is no such model.
     """
     names = model_names(project)
     if not names:
         raise EarmarkError(f"{project} has no trained model yet: run `earmark train {project}` first.")
-    if name is not None and file_stem(name) in names:  # as `train` is given it
+    if name is not None and file_stem(name) in names:  # the name as it was given to `train`
         name = file_stem(name)
     if name is not None and name not in names:
         raise EarmarkError(f"{project} has no model {name!r}: choose one of {', '.join(names)}.")
@@ -114,17 +115,17 @@ def model_folder(project: Path, name: str | None = None) -> Path:
 
 
 def make_newest(project: Path, name: str) -> None:
-    """Make a model that was just trained the newest one, even if the clock was set back since the one before it."""
+    """Make a model that was just trained the newest one, even if the clock was set back since the previous one."""
     times = {known: time for time, known in model_times(project)}
     newest = max((time for known, time in times.items() if known != name), default=0)
     if times.get(name, newest) <= newest:
-        with suppress(OSError):  # then another one is taken for the newest
+        with suppress(OSError):  # then another model counts as the newest
             os.utime(project / MODELS / name / MODEL_FILE, ns=(newest + 1_000, newest + 1_000))
 
 
 def _read_card_file(file: Path) -> dict[str, Any] | None:
     if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises for names that are too long)
-        return None  # a pipe, for one, would be waited for
+        return None  # reading a pipe, for example, would wait
     try:
         card = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -133,8 +134,8 @@ def _read_card_file(file: Path) -> dict[str, Any] | None:
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Of those that are installed: saving a model that was loaded needs no onnx."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and loading a model needs it not
+    """The versions of those that are installed: saving a loaded model doesn't need onnx."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and not needed to load a model
 
     found = {}
     for package in packages:
@@ -144,5 +145,5 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def _plain(value: object) -> object:
-    """What JSON doesn't know: numpy's numbers as numbers, everything else as text."""
+    """For types that JSON doesn't know: numpy's numbers become numbers, everything else becomes text."""
     return value.item() if isinstance(value, np.generic) else str(value)

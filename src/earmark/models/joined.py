@@ -1,4 +1,4 @@
-"""A base and a head as one ONNX file, and the base's last layer, which may be tuned to the head."""
+"""A base and a head in one ONNX file, and the base's last layer, which may be fine-tuned with the head."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class HeadWeights:
     """A head: the embedding's direction (length 1) × scale → dense layers, with ReLU between them → softmax.
 
     Attributes:
-        scale: what the direction is multiplied by.
-        layers: one, or two where the head has a hidden layer.
-        tuned: the base's last layer, where that was trained too.
+        scale: the factor that the direction is multiplied by.
+        layers: one dense layer, or two if the head has a hidden layer.
+        tuned: the base's last layer, if that was trained too.
     """
 
     scale: float
@@ -31,7 +31,7 @@ class HeadWeights:
 
 @dataclass(frozen=True)
 class _LastLayer:
-    """The dense layer, with ReLU after it, that gives the embedding: its node, and its weights as [outputs, inputs]."""
+    """The dense layer, followed by ReLU, that gives the embedding: its node, and its weights as [outputs, inputs]."""
 
     node: NodeProto
     weights: Dense
@@ -56,9 +56,9 @@ def transfer_model(base: bytes, head: HeadWeights, metadata: Metadata) -> bytes:
 
 
 def tunable_model(base: bytes, metadata: Metadata) -> tuple[bytes, Dense] | None:
-    """The base without its last layer, whose input is the embedding then, and that layer.
+    """The base without its last layer, and that layer. The embedding is then the layer's input.
 
-    None where the embedding doesn't come from a dense layer with ReLU: only such a one can be tuned.
+    None if the embedding doesn't come from a dense layer with ReLU: only such a layer can be fine-tuned.
     """
     model = load_model_from_string(base)
     layer = _last_layer(model)
@@ -110,5 +110,5 @@ def _last_layer(model: ModelProto) -> _LastLayer | None:
 
 
 def _is_turned(node: NodeProto) -> bool:
-    """Whether the kernel is kept as [outputs, inputs]."""
+    """Whether the kernel is stored as [outputs, inputs]."""
     return any(attribute.name == "transB" and attribute.i for attribute in node.attribute)

@@ -1,4 +1,4 @@
-"""What a model says of itself, kept inside its ONNX file so that this file alone suffices."""
+"""A model's metadata, stored inside its ONNX file so that this file alone is enough."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from earmark.errors import EarmarkError
 from earmark.front_end.frames import SPECTROGRAM, FrontEnd, read_front_end
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 
-FORMAT = 2  # 1 knew no other normalization than the fixed one
+FORMAT = 2  # format 1 had only the fixed normalization
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
-MAX_NUMBER = 1e6  # far beyond any level in dB, well within a float32
-EPSILON = 1e-7  # TensorFlow.js' own, added to a deviation so that one of 0 can be divided by
-SILENT_DB = FLOOR_DB + 1  # up to where the highest level of a frame is that of digital silence
-SILENCE_RANGE = 80.0  # dB below the window's highest level, where such a frame is taken to be
-SHORT_WINDOW = 10  # frames; up to here a window is a short sound's, and predictions come every frame
+MAX_NUMBER = 1e6  # far beyond any level in dB, well within the range of float32
+EPSILON = 1e-7  # as in TensorFlow.js; added to a deviation, so that the division works for 0
+SILENT_DB = FLOOR_DB + 1  # a frame whose highest level is at most this is digital silence
+SILENCE_RANGE = 80.0  # dB below the window's highest level: the level that such a frame is given
+SHORT_WINDOW = 10  # frames; windows up to this length are for short sounds, with a prediction every frame
 LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
 
 
 @dataclass(frozen=True)
 class FixedNormalization:
-    """A level x in dB goes into the network as (x − mean) / deviation: the codelab's, with −100 and 10."""
+    """A level x in dB goes into the network as (x − mean) / deviation. The codelab uses −100 and 10."""
 
     mean: float
     deviation: float
@@ -41,9 +41,9 @@ class WindowNormalization:
     """Each window goes in with mean 0 and deviation 1: the normalization of the speech-commands package.
 
     Attributes:
-        dynamic_range: first, levels further than this below the window's highest one are raised to there, in dB.
-            Digital silence and the bins above a low sample rate's half would set mean and deviation by themselves
-            otherwise. None leaves the levels as they are, as the package does.
+        dynamic_range: in dB; levels further than this below the window's highest level are raised to that limit first.
+            Otherwise digital silence, and the bins above half of a low sample rate, would dominate mean and deviation.
+            None leaves the levels as they are, as the package does.
     """
 
     dynamic_range: float | None = None
@@ -58,23 +58,23 @@ class WindowNormalization:
 
 @dataclass(frozen=True)
 class FlooredNormalization:
-    """Each window goes in with mean 0 and deviation 1, and what is lowest in it counts no more than `floor`.
+    """Each window goes in with mean 0 and deviation 1, and its lowest values are limited by `floor`.
 
-    After a first normalization, values lower than −floor are raised to there, and the window is normalized again: the
-    depth of the valleys between harmonics, or above a low sample rate's half, would set mean and deviation otherwise.
-    That can be done to windows that are normalized already, as speech-commands gives them to a network in a browser,
-    so that it gets the same ones there. Frames of digital silence, for which a browser has no number but −∞, are first
-    raised to 80 dB below the window's highest level.
+    After a first normalization, values below −floor are raised to −floor, and the window is normalized again. Otherwise
+    the depth of the valleys between harmonics, or above half of a low sample rate, would dominate mean and deviation.
+    This also works on windows that are normalized already, as speech-commands gives them to a network in a browser, so
+    the network gets the same windows there. Frames of digital silence, which are −∞ in a browser, are first raised to
+    80 dB below the window's highest level.
 
     Attributes:
-        floor: more than 0, in deviations.
+        floor: the limit in deviations, more than 0.
     """
 
     floor: float
 
     def __call__(self, windows: Spectrogram) -> Spectrogram:
         """Normalize windows of shape [windows, frames, bins]; one that is the same everywhere becomes 0."""
-        loudest = windows.max(axis=2, keepdims=True)  # of each frame
+        loudest = windows.max(axis=2, keepdims=True)  # the highest level of each frame
         is_silent = loudest <= np.float32(SILENT_DB)
         if is_silent.any():
             lowest = loudest.max(axis=1, keepdims=True) - np.float32(SILENCE_RANGE)
@@ -84,7 +84,7 @@ class FlooredNormalization:
 
 
 def _standardized(windows: Spectrogram) -> Spectrogram:
-    # The ufuncs themselves, for np.mean takes longer about a single window than its sums do.
+    # The ufuncs themselves: for a single window, the overhead of np.mean takes longer than its sums.
     values = windows.shape[1] * windows.shape[2]
     mean = np.add.reduce(windows, axis=(1, 2), keepdims=True, dtype=np.float64) / values
     centred: Spectrogram = windows - mean.astype(np.float32)
@@ -98,16 +98,17 @@ Normalization: TypeAlias = FixedNormalization | WindowNormalization | FlooredNor
 
 @dataclass(frozen=True)
 class Metadata:
-    """A model's labels and how its input is made.
+    """A model's labels, and how its input is made.
 
     Attributes:
         name: what the model is called, e.g. "sounds".
-        labels: in the order of the scores; none where the network gives an embedding alone.
-        window_frames: frames that one prediction sees.
-        normalization: how a window's levels in dB go into the network.
-        front_end: what the frames are.
-        longest_sound_ms: how long the longest of its sounds lasts, where all are as short as words; see `Decisions`.
-        probability_threshold: from 0 to 1, what a score must reach to be a detection, where nothing else is asked for.
+        labels: the labels in the order of the scores; empty if the network gives only an embedding.
+        window_frames: the number of frames that one prediction sees.
+        normalization: how a window's levels in dB are normalized for the network.
+        front_end: what makes the frames.
+        longest_sound_ms: how long its longest sound lasts, if all of its sounds are as short as words; see `Decisions`.
+        probability_threshold: what a score must reach to be a detection, from 0 to 1, unless another threshold is
+            given.
     """
 
     name: str
@@ -130,7 +131,8 @@ class Metadata:
         """Read what `to_json` wrote.
 
         Raises:
-            EarmarkError: not that, a newer format, or another front end than ours; it names `source`.
+            EarmarkError: the text is something else, a newer format, or needs a front end that Earmark doesn't have;
+                the message names `source`.
         """
         try:
             values = json.loads(text)
@@ -162,13 +164,13 @@ class Metadata:
     def _valid(self) -> bool:
         return (
             all(map(_is_text, (self.name, *self.labels)))
-            and type(self.window_frames) is int  # and no bool, which is an int too
+            and type(self.window_frames) is int  # not a bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
         )
 
 
 def _is_text(value: object) -> bool:
-    """Text that can be written and shown: JSON may hold halves of characters, and commands to a terminal."""
+    """Whether text can be encoded and shown: JSON may hold lone surrogates and terminal escape codes."""
     return isinstance(value, str) and not any(category(character) in ("Cc", "Cs") for character in value)
 
 

@@ -1,4 +1,4 @@
-"""A network in its ONNX file, with what the file says of itself."""
+"""A network in its ONNX file, with the file's metadata."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from earmark.models.runtime import load_runtime
 if TYPE_CHECKING:
     import onnxruntime
 
-BATCH = 128  # windows that go through a network at most at once: memory grows with this, not with the data
-NORMALIZED = 8  # windows that are normalized at once: what is made on the way stays in the processor's cache
+BATCH = 128  # the most windows that go through a network at once: memory grows with this, not with the data
+NORMALIZED = 8  # windows that are normalized at once, so that intermediate results stay in the processor's cache
 
 
 class Network:
-    """A network that takes windows. Recognizers are networks with labels; a base need only have an embedding.
+    """A network that takes windows. A recognizer needs a network with labels; a base needs only an embedding.
 
     Args:
-        model: an ONNX file's content, with Earmark's metadata in it.
-        name: what errors call the model.
+        model: the content of an ONNX file with Earmark's metadata in it.
+        name: what to call the model in errors.
 
     Raises:
-        EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
+        EarmarkError: it is not a model, not one of Earmark's, or its parts don't fit together.
 
     Attributes:
         metadata: labels, window, front end and normalisation.
@@ -37,8 +37,8 @@ class Network:
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
-        # Checked and run are the same bytes: nothing is read anew.
-        graph = _read_network(model, name)
+        # The bytes that run are the bytes that were checked: nothing is read again.
+        graph = _read(model, name)
         if KEY not in graph.entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
         self.metadata = Metadata.from_json(graph.entries[KEY], name)
@@ -57,7 +57,7 @@ class Network:
 
     @property
     def input_shape(self) -> tuple[int, int]:
-        """Frames of a window, and values of a frame: bins of a spectrogram, samples of a waveform."""
+        """The frames in a window, and the values in a frame: bins of a spectrogram, or samples of a waveform."""
         return (self.metadata.window_frames, self.front_end.values)
 
     @property
@@ -67,11 +67,14 @@ class Network:
 
     @property
     def has_embedding(self) -> bool:
-        """Whether it can be a base of transfer learning."""
+        """Whether the network can be a base for transfer learning."""
         return "embedding" in self._outputs
 
     def embed_windows(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Embeddings, shape [windows, values], of windows, shape [windows, *input_shape], in dB if of a spectrogram.
+        """Embeddings of windows, shape [windows, values].
+
+        Args:
+            windows: shape [windows, *input_shape]; windows of a spectrogram are in dB.
 
         Raises:
             EarmarkError: the model has no embedding.
@@ -79,10 +82,10 @@ class Network:
         return self._run(["embedding"], windows)[0]
 
     def check_embedding(self) -> None:
-        """Refuse a network without one.
+        """Refuse a network without an embedding.
 
         Raises:
-            EarmarkError: it has none.
+            EarmarkError: the network has no embedding.
         """
         if not self.has_embedding:
             raise EarmarkError(f"The model {self.metadata.name} has no embedding: choose one that is made for words.")
@@ -107,7 +110,7 @@ class Network:
         return normalized
 
     def _check(self, name: str) -> None:
-        """Try the network on silence: what it gives must have the shape that it ought to have, and be finite."""
+        """Try the network on silence: its outputs must be finite and have the right shapes."""
         silence = np.full((1, *self.input_shape), self.front_end.silence, np.float32)
         known = [output for output in self._outputs if output in ("scores", "embedding")]
         if not known or ("scores" in known) != bool(self.metadata.labels):
@@ -143,23 +146,24 @@ def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:
         raise needs_package(f"{name} takes the waveform itself; loading it", error, "convert") from error
     try:
         return without_front_end(model, metadata)
-    except Exception as error:  # protobuf has no one error for what it can't read or write
+    except Exception as error:  # protobuf has no single error for what it can't read or write
         raise EarmarkError(f"{name} has a front end that Earmark didn't write: export it again.") from error
 
 
 def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
-    """An ONNX model, to be run on one thread. `Network` checks it before; ONNX Runtime believes what it is given.
+    """Open an ONNX model, to run on one thread. `Network` checks it first, since ONNX Runtime trusts what it is given.
 
     Raises:
-        EarmarkError: not a model; it is called by `name`.
+        EarmarkError: it is not a model; the message calls it `name`.
     """
     onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
-    # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
+    # One small network at a time: more threads, and spinning while waiting for them, cost more than they gain.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        # Its fallback to other providers would try again, and print to standard output.
+        # ONNX Runtime's fallback to other providers would try again, and print to standard output.
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
+    # Onnxruntime has an exception class for each status, without a common base class of its own.
+    except Exception as error:
         raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error

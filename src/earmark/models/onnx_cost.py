@@ -1,8 +1,8 @@
-"""What a network will take, known before it is run: the shape of every value, and the work of every operation.
+"""What a network will cost, computed before it runs: the shape of every value, and the work of every operation.
 
-The operators are those that Earmark writes and others of the same sort, each as the ONNX specification has it
-(onnx.ai/onnx/operators). Their shapes follow from those of what they take and from constants. Others are refused:
-those that make shapes from values, that loop, or that draw random numbers.
+It covers the operators that Earmark writes and others of the same sort, as the ONNX specification defines them
+(onnx.ai/onnx/operators). Their output shapes follow from the shapes of their inputs and from constants. Other operators
+are refused: those that derive shapes from values, that loop, or that draw random numbers.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 
 from earmark.models.onnx_file import FLOATS, MAX_AXES, TYPES, Constant, Graph, Node, UnfitModelError
 
-MAX_VALUES = 1 << 25  # that all operations together make of one window: 128 MiB of float32
+MAX_VALUES = 1 << 25  # that all operations together produce for one window: 128 MiB of float32
 MAX_WORK = 4 * 10**9  # multiply-adds and comparisons for one window; `speech` needs 0.1 billion
-MAX_SCRATCH = 1 << 26  # values that one convolution may lay out beside its output
-BATCH_VALUES = 1 << 29  # that all operations make of the windows that go through at once; few are kept at a time
+MAX_SCRATCH = 1 << 26  # scratch values that one convolution may need besides its output
+BATCH_VALUES = 1 << 29  # that all operations produce for the windows that go through at once; few are kept at a time
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class KnownValue:
-    """What an operation takes or makes.
+class Value:
+    """An input or output of an operation.
 
     Attributes:
-        shape: of the array.
-        kind: of its numbers, a key of `onnx_file.TYPES`.
-        integers: all its values, where it is a constant of whole numbers.
+        shape: the array's shape.
+        kind: the type of its numbers, a key of `onnx_file.TYPES`.
+        integers: all its values, if it is a constant of whole numbers.
     """
 
     shape: Shape
@@ -44,12 +44,12 @@ class KnownValue:
 
 @dataclass
 class Cost:
-    """What was counted.
+    """The cost of a network.
 
     Attributes:
-        values: that all operations make.
-        work: steps: multiply-adds, comparisons.
-        scratch: the most values that one operation lays out beside its output.
+        values: how many values all operations produce.
+        work: how many steps they take: multiply-adds, comparisons.
+        scratch: the most scratch values that one operation needs besides its output.
     """
 
     values: int = 0
@@ -58,23 +58,23 @@ class Cost:
 
 
 def check_cost(graph: Graph, shape: Shape, most: int) -> int:
-    """Check what a network takes for windows of that shape; how many of them, of `most`, may go through at once.
+    """Check what a network costs for windows of that shape. Returns how many of them, up to `most`, may run at once.
 
     Raises:
-        UnfitModelError: it takes too much for one, or has operations that aren't run.
+        UnfitModelError: it costs too much for one window, or has operations that aren't supported.
     """
     one = cost_of(graph, (1, *shape))
     windows = max(1, min(most, BATCH_VALUES // max(1, one.values)))
-    # What multiplies windows with one another grows faster than their number does.
+    # The cost of multiplying windows with one another grows faster than their number.
     cost_of(graph, (windows, *shape))
     return windows
 
 
 def cost_of(graph: Graph, shape: Shape) -> Cost:
-    """What a network takes for an input of that shape.
+    """What a network costs for an input of that shape.
 
     Raises:
-        UnfitModelError: too much, or it has operations that aren't run.
+        UnfitModelError: it costs too much, or has operations that aren't supported.
     """
     (given,) = graph.inputs
     return _walk(graph, {given: KnownValue(shape)}, shape)[0]
@@ -84,7 +84,7 @@ def shapes_of(graph: Graph, shape: Shape) -> dict[str, Shape]:
     """The shape of every value in the network, for an input of that shape.
 
     Raises:
-        UnfitModelError: it takes too much, or has operations that aren't run.
+        UnfitModelError: the network costs too much, or has operations that aren't supported.
     """
     (given,) = graph.inputs
     return {name: value.shape for name, value in _walk(graph, {given: KnownValue(shape)}, shape)[1].items()}
@@ -124,7 +124,7 @@ def _value(constant: Constant) -> KnownValue:
 
 @dataclass(frozen=True)
 class _Operation:
-    """An operation and what it is given; None for an input that is left out."""
+    """An operation and its inputs; None stands for an input that is left out."""
 
     node: Node
     given: Sequence[KnownValue | None]
@@ -139,7 +139,7 @@ class _Operation:
         return number < len(self.given) and self.given[number] is not None
 
     def constants(self, number: int) -> Sequence[int]:
-        """An input that must be a constant list of whole numbers."""
+        """The values of an input that must be a constant list of whole numbers."""
         integers = self.value(number).integers
         if integers is None:
             raise ValueError(number)
@@ -158,13 +158,13 @@ class _Operation:
         return number
 
     def axes(self, axes: Sequence[int], count: int) -> list[int]:
-        """Axes from 0; each once."""
+        """The axes, counted from 0; each may occur only once."""
         if not all(-count <= axis < count for axis in axes) or len({axis % count for axis in axes}) != len(axes):
             raise ValueError(axes)
         return [axis % count for axis in axes]
 
 
-Reckoned = tuple[KnownValue, int, int]  # what is made, its steps, its scratch
+Result = tuple[Value, int, int]  # the output, the steps, the scratch values
 
 
 def _made(operation: _Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Reckoned:
@@ -220,8 +220,8 @@ def _where(operation: _Operation) -> Reckoned:
     return KnownValue(made.shape, operation.value(1).kind), steps, scratch
 
 
-def _reshape(operation: _Operation) -> Reckoned:
-    """0 keeps a size, −1 is what is left."""
+def _reshape(operation: _Operation) -> Result:
+    """In the new shape, 0 keeps a size and −1 stands for what is left."""
     shape, target = operation.value().shape, operation.constants(1)
     if operation.number("allowzero", 0) or any(size < -1 for size in target) or list(target).count(-1) > 1:
         raise ValueError(target)
@@ -250,7 +250,7 @@ def _transpose(operation: _Operation) -> Reckoned:
 
 
 def _given_axes(operation: _Operation) -> Sequence[int] | None:
-    """Axes, an input of newer versions and an option of older ones."""
+    """The axes, which are an input in newer versions and an attribute in older ones."""
     if operation.has(1):
         return operation.constants(1)
     return operation.numbers("axes", ()) if "axes" in operation.node.options else None
@@ -332,7 +332,7 @@ def _gemm(operation: _Operation) -> Reckoned:
 
 
 def _slid(operation: _Operation, taps: Sequence[int]) -> list[int]:
-    """How many places a kernel of so many taps takes on each axis of an image."""
+    """How many positions a kernel with that many taps takes on each axis of an image."""
     sizes = operation.value().shape[2:]
     ones = (1,) * len(sizes)
     strides, dilations = operation.numbers("strides", ones), operation.numbers("dilations", ones)

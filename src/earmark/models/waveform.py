@@ -1,7 +1,7 @@
-"""Models with their front end inside the graph: the waveform of one window goes in, scores come out.
+"""Models with their front end inside the graph: the waveform of one window goes in, and scores come out.
 
-The spectrogram is computed in double precision, as it is in `spectrogram`: in single precision a quiet bin beside a
-loud one is off by decibels, and scores by up to 8e-4. It takes ONNX's DFT, which came with operator set 17.
+The spectrogram is computed in double precision, as in `spectrogram`. In single precision a quiet bin beside a loud one
+is off by decibels, and scores are off by up to 8e-4. It needs ONNX's DFT, which came with operator set 17.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from earmark.models.metadata import (
 from earmark.models.onnx_writer import OPSET
 
 INPUT, WINDOW = "waveform", "window"
-PREFIX = "front_end/"  # of all that is added, so that no name is taken
+PREFIX = "front_end/"  # for the names of everything that is added, so that none is taken already
 
 
 def waveform_samples(metadata: Metadata) -> int:
-    """How many samples make one window; each frame of a spectrogram sees two hops."""
+    """How many samples make up one window; each frame of a spectrogram sees two hops."""
     if metadata.front_end is SPECTROGRAM:
         return (metadata.window_frames + 1) * HOP
     return metadata.window_frames * metadata.front_end.values
 
 
 def with_front_end(model: bytes, metadata: Metadata) -> bytes:
-    """The model with the input `waveform` [n, samples], in [-1, 1] at the front end's sample rate, for `window`."""
+    """The model with the input `waveform` [n, samples], in [-1, 1] at the front end's rate, in place of `window`."""
     loaded = load_model_from_string(model)
     graph = _FrontEnd()
     frames, values = metadata.window_frames, metadata.front_end.values
@@ -69,7 +69,8 @@ def without_front_end(model: bytes, metadata: Metadata) -> bytes:
 
 
 def _replace(model: ModelProto, nodes: list[NodeProto], given: Any) -> None:
-    nodes = [NodeProto.FromString(node.SerializeToString()) for node in nodes]  # before the list that holds them goes
+    # Before the list that holds them is deleted.
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:], model.graph.input[:]
     model.graph.node.extend(nodes)
     model.graph.input.append(given)
@@ -104,7 +105,7 @@ class _FrontEnd:
         ]
         seen = self.add("Cast", self.add("Concat", *halves, axis=2), to=TensorProto.DOUBLE)
         weighted = self.add("Mul", seen, self.keep(ANALYSIS_WINDOW, np.float64))
-        parts = self.keep([3], np.int64)  # of a complex number
+        parts = self.keep([3], np.int64)  # real and imaginary part of a complex number
         spectrum = self.add("DFT", self.add("Unsqueeze", weighted, parts), axis=2, onesided=1)
         bins = [self.keep([number], np.int64) for number in (0, BINS, 2)]
         spectrum = self.add("Slice", spectrum, *bins)
@@ -114,7 +115,7 @@ class _FrontEnd:
         return self.add("Cast", levels, to=TensorProto.FLOAT)
 
     def normalized(self, window: str, normalization: Normalization) -> str:
-        """As `Normalization.__call__`, of [n, frames, values]."""
+        """Does what `Normalization.__call__` does, for shape [n, frames, values]."""
         if isinstance(normalization, FixedNormalization):
             centred = self.add("Sub", window, self.keep(normalization.mean))
             return self.add("Div", centred, self.keep(normalization.deviation))

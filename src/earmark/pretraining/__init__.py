@@ -1,4 +1,4 @@
-"""How the model `words` is made, with PyTorch.
+"""Making the model `words`, with PyTorch.
 
 It may import `models` and `clips`.
 """

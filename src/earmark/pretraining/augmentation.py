@@ -1,8 +1,8 @@
-"""Words as a microphone might have heard them: windows made from clips and noise, each time others, in PyTorch.
+"""Data augmentation: windows made from clips and noise, different each time, as a microphone might hear them; PyTorch.
 
 What varies: where in the window the word lies, speed and pitch, the length of the vocal tract (Jaitly and Hinton 2013),
 the room, noise at many levels, clipping, the microphone's frequency response and bandwidth, and masks in time and
-frequency (Park et al. 2019, SpecAugment). Loudness doesn't: the normalization of a window takes it out.
+frequency (Park et al. 2019, SpecAugment). Loudness doesn't vary: the normalization of a window removes it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from earmark.models.metadata import EPSILON, SILENCE_RANGE, SILENT_DB
 
 FRAMES = 43
 WINDOW_SAMPLES = (FRAMES + 1) * HOP  # a frame sees two hops
-FLOOR = 0.8  # deviations, as the trained model's metadata has it; see `metadata.FlooredNormalization`
+FLOOR = 0.8  # in deviations, as in the trained model's metadata; see `metadata.FlooredNormalization`
 ROOM_FFT = 65_536  # more than a window and a room's echo
 
 
@@ -27,7 +27,7 @@ class Augmentation:
 
     Args:
         noise: recordings of noise at 44.1 kHz, one after the other, int16 of shape [samples].
-        device: where the work is done.
+        device: the device to compute on.
     """
 
     def __init__(self, noise: Tensor, device: torch.device) -> None:
@@ -40,9 +40,9 @@ class Augmentation:
 
         Args:
             clips: int16 of shape [n, CLIP_SAMPLES], each in the middle of its row; a row of length 0 becomes noise.
-            lengths: how many samples of each row are the clip's, shape [n].
-            random: on `device`.
-            strength: how often and how far the sound is changed; with 0 only its place in the window varies.
+            lengths: how many samples of each row belong to the clip, shape [n].
+            random: a random generator on `device`.
+            strength: how often and how much the sound is changed; with 0, only its position in the window varies.
 
         Returns:
             Normalized windows, shape [n, 43, 232].
@@ -55,7 +55,7 @@ class Augmentation:
         sound = torch.where(dice.sometimes(0.05), sound.clamp(-limit, limit), sound)
         levels = self.spectrogram(sound)
         levels = _with_response(_with_vocal_tract(levels, dice), dice)
-        # A microphone's own noise fills the valleys; how far below the loudest it lies differs.
+        # A microphone's own noise fills the valleys, at a varying distance below the loudest level.
         dynamic_range = torch.where(dice.chance(0.7), math.inf, dice.between(60, 140)).unsqueeze(2)
         return _masked(normalize(_raised(levels, dynamic_range)), dice)
 
@@ -66,7 +66,7 @@ class Augmentation:
         return 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))
 
     def _placed(self, clips: Tensor, lengths: Tensor, dice: _Dice) -> Tensor:
-        """Each clip at another speed, somewhere in its window."""
+        """Each clip at a different speed, somewhere in its window."""
         speed = torch.exp(dice.strength * dice.between(math.log(0.85), math.log(1.2)))
         slack = (WINDOW_SAMPLES - lengths.unsqueeze(1) / speed) / 2
         shift = dice.between(-1, 1) * slack.clamp(min=0.12 * SAMPLE_RATE)
@@ -79,7 +79,7 @@ class Augmentation:
         return (clips.gather(1, before) * (1 - share) + clips.gather(1, before + 1) * share) * inside
 
     def _in_a_room(self, speech: Tensor, dice: _Dice) -> Tensor:
-        """Some of them with an echo: noise that dies away exponentially, by 60 dB in the reverberation time."""
+        """Some of the clips with an echo: noise that decays exponentially, by 60 dB in the reverberation time."""
         rows = dice.sometimes(0.25).squeeze(1).nonzero().squeeze(1)
         if len(rows) == 0:
             return speech
@@ -92,7 +92,7 @@ class Augmentation:
         return speech.index_copy(0, rows, wet[:, :WINDOW_SAMPLES])
 
     def _with_noise(self, speech: Tensor, lengths: Tensor, dice: _Dice) -> Tensor:
-        """Noise from −5 to 40 dB under the speech, or none; where there is no speech, noise alone."""
+        """Add noise from −5 to 40 dB below the speech, or none; where there is no speech, there is only noise."""
         noise = self._recorded_noise(dice)
         rows = dice.chance(0.4).squeeze(1).nonzero().squeeze(1)
         if len(rows) > 0:
@@ -109,7 +109,7 @@ class Augmentation:
         return _scaled(self._noise.unfold(0, WINDOW_SAMPLES, 1)[starts].float())
 
     def _made_noise(self, rows: Tensor, dice: _Dice) -> Tensor:
-        """Noise of any colour, f^−a, that may swell and fall, and with up to two tones."""
+        """Noise of any colour, f^−a, which may swell and fall, with up to two tones."""
         bins = WINDOW_SAMPLES // 2 + 1
         colour = torch.arange(1, bins + 1, device=self._device) ** (-dice.between(-0.5, 2.5)[rows] / 2)
         spectrum = torch.complex(dice.normal(len(rows), bins), dice.normal(len(rows), bins)) * colour
@@ -126,7 +126,7 @@ class Augmentation:
 
 
 def normalize(levels: Tensor) -> Tensor:
-    """`metadata.FlooredNormalization` for tensors: shape [n, frames, bins], mean 0 and deviation 1 each."""
+    """`metadata.FlooredNormalization` for tensors: shape [n, frames, bins], each window with mean 0 and deviation 1."""
     is_silent = levels.amax(2, keepdim=True) <= SILENT_DB
     heard = torch.where(is_silent, _raised(levels, SILENCE_RANGE), levels)
     return _standardized(_standardized(heard).clamp(min=-FLOOR))
@@ -142,7 +142,7 @@ def _standardized(levels: Tensor) -> Tensor:
 
 
 def _with_vocal_tract(levels: Tensor, dice: _Dice) -> Tensor:
-    """Half of them with the frequency axis stretched, as a shorter or longer vocal tract does."""
+    """Half of the windows with the frequency axis stretched, as by a shorter or longer vocal tract."""
     stretch = torch.where(dice.sometimes(0.5), dice.between(0.88, 1.14), 1.0)
     position = (torch.arange(BINS, device=levels.device) * stretch).clamp(max=BINS - 1.01)
     before = position.long().unsqueeze(1).expand(-1, levels.shape[1], -1)
@@ -151,7 +151,7 @@ def _with_vocal_tract(levels: Tensor, dice: _Dice) -> Tensor:
 
 
 def _with_response(levels: Tensor, dice: _Dice) -> Tensor:
-    """A microphone's frequency response: some dB up and down, and an upper and a lower end."""
+    """A microphone's frequency response: some dB up and down, with an upper and a lower limit."""
     bins = torch.arange(BINS, device=levels.device)
     curve = torch.nn.functional.interpolate(dice.normal(len(levels), 1, 8), BINS, mode="linear").squeeze(1)
     response = dice.strength * curve * dice.between(0, 6)
@@ -189,7 +189,7 @@ class _Dice:
         return self.between(0, 1) < share
 
     def sometimes(self, share: float) -> Tensor:
-        """A chance that grows with the strength."""
+        """Which rows are chosen, with a chance that grows with the strength."""
         return self.chance(share * self.strength)
 
     def normal(self, *shape: int) -> Tensor:

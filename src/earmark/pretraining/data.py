@@ -1,4 +1,4 @@
-"""What pretraining learns from: recordings and noise in memory, spliced words, and what the teacher makes of each."""
+"""The data for pretraining: recordings and noise in memory, spliced words, and the teacher's embedding of each."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from earmark.progress import Report
 
 BACKGROUND, UNKNOWN = RESERVED_LABELS
-SPLICED = "spliced"  # the source of words put together from the halves of two
-SPLICE_SHARE = 0.2  # how many, per recording
+SPLICED = "spliced"  # the source of words that are joined from the halves of two words
+SPLICE_SHARE = 0.2  # how many splices, per recording
 CROSSFADE = 441  # samples, 10 ms
 LEAST_NOISE = 1.5  # seconds; a window lasts 1.02
 TEACHER_VALUES = 2 * VALUES  # mean and maximum over time
-TEACHER_SECONDS = 1.03  # of each clip, so that it makes four embeddings
-JUDGED_A_LABEL = 0.5  # a splice that the teacher takes for a label is none of another word
-NOT_UNDERSTOOD = 0.02  # a recording that the teacher gives less for its own label is left out
+TEACHER_SECONDS = 1.03  # of each clip, enough for four embeddings
+JUDGED_A_LABEL = 0.5  # a splice that the teacher takes for a label doesn't count as another word
+NOT_UNDERSTOOD = 0.02  # a recording is left out if the teacher gives its own label less than this
 
 Sound = npt.NDArray[np.int16]
 Values = npt.NDArray[np.float32]
@@ -42,18 +42,18 @@ Values = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class PretrainingData:
-    """All that pretraining draws from.
+    """Everything that pretraining draws from.
 
     Attributes:
         labels: `_background_noise_`, `_unknown_`, then the labels in alphabetical order.
-        words: all words heard.
+        words: all words in the recordings.
         hash: SHA-256 of the recordings.
         samples: all clips at 44.1 kHz, one after the other.
-        starts, lengths: where each clip lies in them, shape [clips].
+        starts, lengths: each clip's position in the samples, shape [clips].
         targets: each clip's label, as an index.
         word_ids: each clip's word, as an index; −1 for a splice.
-        sources: the data set that each clip is from.
-        teacher: each clip's standardized speech embedding, shape [clips, 192]; zeros where there is none.
+        sources: each clip's data set.
+        teacher: each clip's standardized speech embedding, shape [clips, 192]; zeros if it has none.
         training, validation: the clips of each split, as indices.
         noise: all noise at 44.1 kHz, one after the other.
         left_out: training recordings that the teacher didn't understand.
@@ -75,12 +75,12 @@ class PretrainingData:
     left_out: int
 
     def draw(self, random: np.random.Generator, count: int, background: float, unknown: float) -> npt.NDArray[np.int64]:
-        """Clips to learn from, as indices; −1 stands for noise.
+        """Draw clips to learn from, as indices; −1 stands for noise.
 
         Args:
-            count: how many.
-            background, unknown: their shares; the labels share the rest alike. Within a label a data set counts by
-                the square root of its size, so that the small ones are heard as well.
+            count: how many clips to draw.
+            background, unknown: the shares of the two reserved labels; the other labels share the rest equally. Within
+                a label, a data set is weighted by the square root of its size, so that small ones are drawn, too.
         """
         known = (1 - background - unknown) / (len(self.labels) - 2)
         shares = np.array([background, unknown, *[known] * (len(self.labels) - 2)])
@@ -92,7 +92,7 @@ class PretrainingData:
         return drawn
 
     def batch(self, clips: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], ...]:
-        """Those clips, each in the middle of a row of 1.5 s, with their lengths, targets, words and embeddings."""
+        """The clips, each in the middle of a row of 1.5 s, with their lengths, targets, words and embeddings."""
         rows = np.zeros((len(clips), CLIP_SAMPLES), np.int16)
         is_noise = clips < 0
         lengths = np.where(is_noise, 0, self.lengths[clips])
@@ -125,19 +125,19 @@ def prepare(
     seed: int,
     report: Report,
 ) -> PretrainingData:
-    """Read the recordings, splice words and ask the teacher; or read what an earlier call kept.
+    """Read the recordings, splice words and run the teacher; or read what an earlier call has stored.
 
     Args:
-        recordings: of words and of noise, of all splits; those of the split `test` are not read.
-        words: which of them become labels.
-        cache_folder: where the result is kept.
-        teacher: whether to learn from the speech embedding too.
-        seed: of the splices.
-        report: told of the progress.
+        recordings: the recordings of words and of noise, of all splits; those of the split `test` are not read.
+        words: the words that become labels.
+        cache_folder: the folder where the result is stored.
+        teacher: whether to learn from the speech embedding, too.
+        seed: the random seed for the splices.
+        report: called with the progress.
 
     Raises:
-        EarmarkError: a recording can't be read, a label has none, there is too little noise or nothing to be rejected,
-            or the folder can't be written.
+        EarmarkError: a recording can't be read, a label has no recordings, there is too little noise or nothing to
+            reject, or the folder can't be written to.
     """
     used = [recording for recording in recordings if recording.split != "test"]
     labels = (BACKGROUND, UNKNOWN, *sorted(words))
@@ -147,12 +147,12 @@ def prepare(
     if not file.exists():
         make_folder(cache_folder)
         if teacher:
-            find_networks()  # before an hour of reading
+            find_networks()  # checked before an hour of reading
         _keep(_prepare(used, labels, content, teacher, seed, report), file)
     try:
         with np.load(file, allow_pickle=False) as kept:
             values = {name: kept[name] for name in kept.files}
-    except Exception as error:  # np.load has no common error for a damaged file
+    except Exception as error:  # np.load has no common error class for a damaged file
         raise EarmarkError(f"{file} can't be read: delete it to have it made anew.") from error
     if tuple(values["labels"]) != labels:
         raise EarmarkError(f"{file} was made for other labels: choose another folder.")
@@ -167,7 +167,7 @@ def _check(recordings: list[CorpusRecording], labels: tuple[str, ...]) -> None:
     if missing:
         raise EarmarkError(f"There are no recordings of {', '.join(missing)}: add some, or choose --labels.")
     others = have - {NOISE, *labels[2:]}
-    if not others and not _speakers(recordings):  # the words are enough where splices can be made of them
+    if not others and not _speakers(recordings):  # the words alone are enough if they can be spliced
         raise _no_others()
     if NOISE not in have:
         raise EarmarkError(f"There is no noise: add recordings in a folder {NOISE}, or name them with --noise.")
@@ -255,10 +255,11 @@ def _reported(items: Iterator[Any], what: str, count: int, report: Report) -> It
         yield item
 
 
-def _splice(recordings: list[CorpusRecording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
-    """Words that nobody knows: the first half of one and the second of another, by one speaker as files name them.
+def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
+    """Words that don't exist: the first half of one word and the second half of another, by the same speaker.
 
-    They sound as real recordings do, with the labels' own sounds in them, so that a part of a word doesn't suffice.
+    They sound like real recordings and contain the labels' own sounds, so a part of a word isn't enough to recognize
+    it. File names tell the speakers.
     """
     speakers = _speakers(recordings)
     if not speakers:
@@ -272,8 +273,8 @@ def _splice(recordings: list[CorpusRecording], clips: list[Sound], random: np.ra
     return spliced
 
 
-def _speakers(recordings: list[CorpusRecording]) -> list[list[int]]:
-    """The training recordings of each person who says more than one word, as indices."""
+def _speakers(recordings: list[Recording]) -> list[list[int]]:
+    """The training recordings of each speaker who says more than one word, as indices."""
     by_speaker: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, recording in enumerate(recordings):
         if recording.split == "train" and recording.word != NOISE:
@@ -291,7 +292,7 @@ def _join(first: Sound, second: Sound) -> Sound:
 
 
 def _middle(clip: Sound) -> int:
-    """The sample before which half of the time lies that the word takes."""
+    """The sample at the middle of the time that the word takes."""
     hops = clip[: len(clip) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
     power = np.square(hops).mean(axis=1)
     active = np.flatnonzero(power > 0.05 * power.max(initial=0))
@@ -299,7 +300,7 @@ def _middle(clip: Sound) -> int:
 
 
 def ask_teacher(clips: list[Sound]) -> Iterator[Values]:
-    """The speech embedding of each clip's middle second, shape [192], as loud as every other; on all cores."""
+    """The speech embedding of each clip's middle second, shape [192], at equal loudness; on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_embed_one, clips, chunksize=64)
 
@@ -325,9 +326,9 @@ def _teacher() -> Any:
 def _judge(
     embeddings: Values, targets: npt.NDArray[np.int64], sources: npt.NDArray[np.str_], labels: int
 ) -> npt.NDArray[np.bool_]:
-    """Which clips a linear classifier of the teacher's embeddings finds to be what they are said to be.
+    """Which clips are what they claim to be, according to a linear classifier on the teacher's embeddings.
 
-    Synthesised speech is not always intelligible, and two halves may make a label's word.
+    Synthesised speech is not always intelligible, and two halves may form a label's word.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""How the word network learns, from recordings of many words by many people, on a CPU or a GPU.
+"""Training the word network on recordings of many words by many people, on a CPU or a GPU.
 
-It learns three things at once: the labels; which word it is, of all words heard; and Google's speech embedding of the
-same clip without noise, as its teacher. The last two are left out of the finished model: they are there for the
-embedding.
+The network learns three things at once: the labels; which of all words it is; and, with Google's speech embedding as
+its teacher, the embedding of the same clip without noise. The last two improve the network's own embedding, and are
+left out of the finished model.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from earmark.pretraining.augmentation import WINDOW_SAMPLES, Augmentation, norma
 from earmark.pretraining.data import TEACHER_VALUES, UNKNOWN, PretrainingData
 from earmark.pretraining.word_network import EMBEDDING, WordNetwork
 
-BACKGROUND_SHARE, UNKNOWN_SHARE = 0.07, 0.25  # of what is drawn; the labels share the rest alike
+BACKGROUND_SHARE, UNKNOWN_SHARE = 0.07, 0.25  # of what is drawn; the labels share the rest equally
 WORD_WEIGHT, TEACHER_WEIGHT = 0.3, 1.0
-# The last seventh of the epochs changes the sound less, so that training ends with what the model will hear (Touvron et
-# al. 2019, arXiv:1906.06423).
+# In the last seventh of the epochs the sound is changed less, so that training ends with sound like that which the
+# model will hear (Touvron et al. 2019, arXiv:1906.06423).
 CALM_PART, CALM_STRENGTH = 7, 0.3
 CHECKPOINT = "checkpoint.pt"
 
@@ -39,15 +39,15 @@ class PretrainingOptions:
     """How long and how fast to learn.
 
     Attributes:
-        epochs: of `draws` windows each.
-        draws: windows in an epoch.
-        batch_size: windows a step.
-        learning_rate: the highest; it rises for the first tenth and falls to 0 as a cosine.
-        weight_decay: of AdamW.
-        label_smoothing: share of a target that is spread over all labels.
-        strength: of the augmentation, 0 to 1.
-        averaging: how much of the averaged weights a step keeps (Polyak averaging); less in the first steps.
-        seed: the same seed, data and device give the same model.
+        epochs: the number of epochs, of `draws` windows each.
+        draws: windows per epoch.
+        batch_size: windows per step.
+        learning_rate: the highest learning rate; it rises for the first tenth and falls to 0 along a cosine.
+        weight_decay: the weight decay in AdamW.
+        label_smoothing: the share of a target that is spread over all labels.
+        strength: the strength of the augmentation, 0 to 1.
+        averaging: the share of the averaged weights that a step keeps (Polyak averaging); less in the first steps.
+        seed: the random seed; the same seed, data and device give the same model.
     """
 
     epochs: int = 28
@@ -66,11 +66,12 @@ class PretrainingEpoch:
     """One epoch.
 
     Attributes:
-        epoch: from 1.
-        epochs: how many there will be.
-        loss: mean over the batches.
-        accuracy: of the averaged network on the validation recordings, 0 to 1; None where there are none.
-        rejected: share of validation recordings of other words with no label's score at 0.75 or more, likewise.
+        epoch: the epoch's number, from 1.
+        epochs: how many epochs there will be.
+        loss: the mean loss over the batches.
+        accuracy: the averaged network's accuracy on the validation recordings, 0 to 1; None if there are none.
+        rejected: the share of validation recordings of other words for which no label's score reaches 0.75; None
+            likewise.
     """
 
     epoch: int
@@ -88,7 +89,7 @@ class PretrainingEpoch:
 
 
 class _Learner(nn.Module):
-    """The network with what only its training needs: the two other outputs."""
+    """The network with the two other outputs, which only training needs."""
 
     def __init__(self, labels: int, words: int) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class _Learner(nn.Module):
         self.teacher = nn.Linear(EMBEDDING, TEACHER_VALUES)
 
     def loss(self, windows: Tensor, targets: Tensor, words: Tensor, teacher: Tensor, smoothing: float) -> Tensor:
-        """Mean loss; a word of −1 has none, nor has a teacher's embedding of zeros."""
+        """The mean loss; a word of −1 and a teacher's embedding of zeros don't count."""
         logits, embedding = self.network(windows)
         loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         is_word = words >= 0
@@ -121,22 +122,24 @@ def pretrain(
     on_epoch: Callable[[PretrainingEpoch], object] | None = None,
     on_batch: Callable[[int, int, int], object] | None = None,
 ) -> tuple[WordNetwork, list[PretrainingEpoch], dict[str, Any] | None]:
-    """Train the word network. A checkpoint after each epoch lets a training that was ended go on.
+    """Train the word network. A checkpoint after each epoch lets an interrupted training continue.
 
     Args:
-        data: what to learn from.
-        output: a folder, for the checkpoint.
-        options: how to learn.
-        start: another training's checkpoint, on the same data, whose averaged weights to begin with.
-        device: PyTorch's name of it.
+        data: the data to learn from.
+        output: the folder for the checkpoint.
+        options: how to train.
+        start: the checkpoint of another training on the same data, whose averaged weights to start from.
+        device: PyTorch's name for the device.
         on_epoch: called after each epoch.
-        on_batch: called after each step with the epoch and the step in it, from 1, and how many steps there are.
+        on_batch: called after each step with the epoch and the step in it, both from 1, and the number of steps.
 
     Returns:
-        The network, with averaged weights; its epochs; and the data and options of the training it began with, if so.
+        The network, with averaged weights; its epochs; and the data and options of the training that it started from,
+        if any.
 
     Raises:
-        EarmarkError: the checkpoint is of another training, or it can't be read or written; the loss is not finite.
+        EarmarkError: the checkpoint belongs to another training, or can't be read or written; or the loss is not
+            finite.
     """
     where = torch.device(device)
     with torch.random.fork_rng():
@@ -182,7 +185,7 @@ def pretrain(
 
 
 class _Schedule:
-    """The learning rate's factor at each step: up for a tenth of them, then down as a cosine."""
+    """The learning rate's factor at each step: it rises for a tenth of the steps, then falls along a cosine."""
 
     def __init__(self, steps: int) -> None:
         self._steps, self._rise = steps, max(1, steps // 10)
@@ -194,7 +197,7 @@ class _Schedule:
 
 
 class _Average:
-    """The mean of weights over time. A short training's is over its last tenth, so that it forgets where it began."""
+    """The mean of the weights over time. In a short training it covers the last tenth, so that it forgets the start."""
 
     def __init__(self, keep: float) -> None:
         self._keep = keep
@@ -207,7 +210,7 @@ class _Average:
 def _batches(
     data: PretrainingData, augmentation: Augmentation, options: PretrainingOptions, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """An epoch's batches: windows, targets, words, teacher's embeddings. The next is made while one is learnt from."""
+    """An epoch's batches: windows, targets, words, teacher's embeddings. The next is made while one is in use."""
     drawn = data.draw(np.random.default_rng((options.seed, epoch)), options.draws, BACKGROUND_SHARE, UNKNOWN_SHARE)
     is_calm = options.epochs - epoch < options.epochs // CALM_PART
     strength = min(options.strength, CALM_STRENGTH) if is_calm else options.strength
@@ -229,10 +232,11 @@ def _batches(
 
 
 def _log_priors(labels: int) -> Tensor:
-    """How much likelier than a word the two reserved labels were drawn, as logarithms; 0 where they were not.
+    """Logarithms of how much more often than a word the two reserved labels were drawn; 0 if they weren't drawn.
 
-    Without it, a score says how likely a label is where all labels are as frequent: logit adjustment (Menon et al.
-    2021, arXiv:2007.07314). Many other words were drawn to know them, not because they are expected.
+    Without these priors, a score says how likely a label is if all labels are equally frequent: logit adjustment (Menon
+    et al. 2021, arXiv:2007.07314). Many other words are drawn so that the network knows them, not because they are
+    expected.
     """
     word = (1 - BACKGROUND_SHARE - UNKNOWN_SHARE) / (labels - 2)
     shares = torch.tensor([BACKGROUND_SHARE, UNKNOWN_SHARE, *[word] * (labels - 2)])
@@ -242,7 +246,7 @@ def _log_priors(labels: int) -> Tensor:
 def _validate(
     network: WordNetwork, data: PretrainingData, augmentation: Augmentation, priors: Tensor
 ) -> tuple[float | None, float | None]:
-    """Accuracy on the labels' validation recordings, and how many of other words are rejected at 0.75."""
+    """The accuracy on the labels' validation recordings, and the share of other words that is rejected at 0.75."""
     if len(data.validation) == 0:
         return None, None
     network.eval()
@@ -266,8 +270,8 @@ def _share(hits: list[Tensor]) -> float | None:
 
 
 def _begin(file: Path, learner: _Learner, device: torch.device) -> dict[str, Any]:
-    """Give the learner a checkpoint's averaged weights; returns what that training was, its data and options."""
-    prefix = "module."  # AveragedModel's, before the names of what it averages
+    """Give the learner a checkpoint's averaged weights; returns the data and options of that training."""
+    prefix = "module."  # AveragedModel puts it before the names of what it averages
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=True)
         averaged = checkpoint["averaged"].items()
@@ -275,7 +279,7 @@ def _begin(file: Path, learner: _Learner, device: torch.device) -> dict[str, Any
             {name.removeprefix(prefix): value for name, value in averaged if name.startswith(prefix)}
         )
         return dict(checkpoint["identity"])
-    except Exception as error:  # torch.load has no common error for a damaged file
+    except Exception as error:  # torch.load has no common error class for a damaged file
         raise EarmarkError(
             f"{file} is no checkpoint of a training on the same data and labels: name its checkpoint.pt."
         ) from error
@@ -292,7 +296,7 @@ def _resume(
             for name, part in parts.items():
                 part.load_state_dict(checkpoint[name])
             return [PretrainingEpoch(**epoch) for epoch in checkpoint["history"]]
-    except Exception as error:  # torch.load has no common error for a damaged file
+    except Exception as error:  # torch.load has no common error class for a damaged file
         raise EarmarkError(f"{file} can't be read: delete it to begin anew.") from error
     raise EarmarkError(f"{file} is of a training on other data or with other options: choose another folder.")
 
@@ -303,5 +307,5 @@ def _save(file: Path, parts: dict[str, Any], identity: dict[str, Any], history: 
     try:
         torch.save({**state, "identity": identity, "history": [asdict(epoch) for epoch in history]}, aside)
         aside.replace(file)
-    except (OSError, RuntimeError) as error:  # a full disk is either
+    except (OSError, RuntimeError) as error:  # a full disk raises either
         raise EarmarkError(f"{file} can't be written: free some space or choose another folder.") from error

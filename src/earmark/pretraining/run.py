@@ -1,4 +1,4 @@
-"""Pretraining from end to end: data sets in, a model folder out."""
+"""Pretraining from end to end: from data sets to a model folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from earmark.storage.files import make_folder
 if TYPE_CHECKING:
     from earmark.progress import Report
 
-PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")  # whose versions the card tells
+PACKAGES = ("earmark", "numpy", "onnx", "soxr", "torch")  # the card records their versions
 
 
 def run(
@@ -43,20 +43,20 @@ def run(
     """Train the word network and save it with its card.
 
     Args:
-        data: data sets of words, as `corpus` knows them.
+        data: data sets of words, in the layouts of `corpus`.
         noise: data sets of background noise.
-        words: the labels; None for every word there is.
+        words: the labels; None means every word in the data.
         output: the folder for `model.onnx`, `model.json`, the checkpoint and the data as it was read.
-        options: how to learn.
-        start: another training's checkpoint, whose weights to begin with.
-        device: PyTorch's name of it; a GPU, where there is one, if not given.
-        teacher: whether to learn from the speech embedding too.
-        revision: of the recipe, for the card.
-        report: told of the progress.
+        options: how to train.
+        start: the checkpoint of another training, whose weights to start from.
+        device: PyTorch's name for the device; by default a GPU if there is one.
+        teacher: whether to learn from the speech embedding, too.
+        revision: the recipe's revision, for the card.
+        report: called with the progress.
         on_epoch: called after each epoch.
 
     Raises:
-        EarmarkError: the data sets, the options or the folder won't do; it says why.
+        EarmarkError: the data sets, the options or the folder can't be used; the message says why.
     """
     where = _device(device)
     recordings = [recording for folder in data for recording in find_recordings(folder)]
@@ -72,7 +72,7 @@ def run(
     def on_batch(epoch: int, number: int, count: int) -> None:
         report(f"Epoch {epoch}/{options.epochs}", number, count)
 
-    # One thread makes the windows while the others learn from those before.
+    # One thread makes windows while the others learn from the previous ones.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     network, history, begun = pretrain(
         prepared, output, options, start=start, device=where, on_epoch=on_epoch, on_batch=on_batch
@@ -98,6 +98,6 @@ def _device(name: str) -> str:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name).cpu()
-    except (RuntimeError, AssertionError) as error:  # a name it doesn't know; a PyTorch built without it
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or a device that this PyTorch was built without
         raise EarmarkError(f"PyTorch can't use the device {name!r} here: choose --device cpu.") from error
     return name

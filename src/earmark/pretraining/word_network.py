@@ -1,7 +1,7 @@
 """The word network: windows → scores and an embedding.
 
-It is of the family of TC-ResNet (Choi et al. 2019, arXiv:1904.03814) and MatchboxNet (Majumdar and Ginsburg 2020,
-arXiv:2004.08531): the bins become channels, then convolutions over time alone.
+It belongs to the family of TC-ResNet (Choi et al. 2019, arXiv:1904.03814) and MatchboxNet (Majumdar and Ginsburg 2020,
+arXiv:2004.08531): the bins become channels, and all convolutions are over time only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from earmark.models.onnx_writer import Convolution, Dense, WordWeights, word_mod
 from earmark.pretraining.augmentation import FLOOR, FRAMES
 
 STEM = 96
-# Channels in and out, frames that a kernel spans, stride.
+# Input channels, output channels, frames that the kernel spans, stride.
 BLOCKS = ((STEM, 128, 9, 2), (128, 160, 9, 1), (160, 192, 9, 1), (192, 192, 9, 1))
 EMBEDDING = 192
 
@@ -35,13 +35,13 @@ class Separable(nn.Module):
         return self.norm(self.pointwise(self.depthwise(frames)))  # type: ignore[no-any-return]
 
     def weights(self) -> tuple[Convolution, Convolution]:
-        """The depthwise and the pointwise convolution's."""
+        """The weights of the depthwise and of the pointwise convolution."""
         kernel, stride = _array(self.depthwise.weight), self.depthwise.stride[0]
         return Convolution(kernel, None, stride), _folded(self.pointwise, self.norm)
 
 
 class Block(nn.Module):
-    """Two separable convolutions, and a pointwise one around them."""
+    """Two separable convolutions, with a pointwise convolution around them."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class WordNetwork(nn.Module):
-    """Windows → logits of the labels, and the embedding before them.
+    """Windows → the labels' logits, and the embedding before them.
 
     Shape: [n, 43, 232], normalized → [n, labels], [n, 192].
     """
@@ -77,7 +77,7 @@ class WordNetwork(nn.Module):
         return self.scores(embedding), embedding
 
     def weights(self) -> WordWeights:
-        """The weights as arrays for the ONNX file, batch normalization folded into the convolution before it."""
+        """The weights as arrays for the ONNX file, with batch normalization folded into the convolution before it."""
         return WordWeights(
             stem=_folded(self.stem, self.stem_norm),
             blocks=[

@@ -19,11 +19,12 @@ from earmark.front_end.spectrogram import Spectrogram
 from earmark.labels import RESERVED_LABELS, SILENT_LABELS, THRESHOLD
 from earmark.models.metadata import SHORT_WINDOW
 
-# Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
-# only where it lies in the middle, and says less of what isn't one.
+THRESHOLD = 0.75  # that a score must reach by default
+# The part of a window within which windows must agree on a word. The base `speech`, which takes the waveform, is sure
+# of a word only if the word lies in the middle, and is less often wrong about other sounds.
 AGREEING_SHARES = {"spectrogram": 0.4, "waveform": 0.08}
-ONE_SOUND = 0.75  # of a window: so long, what comes back is the same sound
-GOES_ON = 2 / 3  # of the threshold: so much, a sound that has begun must keep
+ONE_SOUND = 0.75  # of a window: a label that returns within this time is the same sound
+GOES_ON = 2 / 3  # of the threshold: a sound that has begun must keep at least this score
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Detection:
     """A sound that was heard.
 
     Attributes:
-        label: what it is.
-        score: its highest smoothed score, 0 to 1.
-        start, end: in seconds of the stream, from the first to the last window that heard it.
-        spectrogram: of the window with that score, in dB, shape [frames, bins], if it was asked for.
-        embedding: of that window, shape [values], if it was asked for.
-        scores: that window's own scores, not smoothed, shape [labels].
+        label: the sound's label.
+        score: the label's highest smoothed score, 0 to 1.
+        start, end: the span in seconds of the stream, from the first to the last window that heard the sound.
+        spectrogram: the spectrogram of the window with the highest score, in dB, shape [frames, bins], if requested.
+        embedding: the embedding of that window, shape [values], if requested.
+        scores: the scores of that window, not smoothed, shape [labels].
     """
 
     label: str
@@ -56,9 +57,9 @@ def as_dict(detection: Detection) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """One window's scores, float32 of shape [labels], and the seconds of the stream that it saw.
+    """One window's scores, float32 of shape [labels], and the span of the stream that it saw, in seconds.
 
-    `spectrogram`, in dB, and `embedding` are there where they were asked for.
+    `spectrogram`, in dB, and `embedding` are there if they were requested.
     """
 
     scores: npt.NDArray[np.float32] = field(compare=False)
@@ -69,23 +70,23 @@ class ScoredWindow:
 
 
 def default_smoothing(window_frames: int) -> int:
-    """How many windows `Decisions` should average: 3 of short sounds, else 1, for there windows have to agree."""
+    """How many windows `Decisions` should average: 3 for short sounds, otherwise 1, since there windows must agree."""
     return 3 if window_frames <= SHORT_WINDOW else 1
 
 
 def default_agreement(window_frames: int, hop: int, front_end: str = "spectrogram") -> int:
-    """How many successive windows `Decisions` should want to agree, `hop` frames apart, before a detection begins.
+    """How many successive windows, `hop` frames apart, should have to agree before `Decisions` begins a detection.
 
-    Short sounds 1: a sneeze is heard in one to three windows. Words as many as begin within two fifths of a window,
-    which are 5 at the usual hop of a tenth: there a word is heard in about ten, and what only sounds like one in fewer.
-    Words of a waveform model 2.
+    For short sounds 1: a sneeze is heard in one to three windows. For words, as many as begin within two fifths of a
+    window, which is 5 at the usual hop of a tenth: a word is then heard in about ten windows, and other sounds that
+    resemble it in fewer. For words in a waveform model 2.
     """
     return 1 if window_frames <= SHORT_WINDOW else 1 + int(AGREEING_SHARES[front_end] * window_frames / hop)
 
 
 @dataclass
 class _Sound:
-    """A label, the windows that heard it, and its highest score."""
+    """A label, the windows that heard it, and its highest score so far."""
 
     label: str
     score: float
@@ -114,30 +115,32 @@ class _Sound:
 
 
 class Decisions:
-    """Scores in as they come, detections out as each sound ends.
+    """Takes scores as they come and returns each detection when its sound has ended.
 
     The scores are averaged over neighbouring windows. A detection begins with `min_agreeing_windows` successive
-    windows that have the same best label, each with an average that reaches the threshold. It goes on while that label
-    stays the best with at least two thirds of the threshold, so that a weak moment doesn't cut a sound in two.
+    windows that have the same best label, each with an average that reaches the threshold. It continues while that
+    label stays the best with at least two thirds of the threshold, so that a weak moment doesn't cut a sound in two.
 
-    A sound counts as lasting from its first window's middle to its last one's. For three quarters of a window after its
-    beginning it is one sound, whatever lies between: other windows don't end it there unless another detection begins,
-    and if one does, what comes back of the first is dropped.
+    A sound lasts from the middle of its first window to the middle of its last one. Within three quarters of a window
+    after its beginning it stays one sound, whatever comes in between: other windows don't end it unless another
+        detection
+    begins. If one does, and the first label returns within that time, it is dropped.
 
     Args:
-        labels: in the order of the scores.
-        probability_threshold: in [0, 1].
-        label_thresholds: the thresholds of labels that have their own.
-        suppression_time_ms: after a sound's end, others that begin within this time are dropped.
+        labels: the labels in the order of the scores.
+        probability_threshold: what a score must reach for a detection to begin, in [0, 1].
+        label_thresholds: thresholds for single labels.
+        suppression_time_ms: sounds that begin within this time after the end of another one are dropped.
         smoothing_windows: how many windows are averaged, an odd number. With as many as a window has frames, an
             event one frame long keeps its score, and a flicker of one window stays below the threshold.
-        min_agreeing_windows: 1 or more.
-        longest_sound_ms: a sound that lasts so long has ended, and what goes on is the same said again, if as many
-            windows agree on it as at a beginning. None for sounds of any length; the reserved labels may last.
-        invoke_callback_on_noise_and_unknown: whether the reserved labels are detections too.
+        min_agreeing_windows: how many successive windows must agree before a detection begins, 1 or more.
+        longest_sound_ms: a sound that has lasted this long has ended. If it goes on, it counts as the same word said
+            again, once as many windows agree on it as at a beginning. None allows sounds of any length; the reserved
+            labels may always last.
+        invoke_callback_on_noise_and_unknown: whether the reserved labels give detections, too.
 
     Raises:
-        EarmarkError: a value is out of its range, or a label isn't known.
+        EarmarkError: a value is out of range, or there is no such label.
     """
 
     def __init__(
@@ -166,15 +169,15 @@ class Decisions:
         self._reach = smoothing // 2
         self._silent = () if invoke_callback_on_noise_and_unknown else SILENT_LABELS
         self._recent: deque[ScoredWindow] = deque(maxlen=smoothing)
-        self._decided = 0  # windows of `_recent` that have been decided on
-        self._coming: _Sound | None = None  # what the last windows agree on, until they are enough
+        self._decided = 0  # how many windows of `_recent` have been decided on
+        self._coming: _Sound | None = None  # what the last windows agree on, until there are enough of them
         self._open: _Sound | None = None
         self._begun: dict[str, float] = {}  # when each label's last sound began
         self._quiet_until = -math.inf
 
     @property
     def probability_threshold(self) -> float:
-        """What a score must reach for a detection to begin. Setting it ends none that is under way."""
+        """What a score must reach for a detection to begin. Setting it doesn't end a detection that has begun."""
         return self._threshold
 
     @probability_threshold.setter
@@ -183,7 +186,7 @@ class Decisions:
 
     @property
     def label_thresholds(self) -> Mapping[str, float]:
-        """The thresholds of labels that have their own. Setting them ends no detection that is under way."""
+        """Thresholds for single labels. Setting them doesn't end a detection that has begun."""
         return self._label_thresholds
 
     @label_thresholds.setter
@@ -200,12 +203,12 @@ class Decisions:
 
     @property
     def open(self) -> Detection | None:
-        """The detection under way, as far as it has come, for who can't wait for its end; None while there is none."""
+        """The detection that has begun but not ended, as it is so far; None if there is none."""
         return None if self._open is None or self._open.is_dropped else self._open.detection
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that are in force, each by its name."""
+        """The options in force, by name."""
         return {
             "probability_threshold": self._threshold,
             "label_thresholds": self._label_thresholds,
@@ -228,36 +231,36 @@ class Decisions:
 
     @property
     def needed(self) -> int:
-        """How many of the next windows must all be such as `may_begin` tells of, before a detection can begin.
+        """How many of the next windows must all pass `may_begin` before a detection can begin.
 
-        0 where the next window matters whatever it is, since a detection is under way or windows are averaged.
+        0 if the next window matters in any case, because a detection has begun or windows are averaged.
         """
         if self._open is not None or self.smoothing_windows > 1:
             return 0
         return self._min_agreeing - (0 if self._coming is None else self._coming.windows)
 
     def may_begin(self, scores: npt.NDArray[np.float32]) -> bool:
-        """Whether a detection may begin with a window of these scores, shape [labels], where none are averaged."""
+        """Whether a detection may begin with a window with these scores, shape [labels], if windows aren't averaged."""
         best = int(scores.argmax())
         return self._reaches(self._labels[best], float(scores[best]))
 
     def skip(self) -> None:
-        """Leave out windows with which no detection may begin, while `needed` isn't 0."""
+        """Skip windows with which no detection may begin; only while `needed` isn't 0."""
         self._coming = None
 
     def process(self, windows: Iterable[ScoredWindow]) -> list[Detection]:
-        """The next windows; returns the detections that ended with them."""
+        """Take the next windows; return the detections that ended with them."""
         ended = []
         for window in windows:
             if len(self._recent) == self._recent.maxlen:
                 self._decided -= 1
             self._recent.append(window)
-            if len(self._recent) - self._decided > self._reach:  # its later neighbours are in
+            if len(self._recent) - self._decided > self._reach:  # its later neighbours have come in
                 ended += self._decide_next()
         return ended
 
     def finish(self) -> list[Detection]:
-        """The detections that the stream's end ends."""
+        """The detections that end with the stream."""
         ended = []
         while self._decided < len(self._recent):
             ended += self._decide_next()
@@ -289,7 +292,7 @@ class Decisions:
         return score >= self._threshold_of(label) and label not in self._silent
 
     def _is_too_long(self, sound: _Sound, window: ScoredWindow) -> bool:
-        """Whether it would be with this window; noise never is."""
+        """Whether the sound would be too long with this window; noise never is."""
         return sound.label not in RESERVED_LABELS and sound.lasts(window) >= self._longest
 
     def _average_next(self) -> tuple[ScoredWindow, str, float]:
@@ -297,7 +300,7 @@ class Decisions:
         window = self._recent[self._decided]
         neighbours = islice(self._recent, max(0, self._decided - self._reach), self._decided + self._reach + 1)
         self._decided += 1
-        # np.mean gives the same values in some times the time, which counts where windows come at each frame.
+        # np.mean gives the same values but is several times slower, which matters when windows come with every frame.
         scores, *others = (neighbour.scores for neighbour in neighbours)
         for other in others:
             scores = scores + other
@@ -307,7 +310,7 @@ class Decisions:
         return window, self._labels[best], float(scores[best])
 
     def _gather(self, window: ScoredWindow, label: str, score: float) -> _Sound:
-        """What this window and those before it agree on."""
+        """The sound that this window and those before it agree on."""
         coming = self._coming
         if coming is None or coming.label != label:
             return _Sound(label, score, window, window, window)
@@ -326,14 +329,14 @@ class Decisions:
         sound, self._open = self._open, None
         if sound is None or sound.is_dropped:
             return []
-        # Windows are equally long, so that from end to end is from middle to middle.
+        # Windows are equally long, so the time from end to end is the time from middle to middle.
         self._quiet_until = sound.last.end + self._suppression
         return [sound.detection]
 
 
 def _number(name: str, value: Any, wanted: str, lowest: float, highest: float = sys.float_info.max) -> float:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not lowest <= value <= highest:  # not so for NaN either
+    if not is_number or not lowest <= value <= highest:  # also refuses NaN
         raise _wrong(name, value, wanted)
     return float(value)
 

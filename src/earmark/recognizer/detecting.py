@@ -1,9 +1,9 @@
-"""Detections in a stream, from as few scores as they take.
+"""Detections in a stream, from as few scores as possible.
 
 A detection begins where `min_agreeing_windows` successive windows agree. So one window among them that can't be part of
-a beginning settles it for all, as one letter that doesn't fit settles it for a word in a text (Boyer and Moore 1977,
-"A fast string searching algorithm"): while nothing is heard, the network scores every fifth window of a stream of
-words. What is detected, and when, is exactly what scoring every window gives.
+a beginning rules out all of them, as one letter that doesn't fit rules out a word in a text (Boyer and Moore 1977,
+"A fast string searching algorithm"). While nothing is heard, the network scores every fifth window of a stream of
+words. What is detected, and when, is exactly what scoring every window would give.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from earmark.recognizer.scoring import Classifier
 
-AHEAD = 4  # windows scored at once while a sound goes on: few of them are for nothing when it ends
+AHEAD = 4  # windows scored at once while a sound goes on: few of them are wasted when it ends
 
 
 @dataclass
 class _Pending:
-    """A window that wasn't decided on yet, shape [frames, values], and its scores if they were needed."""
+    """A window that hasn't been decided on yet, shape [frames, values], and its scores if they were needed."""
 
     window: Frames
     start: float
@@ -37,16 +37,16 @@ class _Pending:
 
 
 class Detector:
-    """Frames in as they come, detections out as each sound ends.
+    """Takes frames as they come and returns each detection when its sound has ended.
 
     Args:
-        recognizer: whose network scores the windows.
-        decisions: what makes detections of the scores; `Recognizer.decisions` gives one.
+        recognizer: the recognizer whose network scores the windows.
+        decisions: the stage that turns scores into detections; `Recognizer.decisions` gives one.
         overlap_factor: see `Recognizer.stream`.
-        include_spectrogram, include_embedding: whether detections come with them.
+        include_spectrogram, include_embedding: whether detections include these.
 
     Raises:
-        EarmarkError: the overlap is out of its range, or the model has no embedding.
+        EarmarkError: the overlap is out of range, or the model has no embedding.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Detector:
         self._include_spectrogram, self._include_embedding = include_spectrogram, include_embedding
         hop = recognizer.hop_frames(overlap_factor)
         self._windows = Windows(recognizer.metadata.window_frames, hop, front_end=self.front_end)
-        # What every window's score is needed for anyhow is scored as it comes.
+        # If every window's score is needed anyway, windows are scored as they come.
         self._ahead = AHEAD if decisions.smoothing_windows == 1 else BATCH
         self._pending: deque[_Pending] = deque()
 
     def process(self, frames: Frames) -> list[Detection]:
-        """The next frames, shape [frames, values]; returns the detections that ended with them."""
+        """Take the next frames, shape [frames, values]; return the detections that ended with them."""
         windows, times = self._windows.process(frames)
         self._pending.extend(_Pending(window, *seconds) for window, seconds in zip(windows, times, strict=True))
         ended = []
@@ -92,20 +92,21 @@ class Detector:
         return ended
 
     def finish(self) -> list[Detection]:
-        """The detections that the stream's end ends. The windows still held are too few for another to begin."""
+        """The detections that end with the stream. The windows still held are too few for another one to begin."""
         self._pending.clear()
         return self._decisions.finish()
 
     def _refute(self, needed: int) -> int | None:
-        """How many of the next windows can't be part of a beginning.
+        """How many of the next windows can be ruled out as part of a beginning.
 
-        0 where all of the next `needed` can, and have their scores; None while the last of these isn't there yet.
+        0 if all of the next `needed` windows may be part of one, and have their scores; None while the last of these is
+        still to come.
         """
         last = needed - 1
         known = min(needed, len(self._pending))
         if not (refuted := self._refuted(known)) and known == needed:
-            # If this one is no part of a beginning, then the next to ask is the last of as many after it, and so on.
-            # Where one that may be was asked before, those after it were, too.
+            # If this window isn't part of a beginning, the next one to score is the last of as many after it, and so
+            # on. If a window that may be part of one was scored before, so were those after it.
             is_new = all(self._pending[at].scored is None for at in range(known))
             self._score(range(last, len(self._pending) if is_new else needed, self._decisions.min_agreeing_windows))
             if not (refuted := self._refuted(known)):
@@ -114,7 +115,7 @@ class Detector:
         return refuted if refuted or known == needed else None
 
     def _refuted(self, known: int) -> int:
-        """How many windows end with the last that has scores, among so many, and can't be part of a beginning."""
+        """How many windows, up to the last of the first `known` that has scores and is ruled out, can be skipped."""
         for at in reversed(range(known)):
             scored = self._pending[at].scored
             if scored is not None and not self._decisions.may_begin(scored.scores):
@@ -122,7 +123,7 @@ class Detector:
         return 0
 
     def _score(self, which: Iterable[int]) -> None:
-        """Score those of the pending windows that aren't yet, in one go."""
+        """Score those of the pending windows that have no scores yet, all at once."""
         new = [window for window in map(self._pending.__getitem__, which) if window.scored is None]
         if not new:
             return
@@ -134,7 +135,7 @@ class Detector:
 
 
 def detect(detector: Detector, blocks: Iterable[Frames]) -> Iterator[Detection]:
-    """The detections of a stream to its end, from its frames in blocks, each of shape [frames, values]."""
+    """The detections of a stream, to its end, from its frames in blocks of shape [frames, values]."""
     for frames in blocks:
         yield from detector.process(frames)
     yield from detector.finish()

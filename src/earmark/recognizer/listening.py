@@ -1,4 +1,4 @@
-"""Listening as it goes on: a loop over detections, an asynchronous loop, or a function called in the background."""
+"""A listening: a loop over detections, an asynchronous loop, or a function that is called in the background."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Callback = Callable[[Detection], object]
 class Listening(Iterator[Detection], AsyncIterator[Detection]):
     """A stream's detections, in one of three forms:
 
-    - `for detection in listening` waits for each where it stands;
+    - `for detection in listening` waits for each detection in the current thread;
     - `async for detection in listening` waits in a thread, and ends the listening if the task is cancelled;
     - `listening.start(callback)` calls `callback(detection)` in a daemon thread.
 
-    A listening ends once: with its stream, by `stop`, or with its `with` or `async with` block. The source is closed
-    then. For another one, listen again.
+    A listening ends with its stream, by `stop`, or with its `with` or `async with` block. Then the source is closed,
+    and the listening can't be used again.
 
     Args:
-        detections: made from the source as they are asked for.
-        source: it is closed from another thread while it waits for sound; see `Source.close`.
-        callback: what `start` is called with at once, if it is given.
+        detections: the detections, made from the source on request.
+        source: the source, which may be closed from another thread while it waits for sound; see `Source.close`.
+        callback: if given, `start` is called with it at once.
 
     Raises:
         EarmarkError: the callback can't be called.
@@ -37,8 +37,8 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
     def __init__(self, detections: Iterator[Detection], source: Source, callback: Callback | None = None) -> None:
         self._detections, self._source = detections, source
         self._form: Literal["loop", "callback"] | None = None
-        self._state = threading.Lock()  # of the form, and of who waits for which error
-        self._advancing = threading.Lock()  # of the detections
+        self._state = threading.Lock()  # guards which form is used, and who waits for which error
+        self._advancing = threading.Lock()  # guards the detections
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -56,12 +56,13 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
         return not self._ended.is_set()
 
     def start(self, callback: Callback) -> None:
-        """Call `callback(detection)` for each detection, in a thread of its own that doesn't keep the program alive.
+        """Call `callback(detection)` for each detection, in a thread that doesn't keep the program alive.
 
-        What it raises ends the listening. `wait` raises it again; if nobody waits, `threading.excepthook` shows it.
+        An exception in the callback ends the listening. `wait` raises it again; if nobody waits, `threading.excepthook`
+        shows it.
 
         Raises:
-            EarmarkError: the callback can't be called, or the listening has begun or ended before.
+            EarmarkError: the callback can't be called, or the listening has already begun or ended.
         """
         if not callable(callback):
             raise EarmarkError(f"The callback is {callback!r}: pass a function that takes a detection.")
@@ -73,13 +74,13 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the listening, from any thread, and drop what is being heard. Calling it again does nothing.
+        """End the listening, from any thread, and drop a sound that has not ended. Calling it again does nothing.
 
-        No callback begins after it, but it doesn't wait for one that is under way; `wait` does.
+        No callback begins afterwards, but `stop` doesn't wait for one that is running; `wait` does.
         """
         self._ended.set()
         self._source.close()
-        if self._advancing.acquire(blocking=False):  # else whoever has it closes them
+        if self._advancing.acquire(blocking=False):  # otherwise the thread that holds the lock closes them
             try:
                 self._close_detections()
             finally:
@@ -89,14 +90,14 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
         """Wait until the callback's thread has ended.
 
         Args:
-            timeout: seconds to wait at most.
+            timeout: the longest time to wait, in seconds.
 
         Returns:
             Whether it has ended.
 
         Raises:
-            EarmarkError: there is no callback, or this is called by it.
-            Exception: what the callback or the source raised.
+            EarmarkError: there is no callback, or the callback itself calls this.
+            Exception: the callback or the source raised it.
         """
         thread = self._thread
         if thread is None:
@@ -123,11 +124,11 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
         return detection
 
     async def __anext__(self) -> Detection:
-        import asyncio  # who iterates so has it; who doesn't needn't wait for it
+        import asyncio  # imported here: only callers that iterate asynchronously need it, and they have it
 
         self._claim_loop()
         future: Future[Detection | None] = Future()
-        # Not one of the event loop's own threads: those are few, and the program's end waits for them.
+        # Not in one of the event loop's own threads: those are few, and the program waits for them when it ends.
         threading.Thread(target=self._fulfil, args=(future,), name="earmark-listening", daemon=True).start()
         try:
             detection = await asyncio.wrap_future(future)
@@ -161,16 +162,16 @@ class Listening(Iterator[Detection], AsyncIterator[Detection]):
             self._form = "loop"
 
     def _advance(self) -> Detection | None:
-        """The next detection, or None: the listening has ended."""
+        """The next detection, or None once the listening has ended."""
         with self._advancing:
             detection = None
             try:
                 if self.is_listening:
                     detection = next(self._detections, None)
-                if not self.is_listening:  # by now
+                if not self.is_listening:  # it was stopped meanwhile
                     detection = None
             except BaseException as error:
-                # A source that is closed while it is read may raise what it likes.
+                # A source that is closed while it is read may raise anything.
                 if self.is_listening or not isinstance(error, Exception):
                     raise
             finally:

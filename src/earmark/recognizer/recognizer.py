@@ -48,10 +48,10 @@ class Params:
     """How a recognizer hears: speech-commands' `params()`.
 
     Attributes:
-        sample_rate: in Hz, to which all sound is brought.
-        fft_size: samples of a frame's Fourier transform; None where the network takes the waveform itself.
-        frame_ms: from one frame to the next.
-        window_ms: what one prediction sees.
+        sample_rate: the rate in Hz to which all sound is resampled.
+        fft_size: the samples in a frame's Fourier transform; None if the network takes the waveform itself.
+        frame_ms: the time from one frame to the next.
+        window_ms: how much sound one prediction sees.
     """
 
     sample_rate: int
@@ -61,14 +61,14 @@ class Params:
 
 
 class Recognizer(Classifier):
-    """Front end, network and labels. `load` makes one from a file.
+    """Front end, network and labels. `load` opens one from a file.
 
     Args:
-        model: an ONNX file's content, with Earmark's metadata in it.
-        name: what errors call the model.
+        model: the content of an ONNX file with Earmark's metadata in it.
+        name: what to call the model in errors.
 
     Raises:
-        EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
+        EarmarkError: it is not a model, not one of Earmark's, or its parts don't fit together.
 
     Attributes:
         metadata: labels, window, front end and normalisation.
@@ -77,7 +77,7 @@ class Recognizer(Classifier):
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
         super().__init__(model, name)
-        # Weakly, so that a loop that was left by `break` lets go of its microphone.
+        # Weak references, so that a loop that was left by `break` releases its microphone.
         self._listenings: weakref.WeakSet[Listening] = weakref.WeakSet()
 
     @property
@@ -88,12 +88,12 @@ class Recognizer(Classifier):
         return Params(self.front_end.sample_rate, fft_size, frame_ms, frame_ms * self.metadata.window_frames)
 
     def create_transfer(self, path: str | Path) -> Project:
-        """A project in which to teach new words on this recognizer: speech-commands' `createTransfer`.
+        """A project for teaching new words on this recognizer: speech-commands' `createTransfer`.
 
-        It is made if it is not there. What it trains is based on this recognizer, unless another base is named.
+        It is created if it doesn't exist. Its models are trained on this recognizer, unless you name another base.
 
         Raises:
-            EarmarkError: there is no embedding, the folder can't be written, or it is a project of short sounds.
+            EarmarkError: there is no embedding, the folder can't be written to, or it is a project of short sounds.
         """
         from earmark.project import Project
 
@@ -108,7 +108,7 @@ class Recognizer(Classifier):
         """Write the model into a folder, from which `load` brings it back.
 
         Raises:
-            EarmarkError: the folder can't be written.
+            EarmarkError: the folder can't be written to.
         """
         folder = Path(folder)
         save_model(folder, self.content, {"name": self.metadata.name, "labels": [{"name": x} for x in self.labels]})
@@ -123,22 +123,22 @@ class Recognizer(Classifier):
         include_spectrogram: bool = False,
         include_embedding: bool = False,
     ) -> Result:
-        """Recognize a clip of any length. Silence on both sides fills one that is shorter than a window.
+        """Recognize a clip of any length. A clip shorter than a window is padded with silence on both sides.
 
-        Short sounds' scores are averaged over all the clip's windows; a word's are those of the window around the
-        clip's loudest part.
+        For short sounds, the scores are averaged over all windows of the clip. For words, they are those of the window
+        around the clip's loudest part.
 
         Args:
-            clip: a path, of a spectrogram as a project keeps it too; or samples in [-1, 1] of shape [samples] or
-                [samples, channels]; None for one window from the microphone.
-            sample_rate: of the samples, in Hz.
+            clip: a path, which may also be that of a spectrogram file in a project; or samples in [-1, 1] of shape
+                [samples] or [samples, channels]; or None for one window from the microphone.
+            sample_rate: the samples' rate in Hz.
             device: the microphone's number or name.
             include_spectrogram: whether the result holds the spectrogram of what was scored.
-            include_embedding: whether it holds the embedding.
+            include_embedding: whether the result holds the embedding.
 
         Raises:
-            EarmarkError: the clip can't be read, is empty or not finite; it is a spectrogram, and the model hears the
-                sound itself; no microphone; no embedding.
+            EarmarkError: the clip can't be read, is empty or not finite; it is a spectrogram but the model needs the
+                sound; there is no microphone or no embedding.
         """
         if include_embedding:
             self.check_embedding()
@@ -154,12 +154,12 @@ class Recognizer(Classifier):
         """Recognize windows.
 
         Args:
-            spectrograms: in dB, shape [windows, frames, bins] with `input_shape`'s frames and bins, or one of them, or
-                [windows, frames, bins, 1].
-            include_spectrogram, include_embedding: whether each result holds them.
+            spectrograms: levels in dB, shape [windows, frames, bins] with the frames and bins of `input_shape`, or a
+                single window, or [windows, frames, bins, 1].
+            include_spectrogram, include_embedding: whether each result holds these.
 
         Raises:
-            EarmarkError: another shape, or values that are not finite; no embedding.
+            EarmarkError: the shape is wrong, values are not finite, or there is no embedding.
         """
         try:
             windows = np.asarray(spectrograms, np.float32)
@@ -167,7 +167,7 @@ class Recognizer(Classifier):
             raise EarmarkError("The spectrograms are no array of numbers: pass [windows, frames, bins].") from error
         if windows.shape == self.input_shape:
             windows = windows[np.newaxis]
-        elif windows.ndim == 4 and windows.shape[3] == 1:  # as TensorFlow.js has them
+        elif windows.ndim == 4 and windows.shape[3] == 1:  # the shape in TensorFlow.js
             windows = windows[..., 0]
         if windows.ndim != 3 or windows.shape[1:] != self.input_shape:
             frames, values = self.input_shape
@@ -195,27 +195,26 @@ class Recognizer(Classifier):
         include_embedding: bool = False,
         callback: Callback | None = None,
     ) -> Listening:
-        """Listen to a stream: each detection comes once its sound has ended; `stream` gives every window at once.
+        """Listen to a stream. Each detection comes when its sound has ended; `stream` gives every window at once.
 
-        What it returns is iterated, `for` or `async for`; with a callback, a thread calls that for each detection.
+        Loop over the result with `for` or `async for`. With a callback, a thread calls it for each detection.
 
         Args:
-            source: what `open_source` takes; it is closed when the listening ends.
-            sample_rate: of samples, in Hz.
+            source: anything that `open_source` takes; it is closed when the listening ends.
+            sample_rate: the samples' rate in Hz.
             device: the microphone's number or name.
-            probability_threshold: see `Decisions`; the model's own where None, 0.75 if it has none.
+            probability_threshold: see `Decisions`. None means the model's own, or 0.75 if it has none.
             label_thresholds, suppression_time_ms, invoke_callback_on_noise_and_unknown: see `Decisions`.
-            smoothing_windows, min_agreeing_windows, longest_sound_ms: see `Decisions`; what measurement found best,
-                where None.
+            smoothing_windows, min_agreeing_windows, longest_sound_ms: see `Decisions`. None means the values that
+                measurements found best.
             overlap_factor: see `stream`.
-            include_spectrogram: whether detections hold their best window's spectrogram.
-            include_embedding: whether they hold its embedding. As in speech-commands, this overrides two others: the
-                threshold is 0, and noise and unknown are detections too.
+            include_spectrogram: whether detections hold the spectrogram of their best window.
+            include_embedding: whether detections hold the embedding of their best window. As in speech-commands, this
+                overrides two other options: the threshold is 0, and noise and unknown give detections, too.
             callback: called with each detection.
 
         Raises:
-            EarmarkError: the source can't be opened or read, an option is out of its range, or the model has no
-                embedding.
+            EarmarkError: the source can't be opened or read, an option is out of range, or the model has no embedding.
         """
         if include_embedding:
             probability_threshold, label_thresholds, invoke_callback_on_noise_and_unknown = 0, None, True
@@ -248,16 +247,16 @@ class Recognizer(Classifier):
         longest_sound_ms: float | None = None,
         **options: Any,
     ) -> Decisions:
-        """The stage that makes detections of this recognizer's windows.
+        """The stage that turns the scores of this recognizer's windows into detections.
 
         Args:
-            overlap_factor: of the windows; see `stream`.
-            probability_threshold: see `Decisions`; the model's own where None, 0.75 if it has none.
-            smoothing_windows, min_agreeing_windows, longest_sound_ms, options: see `Decisions`; where None, what
-                measurement found best for such windows and sounds.
+            overlap_factor: the windows' overlap; see `stream`.
+            probability_threshold: see `Decisions`. None means the model's own, or 0.75 if it has none.
+            smoothing_windows, min_agreeing_windows, longest_sound_ms, options: see `Decisions`. None means the values
+                that measurements found best for such windows and sounds.
 
         Raises:
-            EarmarkError: a value is out of its range.
+            EarmarkError: a value is out of range.
         """
         frames = self.metadata.window_frames
         if probability_threshold is None:
@@ -279,7 +278,7 @@ class Recognizer(Classifier):
 
     @property
     def is_listening(self) -> bool:
-        """Whether any listening of this recognizer is under way."""
+        """Whether any of this recognizer's listenings is running."""
         return any(listening.is_listening for listening in list(self._listenings))
 
     def stop_listening(self) -> None:
@@ -297,21 +296,21 @@ class Recognizer(Classifier):
         include_spectrogram: bool = False,
         include_embedding: bool = False,
     ) -> Iterator[ScoredWindow]:
-        """Yield every window's scores as soon as its last sample is in.
+        """Yield every window's scores as soon as its last sample has come.
 
         Args:
-            source: what `open_source` takes; it is closed when the iteration ends.
-            sample_rate: of samples, in Hz.
+            source: anything that `open_source` takes; it is closed when the iteration ends.
+            sample_rate: the samples' rate in Hz.
             device: the microphone's number or name.
-            overlap_factor: how much neighbouring windows share, in [0, 1). Where None, short sounds get a window
-                every frame and words one about every 0.1 s.
-            include_spectrogram, include_embedding: whether each window comes with them.
+            overlap_factor: the share of a window that neighbouring windows have in common, in [0, 1). None means a
+                window every frame for short sounds, and about every 0.1 s for words.
+            include_spectrogram, include_embedding: whether each window includes these.
 
         Raises:
-            EarmarkError: the source can't be opened or read, the overlap is out of its range, or the model has no
+            EarmarkError: the source can't be opened or read, the overlap is out of range, or the model has no
                 embedding.
         """
-        # Not a generator itself, so that a wrong option is told here and not at the first window.
+        # Not a generator itself, so that a wrong option raises here and not at the first window.
         scorer = StreamScorer(
             self, overlap_factor, include_spectrogram=include_spectrogram, include_embedding=include_embedding
         )
@@ -375,12 +374,12 @@ def load(path: str | Path = WORDS_MODEL) -> Recognizer:
     """Load a recognizer.
 
     Args:
-        path: "words", the pretrained model that comes with Earmark (a folder of that name is "./words"); a model
-            folder, a `model.onnx`, a project with a trained model; or a speech-commands or Teachable Machine audio
-            model: its folder, zip or `model.json` (needs the package onnx).
+        path: "words", the pretrained model that comes with Earmark (write "./words" for a folder of that name); a model
+            folder; a `model.onnx`; a project with a trained model; or the folder, zip or `model.json` of a
+            speech-commands or Teachable Machine audio model (needs the package onnx).
 
     Raises:
-        EarmarkError: nothing there, or not a model.
+        EarmarkError: nothing is there, or it is not a model.
     """
     path = PRETRAINED / WORDS_MODEL if path == WORDS_MODEL else Path(path)
     if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
@@ -391,7 +390,7 @@ def load(path: str | Path = WORDS_MODEL) -> Recognizer:
     try:
         found = file.stat()
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise EarmarkError(f"{file} is no file: a pipe or a device can't be loaded.")  # it may never end
+            raise EarmarkError(f"{file} is no file: a pipe or a device can't be loaded.")  # reading it might never end
         with file.open("rb") as opened:
             content = opened.read(MAX_MODEL_BYTES + 1)
         if len(content) > MAX_MODEL_BYTES:

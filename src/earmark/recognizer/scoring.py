@@ -1,4 +1,4 @@
-"""Scores of windows: what a recognizer is before it knows of clips, sources and detections."""
+"""Scores of windows: the part of a recognizer that knows nothing of clips, sources and detections."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from earmark.models.metadata import SHORT_WINDOW
 from earmark.models.network import Network
 from earmark.recognizer.decisions import ScoredWindow
 
-WORD_HOP_SECONDS = 0.1  # from one window of a word to the next, about: 93 ms in frames of a spectrogram
+WORD_HOP_SECONDS = 0.1  # the approximate hop between windows for words: 93 ms in whole frames of a spectrogram
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was recognized.
+    """The result of recognizing a clip or window.
 
     Attributes:
         label: the best label.
-        score: its score, 0 to 1.
-        scores: float32 of shape [labels], in the order of `labels`.
+        score: the best label's score, 0 to 1.
+        scores: the scores, float32 of shape [labels], in the order of `labels`.
         labels: all labels.
-        spectrogram: frames × 232 bins in dB, if it was asked for; of a waveform model, frames × samples.
-        embedding: of the window, or the mean of all that were averaged, shape [values], if it was asked for.
+        spectrogram: frames × 232 bins in dB, or frames × samples for a waveform model, if requested.
+        embedding: the window's embedding, or the mean over all windows that were averaged, shape [values], if
+            requested.
     """
 
     label: str
@@ -38,14 +39,14 @@ class Result:
 
 
 class Classifier(Network):
-    """A network with labels: windows in, results out.
+    """A network with labels: takes windows and returns results.
 
     Args:
-        model: an ONNX file's content, with Earmark's metadata in it.
-        name: what errors call the model.
+        model: the content of an ONNX file with Earmark's metadata in it.
+        name: what to call the model in errors.
 
     Raises:
-        EarmarkError: not a model, not one of Earmark's, or one whose parts don't fit together.
+        EarmarkError: it is not a model, not one of Earmark's, or its parts don't fit together.
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
@@ -59,11 +60,15 @@ class Classifier(Network):
         return self.metadata.labels
 
     def score_windows(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores, shape [windows, labels], of windows, shape [windows, *input_shape], in dB if of a spectrogram."""
+        """Scores of windows, shape [windows, labels].
+
+        Args:
+            windows: shape [windows, *input_shape]; windows of a spectrogram are in dB.
+        """
         return self._run(["scores"], windows)[0]
 
     def hop_frames(self, overlap_factor: float | None = None) -> int:
-        """Frames from one window to the next, by that overlap or by the default one; see `stream`."""
+        """Frames from one window to the next, for that overlap or for the default one; see `stream`."""
         frames = self.metadata.window_frames
         if overlap_factor is None:
             return 1 if frames <= SHORT_WINDOW else round(WORD_HOP_SECONDS / self.front_end.frame_seconds)
@@ -92,16 +97,16 @@ class Classifier(Network):
 
 
 class StreamScorer:
-    """Frames of one stream in as they come, scored windows out.
+    """Takes the frames of one stream as they come and returns scored windows.
 
     Args:
-        recognizer: whose network scores the windows.
+        recognizer: the recognizer whose network scores the windows.
         overlap_factor: see `Recognizer.stream`.
-        first_frame: where in the stream the first frame lies, counted in frames.
-        include_spectrogram, include_embedding: whether each window comes with them.
+        first_frame: the position of the first frame in the stream, counted in frames.
+        include_spectrogram, include_embedding: whether each window includes these.
 
     Raises:
-        EarmarkError: the overlap is out of its range, or the model has no embedding.
+        EarmarkError: the overlap is out of range, or the model has no embedding.
     """
 
     def __init__(
@@ -122,11 +127,11 @@ class StreamScorer:
         self._windows = Windows(recognizer.metadata.window_frames, hop, first_frame, self.front_end)
 
     def cut(self, frames: Frames) -> tuple[npt.NDArray[np.float32], list[tuple[float, float]]]:
-        """The next frames, for who scores the windows elsewhere; see `Windows.process`."""
+        """Take the next frames, for callers that score the windows themselves; see `Windows.process`."""
         return self._windows.process(frames)
 
     def process(self, frames: Frames) -> list[ScoredWindow]:
-        """The next frames, shape [frames, values]; returns the windows that they complete, scored."""
+        """Take the next frames, shape [frames, values]; return the windows that they complete, scored."""
         windows, times = self.cut(frames)
         if not times:
             return []

@@ -1,4 +1,4 @@
-"""Detections in archives: the scanner, its journal, processes, Ray, and the files in which the results are written.
+"""Detections in archives: the scanner, its journal, processes, Ray, and the files that the results are written to.
 
 It may import `recognizer`.
 """

@@ -1,7 +1,7 @@
-"""What a scan found, as files for other programs: CSV, JSON lines, Parquet, Audacity label tracks, RTTM.
+"""A scan's results as files for other programs: CSV, JSON lines, Parquet, Audacity label tracks, RTTM.
 
-Times are in seconds and rounded to a microsecond, scores to six digits, the same in every format. Text is UTF-8; what
-UTF-8 can't hold, the odd bytes of a file's name, is written as Python does, `\\udcff`.
+In every format, times are in seconds, rounded to a microsecond, and scores are rounded to six digits. Text is UTF-8.
+Bytes in a file's name that aren't UTF-8 are written as in Python, `\\udcff`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from earmark.labels import file_stem
 from earmark.recognizer.decisions import Detection, as_dict
 from earmark.storage.files import new_file, new_folder
 
-ROW_GROUP = 1 << 16  # detections that a Parquet file holds together, and the memory meanwhile
+ROW_GROUP = 1 << 16  # detections in one row group of a Parquet file, which are in memory until it is written
 TRACK = ".txt"
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What was found in one recording.
+    """The result of scanning one recording.
 
     Attributes:
-        name: as `find_sound_files` gives it.
-        seconds: how long it is.
-        detections: in order of time.
+        name: the recording's name, as `find_sound_files` gives it.
+        seconds: how long the recording is.
+        detections: the detections in order of time.
     """
 
     name: str
@@ -59,10 +59,10 @@ _Results: TypeAlias = Iterable[Scanned]
 
 
 def format_of(target: Path, wanted: str | None) -> str:
-    """The format to write, as the user wants it or as the target's suffix tells.
+    """The format to write: the one that the user wants, or the one that the target's suffix names.
 
     Raises:
-        EarmarkError: there is no such format, the suffix tells none, or a package is missing.
+        EarmarkError: there is no such format, the suffix names none, or a package is missing.
     """
     choices = ", ".join(FORMATS)
     if wanted is not None:
@@ -74,21 +74,21 @@ def format_of(target: Path, wanted: str | None) -> str:
         raise EarmarkError(
             f"{target} doesn't tell the format: end its name in {', '.join(SUFFIXES)}, or choose from {choices}."
         )
-    if wanted == "parquet" and find_spec("pyarrow") is None:  # rather told now than after a long scan
+    if wanted == "parquet" and find_spec("pyarrow") is None:  # better reported now than after a long scan
         raise needs_package(f"Writing {target}", ModuleNotFoundError(name="pyarrow"), "parquet")
     return wanted
 
 
 def write_detections(target: Path, format: str, results: _Results) -> None:
-    """Write what a scan found, all of it or nothing, in constant memory.
+    """Write a scan's results, wholly or not at all, in constant memory.
 
     Args:
-        target: what to write; nothing may be there yet. Of "audacity" it is a folder unless there is one result.
+        target: the file to write, which must not exist. For "audacity" it is a folder unless there is only one result.
         format: one of `FORMATS`.
-        results: asked for one after the other as they are written.
+        results: the results, requested one after the other as they are written.
 
     Raises:
-        EarmarkError: the target is taken or can't be written, there is no such format, or a package is missing.
+        EarmarkError: the target exists already or can't be written, there is no such format, or a package is missing.
     """
     format_of(target, format)
     FORMATS[format](target, results)
@@ -110,7 +110,7 @@ def _write_csv(target: Path, results: _Results) -> None:
     """RFC 4180, with a header.
 
     Labels and paths are written as they are. A spreadsheet takes those that begin with = + - @ for formulas, so import
-    them there as text: a sign in front of them would make other paths and labels of them.
+    them there as text. An escape character in front would change the paths and labels.
     """
     with new_file(target) as file:
         writer = csv.writer(codecs.getwriter("utf-8")(file))
@@ -143,10 +143,10 @@ def _write_parquet(target: Path, results: _Results) -> None:
 
 
 def _write_audacity(target: Path, results: _Results) -> None:
-    """Label tracks: a line a detection, with tabs between start, end and label.
+    """Label tracks: one line per detection, with tabs between start, end and label.
 
-    Of several recordings each has its own track, in folders like theirs; the track's name is the recording's and
-    ".txt".
+    If there are several recordings, each has its own track, in folders like the recordings' folders. A track is named
+    after its recording, with ".txt" added.
     """
     results = iter(results)
     first = list(islice(results, 2))
@@ -164,31 +164,33 @@ def _write_audacity(target: Path, results: _Results) -> None:
 
 def _write_track(file: IO[bytes], results: _Results) -> None:
     for row in _rows(results):
-        label = " ".join(re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", row.label))  # what would end a field or a line
+        # Characters that would end a field or a line.
+        label = " ".join(re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", row.label))
         file.write(f"{row.start:.6f}\t{row.end:.6f}\t{label}\n".encode())
 
 
 def _track_path(folder: Path, name: str) -> Path:
-    """A new path within the folder, like the recording's own.
+    """A new path within the folder that resembles the recording's own.
 
-    Names are made safe, so that none climbs out. Folders don't end in ".txt", since a track may.
+    Names are made safe, so that none leads out of the folder. Folders don't end in ".txt", since tracks do.
     """
     *above, last = [_utf8(part) for part in re.split(r"[/\\]", name.replace("://", "/")) if part not in ("", ".")] or [
         ""
     ]
     parts = [re.sub(r"(?i)\.txt$", "%2Etxt", file_stem(part)) for part in above]
     path = folder.joinpath(*parts, file_stem(last) + TRACK)
-    if path.exists():  # where names are long, or differ in what is unsafe alone, or in capitals on some disks
+    if path.exists():  # if names are long, or differ only in unsafe characters, or (on some disks) only in capitals
         digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]
         path = path.with_name(f"{path.stem}-{digest}{TRACK}")
     return path
 
 
 def _write_rttm(target: Path, results: _Results) -> None:
-    """Rich Transcription Time Marked (NIST, RT-09 evaluation plan, appendix A): a SPEAKER line a detection.
+    """Rich Transcription Time Marked (NIST, RT-09 evaluation plan, appendix A): one SPEAKER line per detection.
 
-    Spaces part the fields, and <NA> is a field without a value. So path and label are written like parts of a web
-    address: spaces, control characters, % < and > as % and two digits for each byte; `urllib.parse.unquote` reads them.
+    Spaces separate the fields, and <NA> is a field without a value. So path and label are percent-encoded like parts of
+    a web address: spaces, control characters, %, < and > become % and two digits for each byte. `urllib.parse.unquote`
+    decodes them.
     """
     with new_file(target) as file:
         for row in _rows(results):
@@ -198,7 +200,7 @@ def _write_rttm(target: Path, results: _Results) -> None:
             file.write(line.encode())
 
 
-@lru_cache(maxsize=1024)  # labels and paths come again and again
+@lru_cache(maxsize=1024)  # the same labels and paths come again and again
 def _rttm_field(text: str) -> str:
     return "".join(quote(letter) if _is_special(letter) else letter for letter in text) or "<NA>"
 

@@ -1,6 +1,6 @@
-"""What a scan has done so far: lines of JSON in a file beside the output, one a recording.
+"""The journal of what a scan has done so far: lines of JSON in a file beside the output, one per recording.
 
-A scan that was interrupted, even by a power cut, goes on from the last whole line.
+A scan that was interrupted, even by a power cut, continues after the last whole line.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from earmark.scan.detections import Scanned
 from earmark.storage.files import make_folder
 
 SUFFIX = ".unfinished.jsonl"
-SYNC_SECONDS = 1.0  # so much work at most is lost with the power
+SYNC_SECONDS = 1.0  # at most this much work is lost in a power cut
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A recording that couldn't be heard, and why, in one sentence."""
+    """A recording that couldn't be scanned, and the reason, in one sentence."""
 
     name: str
     error: str
@@ -37,14 +37,15 @@ Outcome: TypeAlias = Scanned | Failed
 
 
 class Journal:
-    """A scan's journal: use it in a `with` block.
+    """A scan's journal. Use it in a `with` block.
 
     Args:
-        output: what the scan will write; the journal's name is that and ".unfinished.jsonl".
-        identity: what tells this scan from another; values that JSON can hold.
+        output: what the scan will write; the journal has the same name with ".unfinished.jsonl" added.
+        identity: what distinguishes this scan from others; values that JSON can hold.
 
     Raises:
-        EarmarkError: there is another scan's journal, another process is writing it, or it can't be read or written.
+        EarmarkError: the journal belongs to another scan, another process is writing it, or it can't be read or
+            written.
     """
 
     def __init__(self, output: Path, identity: dict[str, Any]) -> None:
@@ -68,11 +69,11 @@ class Journal:
 
     @property
     def done(self) -> Sequence[str]:
-        """The recordings that were heard."""
+        """The recordings that have been scanned."""
         return list(self._lines)
 
     def add(self, outcome: Outcome) -> None:
-        """Keep what was found in a recording, or why it couldn't be heard.
+        """Add the result of a recording, or the reason why it couldn't be scanned.
 
         Raises:
             EarmarkError: the disk is full, or gone.
@@ -89,18 +90,18 @@ class Journal:
         self._lines[outcome.name] = at
 
     def scanned(self, names: Sequence[str]) -> Iterator[Scanned]:
-        """The results of those of the recordings that were heard, in that order."""
+        """The results of those of the recordings that have been scanned, in that order."""
         for name in names:
             if name in self._lines:
                 self._file.seek(self._lines[name])
                 yield _read_line(self._file.readline())
 
     def failed(self, names: Sequence[str]) -> list[Failed]:
-        """Those of the recordings that this run couldn't hear, in that order."""
+        """Those of the recordings that this run couldn't scan, in that order."""
         return [Failed(name, self._failed[name]) for name in names if name in self._failed]
 
     def remove(self) -> None:
-        """The scan is done."""
+        """Delete the journal: the scan is done."""
         self._lines.clear()
         self._end()
 
@@ -111,17 +112,17 @@ class Journal:
         self._end()
 
     def _end(self) -> None:
-        """Close the file, and leave nothing of it where it holds no recordings."""
+        """Close the file, and delete it if it holds no recordings."""
         if self._file.closed:
             return
-        with suppress(OSError):  # a line that found no room was told of, and is tried again here
+        with suppress(OSError):  # a line that found no room has been reported, and is tried again here
             self._file.close()
         if not self._lines:
-            with suppress(OSError):  # one that stays does no harm: the next scan goes on with it
+            with suppress(OSError):  # a journal that stays does no harm: the next scan continues with it
                 self._path.unlink(missing_ok=True)
 
     def _begin(self, header: bytes) -> None:
-        """Go on with the lines that are there, or write the first one."""
+        """Continue after the existing lines, or write the first one."""
         if not _lock(self._file):
             raise EarmarkError(
                 f"{self._path} is being written by another scan: wait for it, or choose another --output."
@@ -130,7 +131,7 @@ class Journal:
         start = self._file.readline(len(header))
         if start == header:
             self._read()
-        elif header.startswith(start):  # new, or cut off with the power
+        elif header.startswith(start):  # new, or cut off by a power cut
             self._file.truncate(0)
             self._write(header)
         else:
@@ -140,7 +141,7 @@ class Journal:
             )
 
     def _read(self) -> None:
-        """Find the lines; what follows the last whole one was being written when the scan ended."""
+        """Find the lines; anything after the last whole line was being written when the scan ended."""
         at = self._file.tell()
         for line in self._file:
             try:
@@ -168,7 +169,7 @@ def _line(values: dict[str, Any]) -> bytes:
 
 
 def _read_line(line: bytes) -> Scanned:
-    """The recording that a line is of.
+    """The result that a line holds.
 
     Raises:
         ValueError: the line isn't whole.
@@ -191,12 +192,12 @@ def _is_detection(found: Detection) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    """Whether that is a finite number from 0, as all are that a line holds."""
+    """Whether a value is a finite number from 0, as all numbers in a line must be."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Whether this process alone has the file now, until it is closed; on Windows and some network disks none can."""
+    """Lock the file until it is closed; whether it worked. On Windows and some network disks there is no lock."""
     if sys.platform != "win32":
         import fcntl
 

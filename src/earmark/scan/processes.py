@@ -1,7 +1,7 @@
-"""A scan by several processes of this machine.
+"""Scanning with several processes on this machine.
 
-Each has a pipe of its own: if one dies, by a decoder's crash or for want of memory, it is known which recording it was
-hearing, and the others go on.
+Each process has a pipe of its own. If one dies, because a decoder crashes or memory runs out, it is known which
+recording it was scanning, and the others continue.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from earmark.scan.journal import Failed, Outcome
 from earmark.scan.scanner import OnHeard, Scanner, Task
 
 READY = "ready"
-TELL_SECONDS = 0.5  # how often a process tells how far it is
-CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy ONNX Runtime's locks, but not its threads
+TELL_SECONDS = 0.5  # how often a process reports its progress
+CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy ONNX Runtime's locks but not its threads
 
 
 class _Worker:
-    """A process that hears one recording at a time, once it was told its task.
+    """A process that scans one recording at a time, once it has been given its task.
 
     Raises:
-        EarmarkError: the system allows no more processes.
+        EarmarkError: the system doesn't allow more processes.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class _Worker:
                 f"A process of the scan can't be started ({as_reason(error)}): scan with fewer --workers."
             ) from error
         theirs.close()  # so that the pipe ends with the process
-        self.name: str | None = None  # the recording that it hears
+        self.name: str | None = None  # the recording that it is scanning
         self.is_alive = True
 
     def tell(self, task: Task) -> None:
@@ -56,14 +56,14 @@ class _Worker:
         self._send(name)
 
     def _send(self, message: Task | str) -> None:
-        with suppress(OSError):  # it has died; `receive` tells
+        with suppress(OSError):  # it has died; `receive` will report it
             self.connection.send(message)
 
     def receive(self) -> str | tuple[float, float] | Outcome:
-        """READY, how far it is, or what came of the recording; if it has died, that was the recording's fault.
+        """READY, the progress, or the recording's outcome. If the process has died, the recording has failed.
 
         Raises:
-            EarmarkError: it died before it had a recording.
+            EarmarkError: the process died before it was given a recording.
         """
         try:
             message: str | tuple[float, float] | Outcome = self.connection.recv()
@@ -82,18 +82,18 @@ class _Worker:
 
 
 class ProcessScanner:
-    """A `Scanner` in a process of its own, which is started again when a recording made it crash."""
+    """A `Scanner` in a process of its own, which is restarted when a recording makes it crash."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._worker: _Worker | None = None
 
     def scan(self, name: str) -> Outcome:
-        """Hear a recording to its end."""
+        """Scan a recording to its end."""
         if self._worker is None:
             self._worker = _Worker()
             self._worker.tell(self._task)
-            self._worker.receive()  # that it is ready
+            self._worker.receive()  # wait until it is ready
         worker = self._worker
         worker.give(name)
         while isinstance(message := worker.receive(), (tuple, str)):
@@ -104,13 +104,13 @@ class ProcessScanner:
 
 
 def scan_by_processes(task: Task, names: Sequence[str], workers: int, heard: OnHeard) -> Iterator[Outcome]:
-    """Hear recordings by so many processes; the outcomes come as they are done.
+    """Scan recordings with that many processes; outcomes come as recordings are done.
 
     Args:
-        task: what they do.
+        task: what the processes do.
         names: the recordings.
-        workers: how many processes.
-        heard: called as they go on.
+        workers: the number of processes.
+        heard: called with the progress.
 
     Raises:
         EarmarkError: the processes can't be started.
@@ -148,23 +148,23 @@ def _hire(crew: dict[Connection, _Worker], count: int, task: Task) -> None:
     for _ in range(count):
         new.append(_Worker())
         crew[new[-1].connection] = new[-1]
-    for worker in new:  # only now: a process takes its task once it is up, and so they come up together
+    for worker in new:  # only now: a process takes its task once it is up, so all of them start up at the same time
         worker.tell(task)
 
 
 @contextmanager
 def _no_control_c() -> Iterator[None]:
-    """Processes that are started meanwhile are spared Ctrl+C: it is the first process' to handle, and it does then.
+    """Keep Ctrl+C from processes that are started meanwhile; the first process handles it, after the block.
 
-    They can't spare themselves while they start. Windows has nothing of the kind.
+    While they start, they can't protect themselves. Windows has no such mechanism.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
-    resource_tracker.ensure_running()  # else it starts with the first process, and lets Ctrl+C through again
+    resource_tracker.ensure_running()  # otherwise it starts with the first process, and lets Ctrl+C through again
     came: list[int] = []
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the new process takes over
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # other threads still get it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits it
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # other threads still receive it
     try:
         yield
     finally:
@@ -176,7 +176,7 @@ def _no_control_c() -> Iterator[None]:
 
 def _work(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libsndfile prints there what is wrong with an SDS file
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libsndfile prints errors in SDS files to standard output
     told = time.monotonic()
 
     def tell(_: str, seconds: float, share: float) -> None:
@@ -190,5 +190,5 @@ def _work(connection: Connection) -> None:
         connection.send(READY)
         while True:
             connection.send(scanner.scan(connection.recv(), tell))
-    except (EOFError, ConnectionError):  # the first process is gone
+    except (EOFError, ConnectionError):  # the first process has gone
         return

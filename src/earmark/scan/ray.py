@@ -1,4 +1,4 @@
-"""A scan on a Ray cluster, by Ray Data.
+"""Scanning on a Ray cluster, with Ray Data.
 
 Each node needs Earmark, and must reach the recordings by the same names: on a shared disk, or in an object store.
 """
@@ -16,14 +16,14 @@ from earmark.scan.processes import ProcessScanner
 from earmark.scan.scanner import Task
 
 LOCAL = "local"  # the address of a new cluster on this machine
-BLOCKS = 10_000  # at most so many parts, each done by one process and told of when it is done
+BLOCKS = 10_000  # the most parts; each is done by one process and reported when it is done
 
 
 class _Actor:
-    """A process of the cluster that hears one recording at a time."""
+    """A process of the cluster that scans one recording at a time."""
 
     def __init__(self, task: Task) -> None:
-        # Ray would give a recording that makes its process crash to another one, again and again.
+        # Ray would give a recording that makes its process crash to another process, again and again.
         self._scanner = ProcessScanner(task)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -31,21 +31,21 @@ class _Actor:
 
 
 def scan_on_ray(task: Task, names: Sequence[str], address: str, workers: int | None) -> Iterator[Outcome]:
-    """Hear recordings on a cluster; the outcomes come as they are done.
+    """Scan recordings on a cluster; outcomes come as recordings are done.
 
     Args:
-        task: what its processes do.
+        task: what the cluster's processes do.
         names: the recordings.
-        address: of the cluster, "auto" for the one at hand, or "local" for one on this machine.
-        workers: processes, each on a core; where None, one for each core that the cluster has.
+        address: the cluster's address, "auto" for the current cluster, or "local" for a new one on this machine.
+        workers: the number of processes, each on one core; None means one for each core of the cluster.
 
     Raises:
         EarmarkError: Ray isn't installed, the cluster can't be reached, or the scan fails there.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers how it is used
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it reports its usage to its makers
     own: dict[str, Any] = {}
     if address == LOCAL:
-        # Keeps a cluster of one machine to the loopback address, as Ray itself does on Windows and macOS.
+        # Keeps a one-machine cluster on the loopback address, as Ray itself does on Windows and macOS.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         own["include_dashboard"] = False
     try:
@@ -59,7 +59,7 @@ def scan_on_ray(task: Task, names: Sequence[str], address: str, workers: int | N
     try:
         if began:
             ray.init(address, **own, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # Ray has no common base class for what can go wrong here
+    except Exception as error:  # Ray has no common base class for the errors that can occur here
         told = f"The Ray cluster {address!r} can't be reached ({as_reason(error)}): check its address."
         raise EarmarkError(told) from error
     try:

@@ -1,8 +1,8 @@
-"""Find detections in many recordings, and in long ones: files, folders, globs, object stores.
+"""Finding detections in many or long recordings: files, folders, globs, object stores.
 
-Each recording is heard by one process from start to end, as `Recognizer.listen` hears it, so that the results don't
-depend on how many processes or machines share the work. What is done is kept in a journal beside the output until all
-is done; the same scan, started again, goes on from there.
+One process scans each recording from start to end, in the same way as `Recognizer.listen`. So the results don't depend
+on how many processes or machines share the work. A journal beside the output records what is done until all is done;
+the same scan, started again, continues from there.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from earmark.storage.files import check_free
 
 @dataclass(frozen=True)
 class ScanState:
-    """How far a scan is.
+    """The progress of a scan.
 
     Attributes:
-        done: recordings, and shares of those that are being heard, of
-        recordings: in all. Those that an earlier run had done count.
-        seconds: of sound heard by this run.
+        done: how many recordings are done, including those done by an earlier run and fractions of those in progress.
+        recordings: how many recordings there are in all, including those done by an earlier run.
+        seconds: how much sound this run has scanned.
     """
 
     done: float
@@ -37,14 +37,14 @@ class ScanState:
 
 @dataclass(frozen=True)
 class ScanReport:
-    """What a scan did.
+    """The result of a scan.
 
     Attributes:
         output: the file or folder with the detections.
-        recordings: how many were heard, by this run or an earlier one, and
-        seconds: how long they are.
-        detections: how many there are.
-        failed: the recordings that couldn't be heard, each with the reason.
+        recordings: how many recordings were scanned, by this run or an earlier one.
+        seconds: how long the scanned recordings are, in all.
+        detections: how many detections there are.
+        failed: the recordings that couldn't be scanned, each with the reason.
     """
 
     output: Path
@@ -66,26 +66,26 @@ def scan_files(
     overlap_factor: float | None = None,
     **options: Any,
 ) -> ScanReport:
-    """Find detections in recordings of any length, and write them into a file.
+    """Find detections in recordings of any length and write them to a file.
 
-    A recording that can't be read doesn't stop the scan. Interrupted, the same scan goes on with what wasn't done;
-    recordings that couldn't be read are tried again.
+    A recording that can't be read doesn't stop the scan. If the scan is interrupted, start the same scan again: it
+    continues with what wasn't done, and tries recordings again that couldn't be read.
 
     Args:
         paths: files, folders, globs, and addresses that fsspec knows (s3://…).
-        output: what to write; nothing may be there yet.
-        model: what `load` takes, or a recognizer.
-        format: "csv", "jsonl", "parquet", "audacity" or "rttm"; by the output's name where None.
-        workers: processes on this machine; where None, one for each core. A program that uses more than one needs the
-            guard `if __name__ == "__main__":`, as each of them imports it.
-        ray: a Ray cluster's address, "auto" for the one at hand, or "local" for one on this machine.
-        report: called as the scan goes on.
+        output: the file or folder to write, which must not exist.
+        model: anything that `load` takes, or a recognizer.
+        format: "csv", "jsonl", "parquet", "audacity" or "rttm"; None means the format that the output's name gives.
+        workers: the number of processes on this machine; None means one for each core. A program that uses more than
+            one needs the guard `if __name__ == "__main__":`, because each process imports the program.
+        ray: a Ray cluster's address, "auto" for the current cluster, or "local" for a new one on this machine.
+        report: called with the progress.
         overlap_factor: see `Recognizer.stream`.
-        options: `Recognizer.decisions`'.
+        options: the options of `Recognizer.decisions`.
 
     Raises:
-        EarmarkError: no such recordings or model, an option is out of its range, the output is there already or can't
-            be written, or the journal beside it is another scan's.
+        EarmarkError: there are no such recordings or no such model, an option is out of range, the output exists
+            already or can't be written, or the journal beside it belongs to another scan.
     """
     target = Path(output)
     kind = format_of(target, format)
@@ -106,20 +106,20 @@ def scan_files(
 
 
 class _Meter:
-    """Adds up how far the recordings are that are being heard, and reports it."""
+    """Adds up the progress of the recordings that are being scanned, and reports it."""
 
     def __init__(self, done: int, recordings: int, report: Callable[[ScanState], object] | None) -> None:
         self._done, self._recordings, self._report = done, recordings, report
-        self._ended = 0.0  # seconds of recordings that are done
-        self._under_way: dict[str, tuple[float, float]] = {}  # seconds, and share
+        self._ended = 0.0  # seconds of sound in recordings that are done
+        self._under_way: dict[str, tuple[float, float]] = {}  # seconds scanned, and the fraction of the recording
 
     def heard(self, name: str, seconds: float, share: float) -> None:
-        """So many of a recording's seconds, and such a share of it."""
+        """Note that this many seconds, and this fraction, of a recording have been scanned."""
         self._under_way[name] = (seconds, share)
         self._tell()
 
     def ended(self, outcome: Outcome) -> None:
-        """A recording is done."""
+        """Note that a recording is done."""
         self._under_way.pop(outcome.name, None)
         if isinstance(outcome, Scanned):
             self._ended += outcome.seconds
@@ -133,7 +133,7 @@ class _Meter:
 
 
 class _Totals:
-    """Passes results on, and counts them."""
+    """Passes results on and counts them."""
 
     def __init__(self, results: Iterator[Scanned]) -> None:
         self._results = results
@@ -151,7 +151,7 @@ def _run(
     task: Task, scanner: Scanner, names: list[str], journal: Journal, workers: int | None, ray: str | None,
     meter: _Meter,
 ) -> None:  # fmt: skip
-    """Hear the recordings, here, by processes or on a cluster; all the same way."""
+    """Scan the recordings here, with processes or on a cluster; all in the same way."""
     if ray is not None:
         from earmark.scan.ray import scan_on_ray
 

@@ -1,4 +1,4 @@
-"""What each process of a scan does: hear one recording after the other, each from start to end."""
+"""What each process of a scan does: it scans one recording after the other, each from start to end."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from earmark.scan.detections import Scanned
 from earmark.scan.journal import Failed, Outcome
 from earmark.version import __version__
 
-CHUNK_SECONDS = 16.0  # read at a time: enough windows for full batches, and few megabytes
+CHUNK_SECONDS = 16.0  # read at a time: enough windows for full batches, but only a few megabytes
 
-# Called with a recording, how many seconds of it were heard, and which share of it that is; 0 where that isn't known.
+# Called with a recording, how many seconds of it were scanned, and what fraction that is; 0 if that isn't known.
 OnHeard: TypeAlias = Callable[[str, float, float], object]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a process needs to know to hear recordings.
+    """What a process needs to know to scan recordings.
 
     Attributes:
-        model: the recognizer's ONNX file.
-        name: what errors call it.
+        model: the content of the recognizer's ONNX file.
+        name: what to call the model in errors.
         overlap_factor: see `Recognizer.stream`.
-        options: `Recognizer.decisions`'.
+        options: the options of `Recognizer.decisions`.
     """
 
     model: bytes
@@ -45,27 +45,27 @@ class Task:
 
 
 class Scanner:
-    """A recognizer that hears recording after recording.
+    """A recognizer that scans one recording after the other.
 
     Args:
-        task: what it is to do.
-        is_alone: whether cores are idle else: one makes the frames then, and another scores.
+        task: what to do.
+        is_alone: whether other cores would be idle: if so, one thread makes the frames and another scores them.
 
     Raises:
-        EarmarkError: the model can't be run, or an option is out of its range.
+        EarmarkError: the model can't run, or an option is out of range.
     """
 
     def __init__(self, task: Task, is_alone: bool = False) -> None:
         self._task, self._is_alone = task, is_alone
         self._recognizer = Recognizer(task.model, task.name)
-        self._detector()  # tells of a wrong option now
+        self._detector()  # raises now if an option is wrong
 
     def scan(self, name: str, on_heard: OnHeard | None = None) -> Outcome:
-        """Hear a recording to its end, in constant memory.
+        """Scan a recording to its end, in constant memory.
 
         Args:
-            name: as `find_sound_files` gives it.
-            on_heard: called after each part of it.
+            name: the recording's name, as `find_sound_files` gives it.
+            on_heard: called after each part of the recording.
         """
         try:
             with open_sound_file(name, CHUNK_SECONDS) as source:
@@ -88,7 +88,7 @@ class Scanner:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same for the results to be the same."""
+        """Everything that must be the same for the results to be the same."""
         overlap = self._task.overlap_factor
         return {
             "earmark": __version__,
@@ -105,12 +105,12 @@ class Scanner:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _ahead(blocks: Iterable[Frames]) -> Iterator[Frames]:
-    """Blocks of frames, each made by another thread while the one before is worked on."""
+    """Blocks of frames; another thread makes each while the previous one is in use."""
     left = iter(blocks)
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, left, None)

@@ -1,4 +1,4 @@
-"""Files on disk: writes that are whole or not there, locks that processes share, and zips from outside.
+"""Files on disk: writes that happen wholly or not at all, locks that processes share, and untrusted zips.
 
-It imports nothing of Earmark but `errors`, `labels`, `progress` and `version`.
+It imports only `errors`, `labels`, `progress` and `version` from Earmark.
 """

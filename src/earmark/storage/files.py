@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written aside, flushed to the disk, then given their name."""
+"""Files that are there whole or not at all: written under another name, flushed to the disk, then renamed."""
 
 import errno
 import os
@@ -13,10 +13,11 @@ from typing import IO
 
 from earmark.errors import DiskError, EarmarkError
 
-LEFTOVER_SECONDS = 3600  # what was touched since may still be written by somebody
+LEFTOVER_SECONDS = 3600  # whatever was touched more recently may still be in use by a writer
 _ASIDE = re.compile(r"\.[0-9a-f]{12}\.part")
-_NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP)  # of folders on such file systems
-_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every next file meets them, too
+# Errors of folders on file systems that can't flush them.
+_NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP)
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that every later file will meet, too
 _REMEDIES = {
     errno.EIO: "check the disk, then try again",
     errno.EMFILE: "close other programs, then try again",
@@ -26,10 +27,10 @@ _REMEDIES = {
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there only once all of it is on the disk.
+    """Write `data` to `path`. An existing file is replaced only once all of `data` is on the disk.
 
     Raises:
-        EarmarkError: the disk is full or the folder can't be written; `path` is then as it was.
+        EarmarkError: the disk is full or the folder can't be written to; `path` is then as it was.
     """
     with _told(path), _written_aside(path.parent, data) as aside, _put_back(path):
         aside.replace(path)
@@ -37,10 +38,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_new(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` or, where that is taken, to a free path like it, which is returned.
+    """Write `data` to `path` or, if that is taken, to a free path like it. Returns the path.
 
     Raises:
-        EarmarkError: the disk is full or the folder can't be written; nothing is left of the file then.
+        EarmarkError: the disk is full or the folder can't be written to; nothing is left of the file then.
     """
     with _told(path), _written_aside(path.parent, data) as aside:
         while True:
@@ -53,7 +54,7 @@ def write_new(path: Path, data: bytes) -> Path:
 
 
 def free_path(path: Path) -> Path:
-    """The path, or one like it where it is taken."""
+    """The path, or a free one like it if it is taken."""
     free = path
     while os.path.lexists(free):
         free = path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
@@ -61,10 +62,10 @@ def free_path(path: Path) -> Path:
 
 
 def move(source: Path, destination: Path) -> None:
-    """Rename a file or folder within one disk, making the folder it goes to.
+    """Rename a file or folder within one disk, and create the folder that it goes to.
 
     Raises:
-        EarmarkError: it can't be moved; it is then where it was.
+        EarmarkError: it can't be moved; it is still where it was.
     """
     with _told(destination), _folder_made(destination.parent):
         source.rename(destination)
@@ -78,10 +79,10 @@ def move(source: Path, destination: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing.
+    """Create a folder and its parents, if they are missing.
 
     Raises:
-        EarmarkError: it can't be made.
+        EarmarkError: the folder can't be created.
     """
     with _told(folder), _folder_made(folder):
         pass
@@ -89,7 +90,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[IO[bytes]]:
-    """A file to write into, beside the target; it becomes the target once all is written, and is gone if not.
+    """A file beside the target to write into. It becomes the target once all is written; otherwise it is removed.
 
     Raises:
         EarmarkError: something is there already, the disk is full, or the folder can't be written.
@@ -104,7 +105,7 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
             try:
                 _give_name(aside, target)
-            except FileExistsError as error:  # it came meanwhile
+            except FileExistsError as error:  # somebody else created it meanwhile
                 raise _taken(target) from error
         finally:
             _discard(aside)
@@ -112,7 +113,7 @@ def new_file(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target, to write into; it becomes the target once all is written, and is gone if not.
+    """A folder beside the target to write into. It becomes the target once all is written; otherwise it is removed.
 
     Raises:
         EarmarkError: something is there already, the disk is full, or the folder can't be written.
@@ -130,7 +131,7 @@ def new_folder(target: Path) -> Iterator[Path]:
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
             if target.is_dir():
-                target.rmdir()  # an empty one
+                target.rmdir()  # an empty folder
             aside.rename(target)
             try:
                 _sync_folder(target.parent)
@@ -142,10 +143,10 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def delete_folder(folder: Path) -> None:
-    """Delete a folder: whoever looks sees all of it or nothing.
+    """Delete a folder in one step: others see all of it or nothing.
 
     Raises:
-        EarmarkError: it can't be deleted; it is then as it was.
+        EarmarkError: the folder can't be deleted; it is then as it was.
     """
     aside = _aside(folder.parent)
     try:
@@ -155,13 +156,13 @@ def delete_folder(folder: Path) -> None:
         with suppress(OSError):
             aside.rename(folder)
         raise EarmarkError(f"{folder} can't be deleted ({error.strerror}): check its permissions.") from error
-    shutil.rmtree(aside, ignore_errors=True)  # what stays is a leftover
+    shutil.rmtree(aside, ignore_errors=True)  # anything that stays is a leftover
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder and those in it.
+    """Remove what killed writers have left in a folder and in the folders in it.
 
-    The caller sees to it that nobody writes there now. Still, what was touched within the hour stays.
+    The caller makes sure that nobody is writing there. Even so, anything that was touched within the hour stays.
     """
     for place, folders, files in os.walk(folder):
         for name in filter(_ASIDE.fullmatch, (*folders, *files)):
@@ -173,7 +174,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def check_free(target: Path) -> None:
-    """Refuse to write where something is.
+    """Refuse to write where something exists already.
 
     Raises:
         EarmarkError: there is a file, or a folder that isn't empty.
@@ -188,12 +189,12 @@ def _taken(target: Path) -> EarmarkError:
 
 
 def _aside(folder: Path) -> Path:
-    """A path for what isn't finished. `clear_leftovers` knows it by its name."""
+    """A path for an unfinished file or folder. `clear_leftovers` recognizes it by its name."""
     return folder / f".{secrets.token_hex(6)}.part"
 
 
 def _discard(aside: Path) -> None:
-    """Remove what is left of an unfinished file or folder; where that fails, it is a leftover."""
+    """Remove an unfinished file or folder; if that fails, it stays as a leftover."""
     with suppress(OSError):
         if aside.is_dir() and not aside.is_symlink():
             shutil.rmtree(aside)
@@ -208,8 +209,8 @@ def _written_aside(folder: Path, data: bytes) -> Iterator[Path]:
         with aside.open("xb") as file:
             file.write(data)
             file.flush()
-            # Where this fails the system may have dropped the data, and say the next time that all is well: the file is
-            # given up, and nobody tries again with it (https://wiki.postgresql.org/wiki/Fsync_Errors).
+            # If this fails, the system may have dropped the data and report success the next time. So the file is given
+            # up, and nobody tries again with it (https://wiki.postgresql.org/wiki/Fsync_Errors).
             os.fsync(file.fileno())
         yield aside
     finally:
@@ -217,14 +218,14 @@ def _written_aside(folder: Path, data: bytes) -> Iterator[Path]:
 
 
 def _give_name(aside: Path, path: Path) -> None:
-    """Give a finished file its name, on the disk too; it has none where that fails.
+    """Give a finished file its name, and flush that to the disk; if that fails, the file has no name.
 
     Raises:
-        FileExistsError: something has that name.
-        OSError: as the system tells.
+        FileExistsError: something has that name already.
+        OSError: the system reports another error.
     """
     try:
-        path.hardlink_to(aside)  # unlike a rename, it never replaces a file that came between
+        path.hardlink_to(aside)  # unlike a rename, this never replaces a file that was created meanwhile
     except FileExistsError:
         raise
     except OSError:  # a file system without links
@@ -241,9 +242,9 @@ def _give_name(aside: Path, path: Path) -> None:
 
 @contextmanager
 def _put_back(path: Path) -> Iterator[None]:
-    """Where the system fails inside, the path holds what it held before, or nothing if that was so.
+    """If the system fails inside the block, the path gets back what it held before, or nothing if it held nothing.
 
-    Until then, the old content has a second name. A file system without links has none: the new content stays there.
+    Meanwhile the old content has a second name. On a file system without links it has none, and the new content stays.
     """
     before, is_new, is_linked = _aside(path.parent), not os.path.lexists(path), False
     with suppress(OSError):
@@ -264,7 +265,7 @@ def _put_back(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _folder_made(folder: Path) -> Iterator[None]:
-    """A folder to write into, on the disk with those above it; those that were missing are gone again if that fails."""
+    """Create a folder and its parents on the disk, to write into; if that fails, those created are removed again."""
     missing: list[Path] = []
     while not folder.exists():
         missing.append(folder)
@@ -280,7 +281,7 @@ def _folder_made(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for path in reversed(made):
-            with suppress(OSError):  # somebody has put something in
+            with suppress(OSError):  # somebody has put something into it
                 path.rmdir()
         raise
 
@@ -303,9 +304,9 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, without which a rename can be lost with the power (fsync(2)).
+    """Flush a folder's entries; otherwise a rename can be lost in a power cut (fsync(2)).
 
-    What a file system doesn't offer can't be asked of it, nor where a folder may be written and not read.
+    Some file systems can't do this, and neither can a folder that may be written to but not read.
     """
     if os.name == "nt":  # Windows has no handle on a folder to flush
         return

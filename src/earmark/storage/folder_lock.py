@@ -1,4 +1,4 @@
-"""The right to change a folder, which one thread of one process has at a time. It ends when its process does."""
+"""A lock on a folder: one thread of one process at a time may change the folder. It ends with its process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _UNLOCKED = (errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS
 
 
 class FolderLock:
-    """Use it in a `with` block, which the thread that has it may nest.
+    """The lock on a folder. Use it in a `with` block; the thread that holds it may nest such blocks.
 
-    The system's own lock on the folder keeps other processes out: flock(2), or on Windows one on `.cache/lock`. Where
-    there is none, as on some network disks, or the folder can't be opened, only this process's threads are kept out.
+    The system's own lock keeps other processes out: flock(2) on the folder, or on Windows a lock on `.cache/lock`. If
+    there is none, as on some network disks, or the folder can't be opened, only threads of this process are kept out.
 
     Args:
-        folder: the lock's.
-        on_taken: called when it was taken, not when that is nested: others may have changed the folder since.
+        folder: the folder to lock.
+        on_taken: called whenever the lock has been taken, except in a nested block: others may have changed the folder
+            in the meantime.
     """
 
     def __init__(self, folder: Path, on_taken: Callable[[], object] = lambda: None) -> None:
@@ -43,7 +44,7 @@ class FolderLock:
         """Take the lock.
 
         Raises:
-            EarmarkError: another process keeps it for ten seconds.
+            EarmarkError: another process has held it for ten seconds.
         """
         self._threads.acquire()
         try:
@@ -60,16 +61,16 @@ class FolderLock:
         self._depth -= 1
         if self._depth == 0 and self._handle is not None:
             handle, self._handle = self._handle, None
-            os.close(handle)  # which gives the lock back
+            os.close(handle)  # which releases the lock
         self._threads.release()
 
 
 def _taken(folder: Path) -> int | None:
-    """The open file that has the lock; None where there are no locks."""
+    """The open file that holds the lock; None if the system has no locks."""
     try:
         handle = _open(folder)
     except OSError as error:
-        if error.errno in _UNLOCKED:  # the change itself will tell
+        if error.errno in _UNLOCKED:  # the change itself will report the error
             return None
         raise EarmarkError(f"{folder} can't be opened ({error.strerror}): check the disk, then try again.") from error
     until = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""What reading a zip that nobody vouches for takes."""
+"""Reading zips that can't be trusted."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import zipfile
 import zlib
 from typing import IO, Any, cast
 
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others without a limit
-# What zipfile, its decompressor and json raise; RuntimeError is zipfile's word for a password and json's for depth.
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the other kinds without a limit
+# What zipfile, its decompressor and json raise. RuntimeError means a password in zipfile and deep nesting in json.
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError)
 
-TABLE_ENTRY = b"PK\x01\x02"  # with which each file's entry begins
-SHORT = 1 << 20  # bytes in which there can't be too many of them
+TABLE_ENTRY = b"PK\x01\x02"  # each file's entry begins with this
+SHORT = 1 << 20  # bytes; a zip this short can't hold too many entries
 
 
 class TooManyFilesError(zipfile.BadZipFile):
-    """A zip holds more files than its reader takes."""
+    """A zip holds more files than its reader accepts."""
 
 
 def open_zip(file: IO[bytes], table_bytes: int, most_files: int) -> zipfile.ZipFile:
-    """A zip whose table of contents, which Python reads at once, has so many bytes and files at most.
+    """Open a zip whose table of contents, which Python reads at once, has at most that many bytes and files.
 
     Raises:
-        TooManyFilesError: it has more files.
-        zipfile.BadZipFile, ...: it is none, or has a longer table; see DAMAGED.
+        TooManyFilesError: the zip has more files.
+        zipfile.BadZipFile, ...: it is no zip, or its table is longer; see DAMAGED.
     """
-    # A wrapper of what zipfile uses of a file, which typeshed takes for a whole one.
+    # The wrapper has what zipfile uses of a file; typeshed asks for a whole one.
     archive = zipfile.ZipFile(cast("IO[bytes]", _SmallReads(file, table_bytes, most_files)))
     if len(archive.infolist()) > most_files:
         raise TooManyFilesError
@@ -34,10 +34,10 @@ def open_zip(file: IO[bytes], table_bytes: int, most_files: int) -> zipfile.ZipF
 
 
 class _SmallReads:
-    """A file that gives so many bytes at once and no more.
+    """A file that gives at most a certain number of bytes at once.
 
-    Python makes an object of some 700 bytes of each of a zip's files, which may take 47 in its table: so they are
-    counted before.
+    For each file in a zip Python makes an object of some 700 bytes, though the file may take only 47 in the table. So
+    the files are counted first.
     """
 
     def __init__(self, file: IO[bytes], limit: int, most_files: int) -> None:

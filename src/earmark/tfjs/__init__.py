@@ -1,4 +1,4 @@
-"""TensorFlow.js models, read as ours and written from ours.
+"""TensorFlow.js models: reading them as Earmark's own, and writing Earmark's own as such.
 
 It may import `models`.
 """

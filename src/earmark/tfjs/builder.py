@@ -1,10 +1,7 @@
-"""A TensorFlow.js model as an ONNX file, while it is being put together: values, weights and nodes.
+"""A TensorFlow.js model as an ONNX file that is being built: values, weights, nodes and their cost.
 
-Nothing here grows with the sizes that a file claims, but for its own weights: what the network would take is reckoned
-from the ONNX file, before it is run.
-
-Images are [height, width, channels] in TensorFlow.js, while ONNX has [channels, height, width]: inside, values of three
-axes are kept as images of ONNX, all others in the order of TensorFlow.js.
+Images are [height, width, channels] in TensorFlow.js and [channels, height, width] in ONNX. Inside the ONNX file,
+values with three axes have ONNX's order for images, and all others have TensorFlow.js's order.
 """
 
 from __future__ import annotations
@@ -21,15 +18,18 @@ from earmark.errors import EarmarkError
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.weights import Weight, shown
 
+MAX_VALUES = 1 << 24  # that all layers together produce for one window
+MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million
+
 
 @dataclass(frozen=True)
-class LayerOutput:
-    """What a layer gives.
+class Value:
+    """A layer's output.
 
     Attributes:
-        name: of the ONNX value.
-        shape: for one window, in the order of TensorFlow.js: an image's is (height, width, channels).
-        is_share: whether all of it lies between 0 and 1.
+        name: the name of the ONNX value.
+        shape: the shape for one window, in the order of TensorFlow.js: (height, width, channels) for an image.
+        is_share: whether all values lie between 0 and 1.
     """
 
     name: str
@@ -37,17 +37,17 @@ class LayerOutput:
     is_share: bool = False
 
     def axis(self, number: int) -> int:
-        """The ONNX axis of an axis of TensorFlow.js; both count the windows' axis, which is 0."""
+        """The ONNX axis for an axis of TensorFlow.js; in both, the windows' axis counts as 0."""
         return (2, 3, 1)[number - 1] if len(self.shape) == 3 else number
 
 
 @dataclass
-class OnnxBuilder:
-    """The ONNX nodes so far.
+class Network:
+    """The ONNX nodes that have been added so far.
 
     Attributes:
-        weights: those of the file.
-        source: what errors call the model.
+        weights: the weights in the file.
+        source: what to call the model in errors.
     """
 
     weights: Mapping[str, Weight]
@@ -58,9 +58,9 @@ class OnnxBuilder:
     _aliases: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Learn the names that weights may have besides `layer/kernel`.
+        """Collect the names that weights may have besides `layer/kernel`.
 
-        That is `layer/cell/kernel`, as TensorFlow.js allows, and `model/layer/kernel` where models are nested.
+        These are `layer/cell/kernel`, as TensorFlow.js allows, and `model/layer/kernel` if models are nested.
         """
         for name in self.weights:
             *first, second_last, last = ["", *name.split("/")]
@@ -68,7 +68,7 @@ class OnnxBuilder:
                 self._aliases.setdefault(alias, set()).add(name)
 
     def add(self, operator: str, given: Sequence[str], **attributes: Any) -> str:
-        """Add a node; the name of what it gives."""
+        """Add a node; returns the name of its output."""
         made = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, given, [made], **attributes))
         return made
@@ -78,11 +78,23 @@ class OnnxBuilder:
         self.constants[name] = constant
         return name
 
-    def weight(self, layer: Layer, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float32]:
-        """A layer's weights, which no other layer may have. A size that is None may be any.
+    def pay(self, shape: tuple[int, ...], work_each: int) -> None:
+        """Count a layer's output values, and `work_each` steps for each of them.
 
         Raises:
-            EarmarkError: none, another shape, or values that are not finite.
+            EarmarkError: the model needs too many of either.
+        """
+        count = math.prod(shape)
+        self._values += count
+        self._work += count * work_each
+        if self._values > MAX_VALUES or self._work > MAX_WORK:
+            raise EarmarkError(f"{self.source} needs too much memory or time for a window: use a smaller model.")
+
+    def weight(self, layer: Layer, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float32]:
+        """A layer's weights, which no other layer may have. None in the shape stands for any size.
+
+        Raises:
+            EarmarkError: there are no such weights, or they have another shape or values that are not finite.
         """
         name = f"{layer.name}/{name}"
         known = {name} if name in self.weights else self._aliases.get(name, set())
@@ -98,21 +110,21 @@ class OnnxBuilder:
             raise EarmarkError(f"{message}: download the model again.")
         return weight.values()
 
-    def image(self, layer: Layer, value: LayerOutput) -> tuple[int, int, int]:
-        """Height, width and channels of what comes into a layer that needs an image."""
+    def image(self, layer: Layer, value: Value) -> tuple[int, int, int]:
+        """Height, width and channels of the input of a layer that needs an image."""
         if len(value.shape) != 3:
             message = f"{self.source} has the layer {shown(layer.name)} where there are no images any more"
             raise EarmarkError(f"{message}: put it before Flatten.")
         height, width, channels = value.shape
         return height, width, channels
 
-    def channels_last(self, value: LayerOutput) -> str:
-        """The value in the order of TensorFlow.js."""
+    def channels_last(self, value: Value) -> str:
+        """The value, in the order of TensorFlow.js."""
         return self.add("Transpose", [value.name], perm=[0, 2, 3, 1]) if len(value.shape) == 3 else value.name
 
-    def channels_first(self, name: str, shape: tuple[int, ...]) -> LayerOutput:
-        """A value that is in the order of TensorFlow.js, as it is kept here."""
-        return LayerOutput(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
+    def channels_first(self, name: str, shape: tuple[int, ...]) -> Value:
+        """A value in the order of TensorFlow.js, converted to the order that is used here."""
+        return Value(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
 
     def refuse(self, layer: Layer, option: str) -> EarmarkError:
         message = f"{self.source} has a layer {shown(layer.name)} whose {option} can't be converted"
@@ -122,11 +134,11 @@ class OnnxBuilder:
         message = f"{self.source} gives the layer {shown(layer.name)} values of shapes that don't fit"
         return EarmarkError(f"{message}: save the model again.")
 
-    def axis(self, layer: Layer, value: LayerOutput) -> int:
-        """The layer's axis, from 1. It may be counted from the end below 0, and be a list of one.
+    def axis(self, layer: Layer, value: Value) -> int:
+        """The layer's axis, counted from 1. In the file it may be negative, counted from the end, or a list of one.
 
         Raises:
-            EarmarkError: there is no such axis, or it is that of the windows.
+            EarmarkError: there is no such axis, or it is the windows' axis.
         """
         axis, axes = layer.config.get("axis"), len(value.shape)
         if isinstance(axis, list) and len(axis) == 1:
@@ -137,7 +149,7 @@ class OnnxBuilder:
         return axis if axis > 0 else axis + axes + 1
 
     def bias(self, layer: Layer, outputs: int) -> list[str]:
-        """The name of the layer's bias, if it has one."""
+        """The name of the layer's bias, in a list, or no name if it has none."""
         if not layer.config.get("use_bias", True):
             return []
         return [self.keep("bias", self.weight(layer, "bias", (outputs,)))]

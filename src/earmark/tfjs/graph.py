@@ -1,4 +1,4 @@
-"""The layers of a TensorFlow.js model in the order in which they work, those of nested models in place of these."""
+"""The layers of a TensorFlow.js model in the order in which they run. Nested models are replaced by their layers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from earmark.tfjs.weights import shown
 
 MAX_LAYERS = 1_000
 MAX_LINKS = 10_000  # from layer to layer
-MAX_DEPTH = 100  # of models in models
-MODELS = ("Sequential", "Model", "Functional")  # layers that hold layers
+MAX_DEPTH = 100  # of models inside models
+MODELS = ("Sequential", "Model", "Functional")  # layers that contain layers
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Layer:
     """A layer as model.json describes it.
 
     Attributes:
-        kind: its class.
-        name: of the layer; its weights' names begin with it.
-        config: its options, named as Keras names them.
-        given: where the values that it takes come from: 0 is the model's input, n the nth layer's output.
+        kind: the layer's class.
+        name: the layer's name, with which its weights' names begin.
+        config: the layer's options, under Keras's names.
+        given: where the layer's inputs come from: 0 is the model's input, n the nth layer's output.
     """
 
     kind: str
@@ -33,10 +33,10 @@ class Layer:
     given: tuple[int, ...]
 
     def pair(self, option: str, default: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-        """Height and width.
+        """An option that gives height and width.
 
         Raises:
-            ValueError: something else.
+            ValueError: the option is something else.
         """
         value = self.config.get(option)
         if value is None:
@@ -47,10 +47,10 @@ class Layer:
         return high, wide
 
     def count(self, option: str, default: int | None = None) -> int:
-        """A number from 1.
+        """An option that is a whole number from 1.
 
         Raises:
-            ValueError: something else.
+            ValueError: the option is something else.
         """
         count = self.config.get(option, default)
         if type(count) is not int or not 0 < count < 1 << 24:
@@ -58,10 +58,10 @@ class Layer:
         return count
 
     def number(self, option: str, default: float) -> float:
-        """A number that a float32 can hold.
+        """An option that is a number within the range of float32.
 
         Raises:
-            ValueError: something else.
+            ValueError: the option is something else.
         """
         value = self.config.get(option)
         value = default if value is None else value
@@ -71,15 +71,15 @@ class Layer:
 
 
 def layers_in_order(topology: Any, source: str) -> list[Layer]:
-    """All layers; each takes what layers before it give, and the last one gives what the model does.
+    """All layers. Each takes the outputs of earlier layers, and the last one gives the model's output.
 
     Args:
         topology: the `modelTopology` of a model.json.
-        source: what errors call the model.
+        source: what to call the model in errors.
 
     Raises:
-        EarmarkError: no layers model, too many layers, or they don't lead from one input to one output.
-        KeyError, TypeError, ValueError, AttributeError, IndexError: the description isn't as Keras writes it.
+        EarmarkError: it is not a layers model, has too many layers, or they don't lead from one input to one output.
+        KeyError, TypeError, ValueError, AttributeError, IndexError: the description isn't what Keras would write.
     """
     root = topology.get("model_config", topology)
     if "node" in root:
@@ -94,7 +94,7 @@ def layers_in_order(topology: Any, source: str) -> list[Layer]:
 
 @dataclass
 class _Layers:
-    """The layers found so far."""
+    """Collects the layers."""
 
     source: str
     layers: list[Layer] = field(default_factory=list)
@@ -102,7 +102,7 @@ class _Layers:
     depth: int = 0
 
     def add(self, entry: Any, given: tuple[int, ...]) -> int:
-        """Add a layer, or all those of a model; where its output is then found."""
+        """Add a layer, or all layers of a model; returns the number of its output."""
         entry = _snake_keys(entry)
         kind, config = entry["class_name"], entry["config"]
         self.links += len(given)
@@ -122,13 +122,13 @@ class _Layers:
         return place
 
     def _add_chain(self, config: Any, given: int) -> int:
-        """A Sequential's layers; old versions list them without any options."""
+        """Add a Sequential's layers; old versions list them without any options."""
         for entry in config["layers"] if isinstance(config, dict) else config:
             given = self.add(entry, (given,))
         return given
 
     def _add_graph(self, config: Any, given: int) -> int:
-        """A Model's layers: from one input to one output, through any layers without a circle."""
+        """Add a Model's layers: from one input to one output, through any layers without a cycle."""
         config = _snake_keys(config)
         start, end = self._only(config["input_layers"], "inputs"), self._only(config["output_layers"], "outputs")
         entries = {entry["name"]: _snake_keys(entry) for entry in config["layers"]}
@@ -145,7 +145,7 @@ class _Layers:
         return places[end]
 
     def _only(self, ends: Any, what: str) -> str:
-        """The one layer of `input_layers` or `output_layers`."""
+        """The single layer in `input_layers` or `output_layers`."""
         if len(ends) != 1:
             raise self._several(f"it has {len(ends):,} {what}")
         return str(ends[0][0])
@@ -154,7 +154,7 @@ class _Layers:
         return EarmarkError(f"{self.source} doesn't lead from one input to one output: {what}; use a model with one.")
 
     def _takes(self, entry: Mapping[str, Any]) -> list[str]:
-        """Names of the layers whose values a layer takes. A nested model has calls of its own, not listed here."""
+        """The names of the layers whose outputs a layer takes. A nested model's own calls aren't listed here."""
         calls = entry["inbound_nodes"]
         if len(calls) > 1:
             message = f"{self.source} uses the layer {shown(entry['name'])} {len(calls):,} times"
@@ -162,7 +162,7 @@ class _Layers:
         return [str(name) for call in calls for name, *_ in call]
 
     def _sort(self, links: Mapping[str, list[str]], end: str) -> list[str]:
-        """The layers that the last one needs, each behind those that it takes; otherwise in the order of the file."""
+        """The layers that the last one needs, each after its inputs; otherwise in the order of the file."""
         needed, waiting = {end}, [end]
         users: dict[str, list[str]] = {}
         while waiting:
@@ -179,7 +179,7 @@ class _Layers:
         missing = {name: len(set(links[name])) for name in listed}
         ready = [number[name] for name in listed if not missing[name]]
         ordered: list[str] = []
-        while ready:  # a list that is sorted is a heap
+        while ready:  # a sorted list is a heap
             ordered.append(listed[heapq.heappop(ready)])
             for user in users.get(ordered[-1], ()):
                 missing[user] -= 1
@@ -192,7 +192,7 @@ class _Layers:
 
 
 def _snake_keys(options: Any) -> dict[str, Any]:
-    """Options by the names of Keras: TensorFlow.js takes `maxValue` for `max_value` too."""
+    """Options under Keras's names: TensorFlow.js also accepts `maxValue` for `max_value`."""
     return {snake_case(name): value for name, value in options.items()}
 
 

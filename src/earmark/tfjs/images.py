@@ -1,4 +1,4 @@
-"""The layers of TensorFlow.js that take images as ONNX nodes."""
+"""The layers of TensorFlow.js that take images, as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.weights import shown
 
-# What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
-# the sides doesn't count (onnxruntime/core/optimizer/pad_fusion.cc, a mistake); it leaves any other value where it is.
+# The value that images are padded with. ONNX Runtime fuses a padding with zeros into a pooling that follows, which
+# ignores what lies beyond the sides (onnxruntime/core/optimizer/pad_fusion.cc, a bug). It doesn't fuse other values.
 NEARLY_ZERO = float(np.finfo(np.float32).tiny)
 
 
@@ -29,8 +29,8 @@ def convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> Layer
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def depthwise_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """DepthwiseConv2D. TensorFlow.js takes no notice of its dilation, so nobody knows what such a layer learnt."""
+def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value:
+    """DepthwiseConv2D. TensorFlow.js ignores its dilation, so nobody knows what a dilated layer has learnt."""
     if layer.pair("dilation_rate") != (1, 1):
         raise network.refuse(layer, "dilation_rate")
     kernel = _depthwise_kernel(network, layer, value)
@@ -38,8 +38,8 @@ def depthwise_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def separable_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """SeparableConv2D: a depthwise one without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
+def separable_convolution(network: Network, layer: Layer, value: Value) -> Value:
+    """SeparableConv2D: a depthwise convolution without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
     depthwise, outputs = _depthwise_kernel(network, layer, value), layer.count("filters")
     pointwise = network.weight(layer, "pointwise_kernel", (1, 1, len(depthwise), outputs)).transpose(3, 2, 0, 1)
     made = _convolve(network, layer, value, depthwise, [], groups=value.shape[2])
@@ -48,10 +48,10 @@ def separable_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _depthwise_kernel(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> npt.NDArray[np.float32]:
-    """[height, width, inputs, multiplier] as ONNX has it; each input gives so many outputs, in a row.
+def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArray[np.float32]:
+    """A kernel [height, width, inputs, multiplier] in ONNX's layout; each input gives `multiplier` outputs in a row.
 
-    TensorFlow.js doesn't write the multiplier of a SeparableConv2D: the weights tell it.
+    TensorFlow.js doesn't store the multiplier of a SeparableConv2D; it follows from the weights.
     """
     inputs, size = network.image(layer, value)[2], layer.pair("kernel_size")
     multiplier = None if layer.config.get("depth_multiplier") is None else layer.count("depth_multiplier")
@@ -66,9 +66,9 @@ def _convolve(
     kernel: npt.NDArray[np.float32],
     bias: list[str],
     groups: int = 1,
-) -> LayerOutput:
-    """Convolution by a kernel [outputs, inputs of each group, height, width]."""
-    outputs, _, *size = kernel.shape
+) -> Value:
+    """Convolution with a kernel [outputs, inputs of each group, height, width]."""
+    outputs, inputs, *size = kernel.shape
     strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
     reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
     sizes, pads = _slide(network, layer, value, reach, strides)
@@ -78,8 +78,8 @@ def _convolve(
     return LayerOutput(network.add("Conv", given, **options), shape)
 
 
-def pooling(operator: str, **attributes: int) -> Callable[[OnnxBuilder, Layer, LayerOutput], LayerOutput]:
-    """MaxPooling2D, AveragePooling2D; what lies beyond the image's sides doesn't count."""
+def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value], Value]:
+    """MaxPooling2D, AveragePooling2D; they ignore what lies beyond the image's sides."""
 
     def pool(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
         size = layer.pair("pool_size", (2, 2))
@@ -104,8 +104,8 @@ def global_pooling(operator: str) -> Callable[[OnnxBuilder, Layer, LayerOutput],
     return pool
 
 
-def zero_padding(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """ZeroPadding2D: a number, [rows, columns] on either side, or [[above, below], [left, right]]."""
+def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
+    """ZeroPadding2D: one number, [rows, columns] on both sides, or [[above, below], [left, right]]."""
     height, width, channels = network.image(layer, value)
     padding = layer.config.get("padding")
     padding = 1 if padding is None else padding
@@ -123,9 +123,9 @@ def zero_padding(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> Laye
 def _slide(
     network: OnnxBuilder, layer: Layer, value: LayerOutput, reach: tuple[int, ...], strides: tuple[int, int]
 ) -> tuple[tuple[int, int], list[int]]:
-    """Height and width after a kernel of that reach has slid over the image, and zeros before and after each side.
+    """Height and width after a kernel of that extent has slid over the image, and the padding on each side.
 
-    "same" pads so that a stride of s leaves ⌈size / s⌉; where the padding is odd, the end has one more (Keras).
+    "same" pads so that a stride of s leaves ⌈size / s⌉; if the padding is odd, the end gets one more (Keras).
     """
     padding = layer.config.get("padding", "valid")
     if padding not in ("same", "valid"):

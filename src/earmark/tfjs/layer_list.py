@@ -1,7 +1,7 @@
-"""The layers of a TensorFlow.js model that is being written, and how ONNX' values lie in it.
+"""The layers of a TensorFlow.js model that is being written, and the layout of ONNX's values in it.
 
-Images are [channels, height, width] in ONNX and [height, width, channels] in TensorFlow.js. How a value's axes lie
-there is kept with it, and an axis is only moved where a layer needs it.
+Images are [channels, height, width] in ONNX and [height, width, channels] in TensorFlow.js. Each value records the
+order of its axes there, and axes are only moved if a layer needs it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from earmark.models.metadata import Metadata
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
 
-IMAGE = (1, 2, 0)  # where TensorFlow.js has the axes channels, height and width of ONNX: the channels last
+IMAGE = (1, 2, 0)  # TensorFlow.js's order of ONNX's axes channels, height and width: the channels are last
 
 
 @dataclass(frozen=True)
-class WrittenValue:
-    """What a layer gives for one window.
+class Value:
+    """A layer's output for one window.
 
     Attributes:
-        layer: its name.
-        shape: in ONNX.
-        order: TensorFlow.js' axes, each as ONNX' number of it.
-        held: the shape in TensorFlow.js, where that has further axes of 1; None where it hasn't.
+        layer: the layer's name.
+        shape: the shape in ONNX.
+        order: the axes in TensorFlow.js's order, each as its number in ONNX.
+        held: the shape in TensorFlow.js, if that has additional axes of size 1; otherwise None.
     """
 
     layer: str
@@ -58,15 +58,15 @@ class OnnxNode:
 
 @dataclass
 class LayerList:
-    """The layers so far.
+    """The layers that have been added so far.
 
     Attributes:
-        metadata: of the model.
-        constants: of the ONNX file.
-        used_once: the ONNX values that one node alone takes, as it does what else the same layer gives.
-        values: what the ONNX values are in TensorFlow.js.
-        entries: the layers, as model.json has them.
-        weights: names and values, in the order of the file.
+        metadata: the model's metadata.
+        constants: the ONNX file's constants.
+        used_once: the ONNX values that only one node takes, along with any other output of the same layer.
+        values: the counterparts of ONNX values in TensorFlow.js.
+        entries: the layers as they stand in model.json.
+        weights: the weights' names and values, in the order of the file.
     """
 
     metadata: Metadata
@@ -88,8 +88,8 @@ class LayerList:
             "this form: export it to onnx."
         )
 
-    def given(self, node: OnnxNode, number: int = 0) -> WrittenValue:
-        """What comes into the node, in that place."""
+    def given(self, node: Node, number: int = 0) -> Value:
+        """The node's input with that number."""
         if node.inputs[number] not in self.values:
             raise self.refuse(node.proto)
         return self.values[node.inputs[number]]
@@ -100,14 +100,9 @@ class LayerList:
         return self.constants[node.inputs[number]]
 
     def add(
-        self,
-        kind: str,
-        given: Sequence[WrittenValue],
-        made: WrittenValue,
-        weights: dict[str, Array] | None = None,
-        **config: Any,
-    ) -> WrittenValue:
-        """Add a layer; returns what it makes."""
+        self, kind: str, given: Sequence[Value], made: Value, weights: dict[str, Array] | None = None, **config: Any
+    ) -> Value:
+        """Add a layer; returns its output."""
         name = f"{kind.lower()}_{len(self.entries)}"
         config = {"name": name, "trainable": True, "dtype": "float32", **config}
         inbound = [[[value.layer, 0, 0, {}] for value in given]]
@@ -116,20 +111,20 @@ class LayerList:
             self.weights.append((f"{name}/{weight}", np.ascontiguousarray(array, "<f4")))
         return WrittenValue(name, made.shape, made.order, made.held)
 
-    def last_of(self, value: WrittenValue, kinds: Sequence[str], used: str) -> Json | None:
-        """The layer that gives a value, if it is of that kind and nothing else takes it."""
+    def last_of(self, value: Value, kinds: Sequence[str], used: str) -> Json | None:
+        """The layer that gives a value, if it is of one of these kinds and nothing else takes the value."""
         entry = next(entry for entry in self.entries if entry["name"] == value.layer)
         return entry if entry["class_name"] in kinds and used in self.used_once else None
 
-    def ordered(self, value: WrittenValue, order: tuple[int, ...]) -> WrittenValue:
-        """The value with its axes in that order."""
+    def ordered(self, value: Value, order: tuple[int, ...]) -> Value:
+        """The value, with its axes in that order."""
         if value.held is not None:
             made = WrittenValue("", value.shape, value.order)
             value = self.add("Reshape", [value], made, target_shape=list(made.tfjs_shape))
         if value.order == order:
             return value
-        dims = [value.order.index(axis) + 1 for axis in order]  # counted from the batch
-        return self.add("Permute", [value], WrittenValue("", value.shape, order), dims=dims)
+        dims = [value.order.index(axis) + 1 for axis in order]  # counted from the batch axis
+        return self.add("Permute", [value], Value("", value.shape, order), dims=dims)
 
     def image(self, node: OnnxNode) -> WrittenValue:
         value = self.given(node)

@@ -1,6 +1,6 @@
-"""The layers of TensorFlow.js as ONNX nodes: each function adds one kind of layer, `LAYERS` and `MERGES` name them.
+"""The layers of TensorFlow.js as ONNX nodes. Each function adds one kind of layer; `LAYERS` and `MERGES` list them.
 
-What the layers do is that of Keras (keras.io/api/layers).
+The layers do what they do in Keras (keras.io/api/layers).
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def convert(
 
     Args:
         topology: the `modelTopology` of a model.json.
-        weights: by name, as `layer/kernel`.
-        labels: in the order of the scores.
-        source: what errors call the model.
-        metadata: what the model says of itself; None for that of a speech-commands model.
+        weights: the weights by name, like `layer/kernel`.
+        labels: the labels in the order of the scores.
+        source: what to call the model in errors.
+        metadata: the model's metadata; None means that of a speech-commands model.
 
     Raises:
-        EarmarkError: layers, shapes or weights that can't be converted, or metadata of another model.
+        EarmarkError: layers, shapes or weights can't be converted, or the metadata belongs to another model.
     """
     network = OnnxBuilder(weights, source)
     try:
@@ -72,7 +72,7 @@ def convert(
     for name, value in outputs.items():
         network.nodes.append(helper.make_node("Identity", [value.name], [name]))
     if metadata is None:
-        # The labels of a speech-commands model are words; those of a Teachable Machine may be sounds that go on.
+        # The labels of a speech-commands model are words; those of a Teachable Machine model may be sounds that last.
         longest = LONGEST_WORD_MS if set(RESERVED_LABELS) <= set(labels) else None
         metadata = Metadata(NAME, labels, frames, WindowNormalization(), longest_sound_ms=longest)
     if (metadata.labels, metadata.window_frames, metadata.front_end) != (labels, frames, SPECTROGRAM):
@@ -81,11 +81,11 @@ def convert(
     return model_file(network.nodes, network.constants, metadata, sizes)
 
 
-def _embedding(layers: Sequence[Layer], values: Sequence[LayerOutput]) -> LayerOutput | None:
-    """What speech-commands trains a new head on: the output of the dense layer before the last layer.
+def _embedding(layers: Sequence[Layer], values: Sequence[Value]) -> Value | None:
+    """The value that speech-commands trains a new head on: the output of the dense layer before the last layer.
 
-    Its `createTransferModelFromBaseModel` goes back from the last layer but one to the first Dense. Here the last layer
-    is the one that makes the scores, even where their activation is a layer of its own.
+    Its `createTransferModelFromBaseModel` goes back from the second-to-last layer to the first Dense. Here the last
+    layer is the one that computes the scores, even if their activation is a layer of its own.
     """
     last = len(layers) - 1
     while last > 0 and layers[last].kind in FINISHING:
@@ -97,7 +97,7 @@ def _embedding(layers: Sequence[Layer], values: Sequence[LayerOutput]) -> LayerO
 
 
 def _window_frames(first: Layer, source: str) -> int:
-    """Frames of a window, from the input shape [any, frames, 232, 1]."""
+    """The number of frames in a window, from the input shape [any, frames, 232, 1]."""
     shape = first.config.get("batch_input_shape", first.config.get("batch_shape"))
     if not isinstance(shape, list) or len(shape) != 4 or shape[3] != 1:
         raise EarmarkError(f"{source} takes no spectrograms: use an audio model of speech-commands.")
@@ -113,11 +113,11 @@ def _number_text(value: object) -> str:
     return str(value) if type(value) is int and abs(value) < 10**12 else "no fixed number of"
 
 
-def _apply(network: OnnxBuilder, layer: Layer, given: Sequence[LayerOutput]) -> LayerOutput:
-    """Add a layer's nodes; what it gives.
+def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
+    """Add a layer's nodes; returns the layer's output.
 
     Raises:
-        EarmarkError: a layer, an option, a shape or weights that can't be converted.
+        EarmarkError: a layer, an option, a shape or weights can't be converted.
     """
     if layer.kind not in LAYERS and layer.kind not in MERGES:
         known = ", ".join(kind for kind in (*LAYERS, *MERGES) if LAYERS.get(kind) is not _nothing)
@@ -135,8 +135,8 @@ def _apply(network: OnnxBuilder, layer: Layer, given: Sequence[LayerOutput]) -> 
     return MERGES[layer.kind](network, layer, given)
 
 
-def _flatten(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
-    """The values in TensorFlow.js' order."""
+def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+    """Flatten: the values in TensorFlow.js's order."""
     if len(value.shape) == 1:
         return value
     return LayerOutput(
@@ -144,8 +144,8 @@ def _flatten(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOut
     )
 
 
-def _reshape(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """Reshape; one size may be left open, as −1 or null."""
+def _reshape(network: Network, layer: Layer, value: Value) -> Value:
+    """Reshape; one size may be left open, with −1 or null."""
     count, target = math.prod(value.shape), layer.config["target_shape"]
     sizes = [-1 if size is None else size for size in target]
     if not 1 <= len(sizes) <= 3 or not all(type(size) is int and (size == -1 or size > 0) for size in sizes):
@@ -162,8 +162,8 @@ def _reshape(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOut
     return replace(network.channels_first(name, shape), is_share=value.is_share)
 
 
-def _permute(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """Permute: axis n of what it gives, counted from 1, is axis `dims[n]` of what it takes."""
+def _permute(network: Network, layer: Layer, value: Value) -> Value:
+    """Permute: axis n of the output, counted from 1, is axis `dims[n]` of the input."""
     dims = layer.config["dims"]
     if sorted(dims) != list(range(1, len(value.shape) + 1)):
         raise network.unfit(layer)
@@ -190,8 +190,8 @@ def _dense(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutpu
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _batch_normalization(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
-    """BatchNormalization, along any axis; ONNX has it along axis 1."""
+def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
+    """BatchNormalization, along any axis; in ONNX it is along axis 1."""
     axis = value.axis(network.axis(layer, value))
     gamma, beta = _scale_and_center(network, layer, value)
     mean, variance = (network.weight(layer, name, gamma.shape) for name in ("moving_mean", "moving_variance"))
@@ -224,7 +224,7 @@ def _layer_normalization(network: OnnxBuilder, layer: Layer, value: LayerOutput)
 def _scale_and_center(
     network: OnnxBuilder, layer: Layer, value: LayerOutput
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """gamma and beta along the layer's axis; 1 and 0 where it has none."""
+    """gamma and beta along the layer's axis; 1 and 0 if the layer has none."""
     shape = (value.shape[network.axis(layer, value) - 1],)
     gamma, beta = np.ones(shape, np.float32), np.zeros(shape, np.float32)
     if layer.config.get("scale", True):
@@ -234,13 +234,13 @@ def _scale_and_center(
     return gamma, beta
 
 
-def _nothing(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
-    """What only matters while a model learns."""
+def _nothing(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+    """A layer that only matters in training."""
     return value
 
 
-def _add(network: OnnxBuilder, layer: Layer, values: Sequence[LayerOutput]) -> LayerOutput:
-    """Add; an axis of size 1 is repeated."""
+def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+    """Add; an axis of size 1 is broadcast."""
     made = values[0]
     for value in values[1:]:
         try:

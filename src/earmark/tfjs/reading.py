@@ -1,9 +1,9 @@
-"""Audio models of TensorFlow.js speech-commands and of Teachable Machine, read from their own files.
+"""Reading the audio models of TensorFlow.js speech-commands and of Teachable Machine from their own files.
 
-Such a model is a folder, or a zip of one: `model.json` holds the layers and says which weights lie where in the files
-beside it (the weights manifest of the TensorFlow.js converter), `metadata.json` holds the labels and, where Earmark
-wrote it, all else that Earmark says of a model, as `earmark`. Nothing in them is believed: all sizes are checked before
-anything of that size is read.
+Such a model is a folder, or a zip of one. `model.json` holds the layers and says which weights lie where in the files
+beside it (the weights manifest of the TensorFlow.js converter). `metadata.json` holds the labels and, if Earmark wrote
+it, the rest of Earmark's metadata, as `earmark`. Nothing in them is trusted: all sizes are checked before anything of
+that size is read.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MAX_SHARDS = 1_000
 MAX_FILES = 20_000  # in a zip
 MAX_LABELS = 10_000
 CHUNK = 1 << 20  # bytes
-# What the manifest calls a type → how NumPy reads it.
+# The manifest's name for a type → NumPy's type.
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "u1", "uint8": "u1", "uint16": "<u2", "float16": "<f2"}
 
 
 def is_tfjs(path: Path) -> bool:
-    """Whether a folder, a model.json or a zip holds a TensorFlow.js model; Earmark's own card model.json is none."""
+    """Whether a folder, a model.json or a zip holds a TensorFlow.js model. Earmark's own card, model.json, doesn't."""
     try:
         with _open_files(path) as files:
             return "modelTopology" in _read_json(files, files.model)
@@ -47,17 +47,19 @@ def is_tfjs(path: Path) -> bool:
 
 
 def read_tfjs(path: Path) -> bytes:
-    """Read a speech-commands or Teachable Machine model as one of Earmark's ONNX files; the same path, the same bytes.
+    """Read a speech-commands or Teachable Machine model as one of Earmark's ONNX files.
 
-    It gives `scores` [n, labels] and, where the network has a hidden dense layer, `embedding` [n, its units]: what that
-    layer gives, which is what speech-commands trains a new head on.
+    The same path always gives the same bytes.
+
+    The outputs are `scores` [n, labels] and, if the network has a hidden dense layer, `embedding` [n, its units]: that
+    layer's output, on which speech-commands trains a new head.
 
     Args:
         path: the folder of model.json, metadata.json and weights, a model.json, or a zip of such a folder.
 
     Raises:
-        EarmarkError: no such model, a damaged one, one with layers that can't be converted or with another input than
-            our spectrograms, or the package onnx is missing.
+        EarmarkError: there is no such model, it is damaged, it has layers that can't be converted or an input other
+            than Earmark's spectrograms, or the package onnx is missing.
     """
     try:
         from earmark.tfjs.layers import convert
@@ -79,7 +81,7 @@ class _Files(Protocol):
     """A model's files.
 
     Attributes:
-        source: what errors call the model.
+        source: what to call the model in errors.
         model: the name of its model.json.
     """
 
@@ -87,7 +89,7 @@ class _Files(Protocol):
     model: str
 
     def size(self, name: str) -> int:
-        """Bytes that `open` gives."""
+        """How many bytes `open` gives."""
 
     def open(self, name: str) -> IO[bytes]: ...
 
@@ -101,7 +103,7 @@ class _Folder:
             raise EarmarkError(f"{self.source} has a link {shown(name)} to elsewhere: copy what it leads to.")
         found = (self._folder / name).stat()
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{name} is no file")  # a pipe or a device would never end
+            raise OSError(f"{name} is no file")  # reading a pipe or a device would never end
         return found.st_size
 
     def open(self, name: str) -> IO[bytes]:
@@ -133,7 +135,7 @@ def _open_files(path: Path) -> Iterator[_Files]:
     """The files of the model at that path.
 
     Raises:
-        EarmarkError: there is nothing that could be a model.
+        EarmarkError: nothing there could be a model.
         OSError, ValueError, RuntimeError, ...: see DAMAGED.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
@@ -148,7 +150,7 @@ def _open_files(path: Path) -> Iterator[_Files]:
 
 
 def _model_folder(archive: zipfile.ZipFile, source: str) -> PurePosixPath:
-    """The folder, within the zip, of the model.json that lies highest."""
+    """The folder, within the zip, of the topmost model.json."""
     paths = [PurePosixPath(name) for name in archive.namelist()]
     folders = [path.parent for path in paths if path.name == MODEL and not (path.is_absolute() or ".." in path.parts)]
     if not folders:
@@ -174,7 +176,7 @@ def _read_json(files: _Files, name: str) -> dict[str, Any]:
 
 
 def _read_metadata(files: _Files) -> tuple[tuple[str, ...], Metadata | None]:
-    """`wordLabels`, or `words` as versions before 0.4 of speech-commands wrote them; and what Earmark itself added."""
+    """`wordLabels` (`words` in files from speech-commands before 0.4), and what Earmark itself has added."""
     values = _read_json(files, LABELS)
     labels = values.get("wordLabels") or values.get("words")
     if not isinstance(labels, list) or not 0 < len(labels) <= MAX_LABELS or not all(map(_is_text, labels)):
@@ -188,7 +190,7 @@ def _read_metadata(files: _Files) -> tuple[tuple[str, ...], Metadata | None]:
 
 
 def _read_manifest(files: _Files, manifest: object) -> dict[str, Weight]:
-    """All weights, by name. Their bytes are read, but no array is made yet."""
+    """All weights by name. Their bytes are read, but no array is made yet."""
     groups = [_read_group(group, files.source) for group in manifest] if isinstance(manifest, list) else []
     weights = {weight.name: weight for group, _ in groups for weight in group}
     if sum(math.prod(weight.shape) for group, _ in groups for weight in group) > MAX_WEIGHTS:
@@ -217,7 +219,7 @@ def _read_group(group: object, source: str) -> tuple[list[Weight], list[str]]:
 
 
 def _read_entry(entry: dict[str, Any], source: str) -> Weight:
-    """A weight as the manifest describes it, plain or quantised; float16 needs neither scale nor minimum."""
+    """A weight as the manifest describes it, plain or quantised; float16 has neither scale nor minimum."""
     name, shape, quantization = entry.get("name"), entry.get("shape"), entry.get("quantization")
     kind, scale, minimum = entry.get("dtype"), None, None
     if isinstance(quantization, dict):
@@ -245,8 +247,8 @@ def _read_shards(files: _Files, paths: list[str], expected: int) -> bytearray:
     return content
 
 
-def _read_whole(files: _Files, name: str, size: int) -> bytearray:
-    """All of a file of that many bytes, in small reads."""
+def _read(files: _Files, name: str, size: int) -> bytearray:
+    """The whole content of a file of that many bytes, in small reads."""
     content = bytearray()
     with files.open(name) as file:
         while len(content) < size and (chunk := file.read(min(CHUNK, size - len(content)))):
@@ -261,9 +263,10 @@ def _is_shape(shape: object) -> TypeGuard[list[int]]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30  # and no NaN
+    # Which also excludes NaN.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30
 
 
 def _is_text(value: object) -> bool:
-    """Text that can be written: JSON may hold halves of characters."""
+    """Whether it is text that can be encoded: JSON may hold lone surrogates."""
     return isinstance(value, str) and value == value.encode(errors="ignore").decode()

@@ -1,4 +1,4 @@
-"""A stored array of a TensorFlow.js model, and how errors call what a file holds."""
+"""A stored array of a TensorFlow.js model, and how errors show what a file holds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from earmark.errors import EarmarkError
 
 @dataclass
 class Weight:
-    """One stored array, turned into numbers when a layer asks for it.
+    """One stored array, decoded when a layer asks for it.
 
     Attributes:
-        name: as `layer/kernel`.
-        shape: of the array.
-        stored: the type of the values that the file holds.
-        scale: a quantised weight holds q, which stands for q · scale + minimum. None where it isn't quantised.
-        minimum: see scale.
-        source: what errors call the model.
+        name: the weight's name, like `layer/kernel`.
+        shape: the array's shape.
+        stored: the type of the values in the file.
+        scale: the scale of a quantised weight, in which q stands for q · scale + minimum; None if it isn't quantised.
+        minimum: the minimum of a quantised weight; see scale.
+        source: what to call the model in errors.
         content: the bytes.
     """
 
@@ -36,7 +36,7 @@ class Weight:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The stored size in bytes."""
         return math.prod(self.shape) * self.stored.itemsize
 
     def values(self) -> npt.NDArray[np.float32]:
@@ -46,7 +46,7 @@ class Weight:
             EarmarkError: it holds values that are not finite.
         """
         array = np.frombuffer(self.content, self.stored).reshape(self.shape)
-        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is told below
+        with np.errstate(over="ignore", invalid="ignore"):  # values that aren't finite are reported below
             if self.scale is not None and self.minimum is not None:
                 array = array.astype(np.float64) * self.scale + self.minimum
             values = array.astype(np.float32)
@@ -56,6 +56,6 @@ class Weight:
 
 
 def shown(value: object) -> str:
-    """How an error calls what a file holds: short, and on one line."""
+    """A value from a file as an error shows it: short, and on one line."""
     text = value if isinstance(value, str) else type(value).__name__
     return ascii(text[:60])[1:-1]

@@ -1,4 +1,4 @@
-"""Our networks as TensorFlow.js layers models, which speech-commands and Teachable Machine load."""
+"""Earmark's networks as TensorFlow.js layers models, which speech-commands and Teachable Machine load."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from earmark.tfjs.operations import OPERATIONS, raise_to_floor
 
 
 def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Json, bytes]:
-    """A model's network as layers.
+    """Convert a model's network to layers.
 
     Args:
         model: an ONNX file's content.
-        metadata: the model's.
-        weights_name: of the file that will hold the weights.
+        metadata: the model's metadata.
+        weights_name: the name of the file that will hold the weights.
 
     Returns:
-        What goes into model.json, and the weights.
+        The content of model.json, and the weights.
 
     Raises:
-        EarmarkError: it takes the waveform, or does something that no layer does.
+        EarmarkError: the model takes the waveform, or does something that no layer does.
     """
     if metadata.front_end is not SPECTROGRAM:
         raise EarmarkError(
@@ -54,7 +54,7 @@ def write_tfjs(model: bytes, metadata: Metadata, weights_name: str) -> tuple[Jso
 
 
 def metadata_file(metadata: Metadata, model_name: str, time: str) -> bytes:
-    """metadata.json, as speech-commands reads it, with what Earmark knows besides."""
+    """metadata.json as speech-commands reads it, with Earmark's own metadata added."""
     if isinstance(metadata.normalization, FlooredNormalization):  # a part of the layers now
         metadata = replace(metadata, normalization=WindowNormalization())
     values = {

@@ -1,4 +1,4 @@
-"""One way from recordings to a model: bases, the open set, heads, and the codelab's network, all in NumPy.
+"""Training, from recordings to a model: bases, the open set, heads, and the codelab's network, all in NumPy.
 
 It may import `recognizer` and `clips`.
 """

@@ -16,12 +16,12 @@ SOUNDS_BASE = "sounds"  # not a network: the codelab's, which is trained from sc
 
 @dataclass(frozen=True)
 class Base:
-    """What a person can choose.
+    """A base as a choice for the user.
 
     Attributes:
-        name: as `train(base=…)` takes it.
+        name: the name that `train(base=…)` takes.
         explanation: what it is good for, in one line.
-        remedy: what to do before it can be used; None where it can be.
+        remedy: what to do before it can be used; None if it can be used now.
     """
 
     name: str
@@ -33,8 +33,8 @@ def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
     """The bases for a mode, the best first.
 
     Args:
-        mode: the project's.
-        all_have_sound: whether there is no recording of which only the spectrogram is left.
+        mode: the project's mode.
+        all_have_sound: whether all recordings have sound, none only a spectrogram.
     """
     if mode == SOUNDS_MODE:
         return [Base(SOUNDS_BASE, "the codelab's network for short sounds, trained from scratch")]
@@ -52,7 +52,7 @@ def bases(mode: str, all_have_sound: bool = True) -> list[Base]:
 
 
 def default_base(mode: str, all_have_sound: bool = True) -> str:
-    """The best of the mode's bases that can be used here; for the arguments see `bases`."""
+    """The best of the mode's bases that can be used on this computer; for the arguments see `bases`."""
     return next(base.name for base in bases(mode, all_have_sound) if base.remedy is None)
 
 
@@ -60,11 +60,11 @@ def open_base(base: str | Path | Network) -> Network:
     """The network of a base.
 
     Args:
-        base: "speech" or "words"; what `load` takes, a speech-commands or Teachable Machine model for example; or a
-            recognizer that is loaded already.
+        base: "speech" or "words"; anything that `load` takes, for example a speech-commands or Teachable Machine model;
+            or a recognizer that is already loaded.
 
     Raises:
-        EarmarkError: there is none like it, it can't be used here, or it has no embedding.
+        EarmarkError: there is no such base, it can't be used on this computer, or it has no embedding.
     """
     network = base if isinstance(base, Network) else speech_network() if base == SPEECH else load(base)
     network.check_embedding()

@@ -1,4 +1,4 @@
-"""What a base has made of each clip, kept so that it is computed once. The file may be deleted at any time."""
+"""A cache of the embeddings that a base has computed for clips. The file may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from earmark.errors import EarmarkError
 from earmark.storage.files import make_folder
 
 Array = npt.NDArray[np.float32]
-KEPT_SECONDS = 30 * 24 * 3600  # since it was last asked for
-BATCH = 500  # keys a query: SQLite takes at most 999 values
+KEPT_SECONDS = 30 * 24 * 3600  # since it was last requested
+BATCH = 500  # keys per query: SQLite takes at most 999 values
 COLUMNS = "key, windows, value, checksum"
 
 
 def cache_key(*parts: object) -> str:
-    """A name for what was computed from all of these."""
+    """A key for what is computed from all of these parts."""
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
 
 
 def user_cache() -> Path | None:
-    """The folder for what may be deleted at any time and is the same for all of a user's projects; None without one."""
+    """The folder for a cache that all of a user's projects share; None if there is no place for one."""
     try:
         if sys.platform == "win32":
             home = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
@@ -38,7 +38,7 @@ def user_cache() -> Path | None:
             home = Path.home() / "Library" / "Caches"
         else:  # the XDG base directory specification
             home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # nobody knows where this user is at home
+    except RuntimeError:  # the system doesn't know this user's home
         return None
     return Path(home) / "earmark"
 
@@ -46,17 +46,17 @@ def user_cache() -> Path | None:
 class EmbeddingCache:
     """Embeddings by key, in an SQLite file.
 
-    Nothing depends on it: a file that is damaged or can't be written is as good as none.
+    Nothing depends on it: a file that is damaged or can't be written to is treated like a missing one.
 
     Args:
-        file: its path; None keeps nothing.
+        file: the file's path; None means to keep nothing.
     """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
 
     def get(self, keys: Iterable[str]) -> dict[str, Array]:
-        """What is known of these, arrays of shape [windows, values]."""
+        """The embeddings of those keys that are in the cache, arrays of shape [windows, values]."""
         keys = list(keys)
         found: dict[str, Array] = {}
         if self._file is None or not os.path.isfile(self._file):  # noqa: PTH113 (Path.is_file raises for a locked folder)
@@ -74,7 +74,7 @@ class EmbeddingCache:
         return found
 
     def put(self, entries: dict[str, Array], used: Iterable[str] = ()) -> None:
-        """Keep entries, note that others were used, and forget what nobody has asked for in a month."""
+        """Store entries, note that others were used, and drop those that nobody has requested for a month."""
         if self._file is None:
             return
         now = int(time.time())
@@ -97,7 +97,7 @@ class EmbeddingCache:
 @contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(file, timeout=30)) as database:
-        database.execute("PRAGMA synchronous = OFF")  # what a power cut takes is computed again
+        database.execute("PRAGMA synchronous = OFF")  # what a power cut destroys is computed again
         database.execute(
             "CREATE TABLE IF NOT EXISTS embeddings "
             "(key TEXT PRIMARY KEY, windows INTEGER, value BLOB, checksum INTEGER, used INTEGER)"
@@ -117,5 +117,5 @@ def _array(key: str, windows: int, content: bytes, checksum: int) -> Array:
 
 
 def _checksum(key: str, windows: int, content: bytes) -> int:
-    """SQLite itself has none: it gives damaged values as if nothing had happened."""
+    """A checksum, which SQLite itself doesn't have: it returns damaged values as if they were fine."""
     return zlib.crc32(content, zlib.crc32(f"{key} {windows}".encode()))

@@ -1,4 +1,4 @@
-"""How a head learns: a small classifier on a base's embedding, in NumPy."""
+"""Training a head, a small classifier on a base's embedding, in NumPy."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from earmark.models.onnx_writer import Dense
 from earmark.training.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
 from earmark.training.sounds import Epoch
 
-SCALE = 10.0  # of the embedding's direction: how sure a head gets in so many steps
-SHORTEST = 1e-12  # length of an embedding; a shorter one has no direction
-DECAY = 4e-3  # of the weights: the penalty on their squares
-# How much all examples weigh together that were added for a label; heavier, unknown words would swallow a label of one
-# recording. What people recorded weighs 1 for each label.
+SCALE = 10.0  # multiplies the embedding's direction: decides how confident a head gets in a given number of steps
+SHORTEST = 1e-12  # length of an embedding; a shorter embedding has no direction
+DECAY = 4e-3  # weight decay: the penalty on the weights' squares
+# The total weight of the examples that were added for a label. With more weight, unknown words would swallow a label
+# that has one recording. What people recorded has weight 1 for each label.
 ADDED_WEIGHTS = {"_unknown_": 0.2}
-FINE_TUNING_SHARE = 0.03  # of the learning rate: the base's own layer should move, not jump
+FINE_TUNING_SHARE = 0.03  # of the learning rate: the base's own layer should move only a little
 
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """How a head is trained, by speech-commands' names.
+    """How a head is trained, under speech-commands' names.
 
     Attributes:
         epochs: passes over the examples.
-        batch_size: examples a step.
-        optimizer: "sgd" (with momentum, as speech-commands'; from one to three recordings a label it learns better than
-            the others, which scale every value by itself), "adam", "rmsprop" or "adagrad".
-        learning_rate: at the start; it falls to 0 along a half cosine. None for the optimizer's usual one.
-        hidden_units: of a hidden layer; 0 for a linear softmax.
-        fine_tuning_epochs: further ones in which the base's last layer learns as well.
-        fine_tuning_optimizer: for those.
-        seed: the same seed and examples give the same head.
+        batch_size: examples per step.
+        optimizer: "sgd" (with momentum, as in speech-commands; from one to three recordings a label it learns better
+            than the others, which scale each parameter separately), "adam", "rmsprop" or "adagrad".
+        learning_rate: the rate at the start, which falls to 0 along a half cosine. None means the optimizer's usual
+            rate.
+        hidden_units: the size of a hidden layer; 0 means a linear softmax.
+        fine_tuning_epochs: further epochs, in which the base's last layer learns as well.
+        fine_tuning_optimizer: the optimizer in those epochs.
+        seed: the random seed; the same seed and examples give the same head.
 
     Raises:
-        EarmarkError: a value is out of its range.
+        EarmarkError: a value is out of range.
     """
 
     epochs: int = 50
@@ -70,13 +71,13 @@ class HeadOptions:
 
 @dataclass(frozen=True)
 class HeadExamples:
-    """What a head learns from.
+    """The examples that a head learns from.
 
     Attributes:
-        features: the base's embeddings, or with fine-tuning what goes into its last layer, shape [examples, values].
-        targets: each one's label as its index, int64.
-        is_validation: which are kept aside, bool.
-        is_added: which were added for the open set, bool; None for none.
+        features: the base's embeddings or, with fine-tuning, the input of its last layer, shape [examples, values].
+        targets: the index of each example's label, int64.
+        is_validation: which examples are held out for validation, bool.
+        is_added: which examples were added for the open set, bool; None if there are none.
     """
 
     features: npt.NDArray[np.float32]
@@ -86,22 +87,22 @@ class HeadExamples:
 
 
 class Head:
-    """The head, and before it the base's last layer where that is tuned.
+    """The head, and the base's last layer before it if that is fine-tuned.
 
-    The embedding's direction × `SCALE` → dense layers, with ReLU between them → logits. The last layer starts at 0: no
-    label is likelier at first than another. A hidden one starts uniform within ± 1 / √inputs.
+    The embedding's direction × `SCALE` → dense layers, with ReLU between them → logits. The last layer starts at 0, so
+    that at first all labels are equally likely. A hidden layer starts with uniform values within ± 1 / √inputs.
 
     Args:
-        values: of the base's embedding; where its last layer is tuned, of what goes into that.
-        labels: how many there are.
-        hidden_units: of a hidden layer; 0 for none.
-        tuned: the base's last layer, where it is to be tuned.
-        random: where the first weights are drawn from.
-        dtype: of the weights, and of all that is reckoned with them.
+        values: the size of the base's embedding or, if its last layer is fine-tuned, of that layer's input.
+        labels: the number of labels.
+        hidden_units: the size of a hidden layer; 0 means none.
+        tuned: the base's last layer, if it is to be fine-tuned.
+        random: the generator for the initial weights.
+        dtype: the type of the weights, and of everything computed with them.
 
     Attributes:
         parameters: each layer's kernel and bias, one after the other; those of the tuned layer come last.
-        own: how many of them are the head's own.
+        own: how many of the parameters are the head's own.
     """
 
     def __init__(
@@ -137,29 +138,29 @@ class Head:
         return self._tuned is not None
 
     def embedding(self, features: Array) -> Array:
-        """The base's embedding, shape [n, values]: the features themselves, or what the tuned layer makes of them."""
+        """The base's embedding, shape [n, values]: the features themselves, or the tuned layer's output for them."""
         if self._tuned is None:
             return features
         return np.maximum(features @ self._tuned[0].T + self._tuned[1], 0)
 
     def logits(self, directions: Array) -> Array:
-        """Of embeddings as `direct` makes them, shape [n, values] → [n, labels]."""
+        """The logits of embeddings from `direct`, shape [n, values] → [n, labels]."""
         return self._forward(directions)[1]
 
     def loss(
         self, directions: Array, targets: npt.NDArray[np.int64], weights: Array
     ) -> tuple[float, float, Array, Array]:
-        """What these examples say of the head's own parameters.
+        """The loss of these examples and its gradient by the head's own parameters.
 
         Args:
-            directions: embeddings as `direct` makes them, shape [n, values].
-            targets: labels as their indices, shape [n].
-            weights: of the examples, shape [n].
+            directions: embeddings from `direct`, shape [n, values].
+            targets: the indices of the labels, shape [n].
+            weights: the weights of the examples, shape [n].
 
         Returns:
-            The mean of the weighted cross-entropies in nats; the summed weight of the examples that have the highest
-            logit at their label; the gradient of that mean, with the penalty on the kernels' squares, by the own
-            parameters; and the mean's gradient by what the first layer gives.
+            The mean of the weighted cross-entropies in nats; the summed weight of the examples whose highest logit is
+            that of their label; the gradient of the mean, with the penalty on the kernels' squares, by the own
+            parameters; and the gradient of the mean by the first layer's output.
         """
         given, logits = self._forward(directions)
         losses, by_output = cross_entropy(logits, targets)
@@ -177,12 +178,12 @@ class Head:
         return float((weights * losses).mean()), float(right), gradient, by_output
 
     def tuned_loss(self, features: Array, targets: npt.NDArray[np.int64], weights: Array) -> tuple[float, float, Array]:
-        """As `loss`, from features on, and with the gradient by all parameters, those of the tuned layer too."""
+        """Like `loss`, but from the features, and with the gradient by all parameters, including the tuned layer's."""
         embedding = self.embedding(features)
         directions = direct(embedding)
         loss, right, own, by_first = self.loss(directions, targets, weights)
         by_directions = by_first @ self._layers[0][0]
-        # Nothing changes with an embedding's length: what counts is the part of the gradient that is across it.
+        # An embedding's length doesn't matter, so only the part of the gradient that is orthogonal to it counts.
         along = (by_directions * directions).sum(axis=1, keepdims=True) / SCALE**2
         by_embedding = (by_directions - along * directions) * SCALE / _lengths(embedding) * (embedding > 0)
         tuned = ((by_embedding.T @ features).ravel(), by_embedding.sum(axis=0))
@@ -194,7 +195,7 @@ class Head:
         return HeadWeights(SCALE, tuple(_dense(*layer) for layer in self._layers), tuned)
 
     def _forward(self, directions: Array) -> tuple[list[Array], Array]:
-        """What goes into each layer, and the logits."""
+        """The input of each layer, and the logits."""
         given = [directions]
         for kernel, bias in self._layers[:-1]:
             given.append(np.maximum(given[-1] @ kernel.T + bias, 0))
@@ -203,7 +204,7 @@ class Head:
 
 
 def direct(embeddings: Array) -> Array:
-    """Embeddings, shape [n, values], brought to length `SCALE`, so that their direction alone counts."""
+    """Embeddings, shape [n, values], scaled to length `SCALE`, so that only their direction counts."""
     return embeddings * (SCALE / _lengths(embeddings))
 
 
@@ -215,12 +216,12 @@ def train_head(
     tuned: Dense | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> tuple[HeadWeights, list[Epoch]]:
-    """Train a head: cross-entropy, in which every label weighs the same however many examples it has.
+    """Train a head with cross-entropy, in which every label has the same weight, however many examples it has.
 
     Args:
-        labels: which there are.
-        tuned: the base's last layer, where it is to be tuned.
-        on_epoch: called after each epoch; what it raises ends the training.
+        labels: the labels.
+        tuned: the base's last layer, if it is to be fine-tuned.
+        on_epoch: called after each epoch; an exception that it raises ends the training.
 
     Returns:
         The head and its epochs. The same seed and examples give the same head.
@@ -261,7 +262,7 @@ class _Run:
         self.history: list[Epoch] = []
 
     def train(self) -> None:
-        """Train the head alone: what the base makes of the examples is the same in each epoch."""
+        """Train only the head: the examples' embeddings are the same in each epoch."""
         options, head = self._options, self._head
         learnt = direct(head.embedding(self._features))
         kind, rate = OPTIMIZERS[options.optimizer]
@@ -294,10 +295,11 @@ class _Run:
         learning_rate: float,
         learn: Callable[[npt.NDArray[np.int64], float], tuple[float, float]],
     ) -> None:
-        """Pass over the examples in random order, so often, with a rate that falls along a half cosine.
+        """Pass over the examples that many times, in random order, with a rate that falls along a half cosine.
 
         Args:
-            learn: takes a step of a batch at a rate, and gives the batch's mean loss and the weight of what was right.
+            learn: takes one step, for a batch at a rate, and returns the batch's mean loss and the weight of its
+                correct examples.
         """
         count, size = len(self._targets), self._options.batch_size
         tuning = self._options.fine_tuning_epochs if self._head.is_tuned else 0
@@ -308,7 +310,7 @@ class _Run:
                 loss, right = learn(batch, rate)
                 total += loss * len(batch)
                 correct += right
-            learnt = (total / count, min(1.0, correct / count))  # the weights are rounded
+            learnt = (total / count, min(1.0, correct / count))  # the weights are rounded, so the sum may exceed 1
             told = Epoch(len(self.history) + 1, self._options.epochs + tuning, *learnt, *self._validate())
             self.history.append(told)
             if self._on_epoch is not None:
@@ -323,7 +325,7 @@ class _Run:
 
 
 def _layers(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Array, Array]]:
-    """A vector of parameters, or of a gradient by them, as kernels and biases."""
+    """A vector of parameters, or of their gradient, as kernels and biases."""
     arrays = views(vector, shapes)
     return list(zip(arrays[::2], arrays[1::2], strict=True))
 

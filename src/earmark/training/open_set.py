@@ -1,6 +1,6 @@
-"""What a recognizer learns "nothing" from, so that it stays silent for what it was never taught: noises and words.
+"""Noises and words that teach a recognizer to stay silent for what it was never taught.
 
-The noises are made here. The words lie in the package, 256 different ones, spoken by synthesised voices; see
+The noises are synthesised here. The words come with the package: 256 different ones, spoken by synthesised voices. See
 models/unknown_words.md.
 """
 
@@ -17,8 +17,8 @@ from earmark.models.folder import PRETRAINED
 
 WORDS_FILE = PRETRAINED / "unknown_words.ogg"
 WORD_SECONDS = 1  # each word's slot in the file
-QUIETEST = -80.0  # dBFS, the peak of the quietest noise
-ALIKE_SHARE = 1 / 64  # of the unknown words: so many are left out for each label
+QUIETEST = -80.0  # dBFS; the peak of the quietest noise
+ALIKE_SHARE = 1 / 64  # the share of the unknown words that is left out for each label
 LEAST_BIT = 2.0**-15  # of 16-bit sound
 
 Sound = npt.NDArray[np.float64]
@@ -27,13 +27,13 @@ Random = np.random.Generator
 
 
 def synthesise_noise(count: int, seconds: float, sample_rate: int = 16_000, seed: int = 0) -> list[Clip]:
-    """Noises of all kinds in turn, with peaks anywhere from −80 to 0 dBFS, and silence.
+    """Noises of all kinds in turn, including silence, with peaks anywhere from −80 to 0 dBFS.
 
     Args:
-        count: how many.
-        seconds: how long each is.
-        sample_rate: in Hz.
-        seed: with the same one, a noise is the same however many are asked for.
+        count: how many noises to make.
+        seconds: how long each noise is.
+        sample_rate: the sample rate in Hz.
+        seed: the random seed; with the same seed, a noise is the same however many are made.
     """
     time = np.arange(max(1, round(seconds * sample_rate))) / sample_rate
     return [_noise(KINDS[n % len(KINDS)], time, sample_rate, np.random.default_rng([seed, n])) for n in range(count)]
@@ -42,18 +42,18 @@ def synthesise_noise(count: int, seconds: float, sample_rate: int = 16_000, seed
 def _noise(kind: Kind, time: Sound, rate: int, random: Random) -> Clip:
     sound = kind(time, rate, random)
     peak = np.abs(sound).max()
-    if peak > LEAST_BIT:  # silence stays what it is
+    if peak > LEAST_BIT:  # silence stays as it is
         sound *= 10 ** (random.uniform(QUIETEST, 0) / 20) / peak
     return Clip(sound.astype(np.float32), rate)
 
 
-# Each kind takes the samples' times in seconds, the rate in Hz and the dice.
+# Each kind takes the samples' times in seconds, the rate in Hz and the random generator.
 
 
 def _hiss(time: Sound, rate: int, random: Random) -> Sound:
     """White, pink, brown and anything between: hiss, a room, wind, the sea."""
     slope = random.uniform(-3, 9)  # dB an octave
-    return _filtered(time, rate, random, lambda hertz: hertz ** (-slope / 6.02))  # 6.02 dB is twice
+    return _filtered(time, rate, random, lambda hertz: hertz ** (-slope / 6.02))  # 6.02 dB is a factor of two
 
 
 def _band(time: Sound, rate: int, random: Random) -> Sound:
@@ -69,7 +69,7 @@ def _rumble(time: Sound, rate: int, random: Random) -> Sound:
 
 
 def _speech_shaped(time: Sound, rate: int, random: Random) -> Sound:
-    """Noise with the spectrum of speech, swelling as syllables do, without a word in it: a party next door.
+    """Noise with the spectrum of speech that swells like syllables but contains no words: a party next door.
 
     The density falls by about 9 dB an octave above 500 Hz, and below 100 Hz there is little (Byrne et al., 1994).
     """
@@ -121,7 +121,7 @@ def _crackle(time: Sound, rate: int, random: Random) -> Sound:
 
 
 def _nothing(time: Sound, _rate: int, random: Random) -> Sound:
-    """A microphone that is switched off: zeros, or the least bit of 16 now and then."""
+    """A microphone that is switched off: zeros, or now and then the lowest of 16 bits."""
     share = random.choice([0, 0.01, 0.5])
     return LEAST_BIT * random.choice([-1.0, 0.0, 1.0], size=len(time), p=[share / 2, 1 - share, share / 2])
 
@@ -135,14 +135,14 @@ KINDS: tuple[Kind, ...] = (
 def _filtered(time: Sound, rate: int, random: Random, gain: Callable[[Sound], Sound]) -> Sound:
     """Gaussian noise of deviation 1 whose amplitude spectrum is proportional to `gain` of the frequency in Hz."""
     spectrum = np.fft.rfft(random.standard_normal(len(time)))
-    hertz = np.maximum(np.fft.rfftfreq(len(time), 1 / rate), 20)  # below, a slope would leave nothing but drift
+    hertz = np.maximum(np.fft.rfftfreq(len(time), 1 / rate), 20)  # below this, a slope would leave nothing but drift
     sound: Sound = np.fft.irfft(spectrum * gain(hertz), len(time))
     deviation = float(sound.std())
     return sound / (deviation + 1e-12)
 
 
 def _swell(time: Sound, hertz: float, random: Random) -> Sound:
-    """A gain from 0 to 1 that goes up and down about so often, sometimes hardly, sometimes down to nothing."""
+    """A gain from 0 to 1 that goes up and down at about that rate, sometimes hardly, sometimes down to nothing."""
     wave = 0.5 + 0.5 * np.sin(2 * np.pi * hertz * time + random.uniform(0, 2 * np.pi))
     gain: Sound = 1 - random.uniform(0.1, 1) * wave ** random.uniform(0.3, 3)
     return gain
@@ -164,7 +164,7 @@ def _tone(time: Sound, hertz: Sound | float, random: Random) -> Sound:
 
 
 def _any_pitch(low: float, high: float, random: Random) -> float:
-    """A frequency between two, each octave as likely as another."""
+    """A frequency between the two, with all octaves equally likely."""
     return float(low * (max(high, low) / low) ** random.random())
 
 
@@ -176,19 +176,20 @@ def unknown_words() -> list[Clip]:
 
 
 def far_from(unknown: Embeddings, clips: Embeddings) -> npt.NDArray[np.bool_]:
-    """Which of the unknown words may be used beside one of the user's labels: all but those most like its clips.
+    """Which of the unknown words may be used beside one of the user's labels: all but those most similar to its clips.
 
-    The user may teach a word that is among the unknown ones, and it must not be both. How alike two clips of a word are
-    differs from base to base, but their rank hardly does: of 256 words, four go for each label, whatever it is. These
-    four held the user's word, said by a synthesised voice, in 92 % of cases on the base `words`, in 89 % on `speech`,
-    given eight recorded clips of each of 22 words. Without the other three no more unknown words are accepted.
+    The user may teach a word that is among the unknown words, and it must not be both. How similar two clips of a word
+    are differs from base to base, but their rank hardly does. So four of the 256 words are left out for each label.
+    Given eight recorded clips of each of 22 words, these four held the user's word, said by a synthesised voice, in 92
+    % of cases on the base `words` and in 89 % on `speech`. Leaving out the other three doesn't make the recognizer
+    accept more unknown words.
 
     Args:
         unknown: embeddings of the unknown words, shape [words, values].
         clips: embeddings of the clips of one label, shape [clips, values].
 
     Returns:
-        True for each word that may be used, shape [words]; one in 64 may not, of any number at least one.
+        True for each word that may be used, shape [words]. One in 64 may not, and always at least one.
     """
     alike = (_normalized(unknown) @ _normalized(clips).T).mean(axis=1)  # cosine similarity
     is_far = np.ones(len(unknown), bool)

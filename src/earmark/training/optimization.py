@@ -1,7 +1,7 @@
-"""How small networks learn, in NumPy: cross-entropy with its gradient, and the optimizers.
+"""Training small networks in NumPy: cross-entropy with its gradient, and the optimizers.
 
-A network's parameters are one vector, of which its layers hold views: an optimizer's step is then a handful of
-operations, however many layers there are. For networks of a few thousand parameters that is what the time goes into.
+A network's parameters are one vector, and its layers hold views of it. So an optimizer's step takes a handful of
+operations, however many layers there are. In networks of a few thousand parameters, these take most of the time.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ Array = npt.NDArray[np.floating[Any]]
 
 
 class Optimizer(Protocol):
-    """Moves parameters against their gradient; what it remembers from step to step is its own."""
+    """Moves parameters against their gradient. It keeps its own state from step to step."""
 
     def step(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
-        """Move the parameters, in place. Both arrays have the shape that the first step had."""
+        """Move the parameters in place. Both arrays have the same shape as in the first step."""
 
 
 class Sgd:
     """Stochastic gradient descent with Nesterov's momentum.
 
-    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in the form that
-    PyTorch gives it: the velocity is a sum of gradients, which the learning rate multiplies afterwards.
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in PyTorch's
+        form:
+    the velocity is a sum of gradients, which is multiplied by the learning rate afterwards.
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
@@ -86,7 +87,7 @@ class Adagrad:
         parameters -= learning_rate * gradient / (np.sqrt(self._square) + self._epsilon)
 
 
-OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], float]] = {  # and the learning rate at the start
+OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], float]] = {  # with the learning rate at the start
     "sgd": (Sgd, 0.03),
     "adam": (Adam, 0.03),
     "rmsprop": (RmsProp, 0.01),
@@ -95,7 +96,7 @@ OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], float]] = {  # and the lear
 
 
 def views(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
-    """The vector's values as arrays of these shapes, one after the other, sharing its memory."""
+    """The vector's values as arrays of these shapes, one after the other, which share its memory."""
     arrays, start = [], 0
     for shape in shapes:
         arrays.append(vector[start : start + prod(shape)].reshape(shape))
@@ -108,7 +109,7 @@ def cross_entropy(logits: Array, targets: npt.NDArray[np.int64]) -> tuple[Array,
 
     Args:
         logits: shape [n, labels].
-        targets: each example's label as its index, shape [n].
+        targets: the index of each example's label, shape [n].
 
     Returns:
         Losses in nats, shape [n], and gradients, shape [n, labels]: softmax − one-hot.
@@ -125,6 +126,6 @@ def cross_entropy(logits: Array, targets: npt.NDArray[np.int64]) -> tuple[Array,
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let matrix products work on one thread: handing these small ones to another takes longer than they do."""
+    """Run matrix products on one thread: handing such small ones to another thread takes longer than computing them."""
     with threadpool_limits(1, user_api="blas"):
         yield

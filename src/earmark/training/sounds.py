@@ -1,4 +1,4 @@
-"""The codelab's network for short sounds, and how it learns, in NumPy."""
+"""The codelab's network for short sounds, and its training, in NumPy."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from earmark.models.onnx_writer import SoundWeights, sound_model
 from earmark.training.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
 
 SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
-SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, the codelab's
-TFJS_EPSILON = 1e-7  # what TF.js's Adam adds to the deviation
+SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, as in the codelab
+TFJS_EPSILON = 1e-7  # what Adam in TF.js adds to the deviation
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a training, as the codelab counts it: the batches' own loss and accuracy as they were learnt from.
+    """One epoch of a training. As in the codelab, loss and accuracy are those of the batches at the time of learning.
 
     Attributes:
-        epoch: from 1.
-        epochs: how many there will be.
-        loss: mean cross-entropy in nats.
-        accuracy: 0 to 1.
-        validation_loss, validation_accuracy: of the recordings that were kept aside, if any.
+        epoch: the epoch's number, from 1.
+        epochs: how many epochs there will be.
+        loss: the mean cross-entropy in nats.
+        accuracy: the accuracy, 0 to 1.
+        validation_loss, validation_accuracy: the same for the recordings that were held out, if any.
     """
 
     epoch: int
@@ -53,19 +53,19 @@ class SoundNetwork:
 
     Source: the TensorFlow.js codelab "Audio recognition using transfer learning": depthwiseConv2d(depthMultiplier 8,
     kernelSize [3, 3], relu) → maxPooling2d(poolSize [1, 2], strides [2, 2]) → flatten → dense(softmax). Weights
-    start as TF.js starts them: Glorot normal, cut off at two deviations (Glorot and Bengio, 2010), biases 0.
+    start as in TF.js: Glorot normal, truncated at two deviations (Glorot and Bengio, 2010), biases 0.
 
     Args:
-        labels: how many there are.
-        random: where the first weights are drawn from.
-        dtype: of the weights, and of all that is reckoned with them.
+        labels: the number of labels.
+        random: the generator for the initial weights.
+        dtype: the type of the weights, and of everything computed with them.
 
     Attributes:
-        parameters: kernel, its bias, dense kernel and its bias, one after the other as `SoundWeights` has them.
+        parameters: kernel, bias, dense kernel and dense bias, one after the other, in the layout of `SoundWeights`.
     """
 
     FILTERS = 8
-    POOLED = (BINS - 2) // 2  # bins that are left of a filter's output
+    POOLED = (BINS - 2) // 2  # bins in a filter's output after pooling
     AREA = SOUND_FRAMES * 3  # values that a filter sees
 
     def __init__(self, labels: int, random: np.random.Generator, dtype: npt.DTypeLike = np.float32) -> None:
@@ -77,20 +77,20 @@ class SoundNetwork:
         self._dense[:] = _glorot(random, self._dense.shape, inputs, labels)
 
     def logits(self, windows: Array) -> Array:
-        """Of normalized windows, shape [n, 3, 232] → [n, labels]."""
+        """The logits of normalized windows, shape [n, 3, 232] → [n, labels]."""
         _, _, flat = self._pooled(windows)
         return flat @ self._dense.T + self._dense_bias
 
     def loss(self, windows: Array, targets: npt.NDArray[np.int64]) -> tuple[float, int, Array]:
-        """What these examples say of the parameters.
+        """The loss of these examples and its gradient.
 
         Args:
-            windows: normalized, shape [n, 3, 232].
-            targets: labels as their indices, shape [n].
+            windows: normalized windows, shape [n, 3, 232].
+            targets: the indices of the labels, shape [n].
 
         Returns:
-            The mean cross-entropy in nats; how many examples have the highest logit at their label; and the mean's
-            gradient by `parameters`.
+            The mean cross-entropy in nats; the number of examples whose highest logit is that of their label; and the
+            gradient of the mean by `parameters`.
         """
         patches, filtered, flat = self._pooled(windows)
         logits = flat @ self._dense.T + self._dense_bias
@@ -100,11 +100,11 @@ class SoundNetwork:
         kernel, kernel_bias, dense, dense_bias = views(gradient, self._shapes)
         np.matmul(by_logits.T, flat, out=dense)
         by_logits.sum(axis=0, out=dense_bias)
-        # From here on as [filters, n × pooled bins]; nothing goes back through what ReLU has cut off.
+        # From here on as [filters, n × pooled bins]; no gradient flows back through what ReLU has set to 0.
         by_pooled = by_logits @ self._dense * (flat > 0)
         by_pooled = by_pooled.reshape(len(windows), self.FILTERS, -1).swapaxes(0, 1).reshape(self.FILTERS, -1)
         by_pooled.sum(axis=1, out=kernel_bias)
-        is_first = filtered[0] >= filtered[1]  # of the two bins that were pooled, the one that counted
+        is_first = filtered[0] >= filtered[1]  # whether the first of the two pooled bins was the larger
         np.matmul(by_pooled * is_first, patches[0].T, out=kernel)
         kernel += (by_pooled * ~is_first) @ patches[1].T
         return float(losses.mean()), int((logits.argmax(axis=1) == targets).sum()), gradient
@@ -116,11 +116,11 @@ class SoundNetwork:
         return SoundWeights(*(array.astype(np.float32) for array in arrays))
 
     def _pooled(self, windows: Array) -> tuple[Array, Array, Array]:
-        """Convolution, ReLU and pooling, by matrix products.
+        """Convolution, ReLU and pooling, as matrix products.
 
         Returns:
-            What the filters see of the even and of the odd bins, shape [2, 9, n × 115]; what they make of it, without
-            the bias, [2, 8, n × 115]; and the larger of the two after bias and ReLU, flattened, [n, 8 × 115].
+            The filters' inputs at the even and at the odd bins, shape [2, 9, n × 115]; their outputs without the bias,
+            [2, 8, n × 115]; and the larger of the two after bias and ReLU, flattened, [n, 8 × 115].
         """
         near = np.lib.stride_tricks.sliding_window_view(windows, 3, axis=2)  # [n, 3, 230, 3]
         by_parity = near.reshape(*near.shape[:2], self.POOLED, 2, 3).transpose(3, 1, 4, 0, 2)
@@ -143,18 +143,18 @@ def train_sounds(
     seed: int = SOUND_DEFAULTS["seed"],
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> tuple[SoundNetwork, list[Epoch]]:
-    """Train the codelab's network from scratch, by its defaults: Adam at 0.01, batches of 16, 10 epochs, shuffled.
+    """Train the codelab's network from scratch, by default as there: Adam at 0.01, batches of 16, 10 epochs, shuffled.
 
     Args:
         examples: windows of 3 frames.
-        labels: how many there are.
-        on_epoch: called after each epoch; what it raises ends the training.
+        labels: the number of labels.
+        on_epoch: called after each epoch; an exception that it raises ends the training.
 
     Returns:
         The network and its epochs. The same seed and examples give the same network.
 
     Raises:
-        EarmarkError: an option is out of its range, or there is nothing to learn from.
+        EarmarkError: an option is out of range, or there is nothing to learn from.
     """
     if epochs < 1 or batch_size < 1 or not 0 < learning_rate < math.inf:
         raise EarmarkError("epochs, batch_size and learning_rate must be greater than 0: choose other values.")
@@ -187,7 +187,7 @@ def _learn(
     examples: Examples,
     batches: list[npt.NDArray[np.int64]],
 ) -> tuple[float, float]:
-    """One pass over the examples; returns mean loss and accuracy."""
+    """One pass over the examples; returns the mean loss and the accuracy."""
     total, correct = 0.0, 0
     for batch in batches:
         windows = SOUND_NORMALIZATION(examples.windows(batch))
@@ -199,7 +199,7 @@ def _learn(
 
 
 def _glorot(random: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-    """Normal values of variance 2 / (fan_in + fan_out), those beyond two deviations drawn anew."""
+    """Normal values of variance 2 / (fan_in + fan_out); those beyond two deviations are drawn again."""
     values = random.standard_normal(shape)
     while (beyond := np.abs(values) > 2).any():
         values[beyond] = random.standard_normal(int(beyond.sum()))

@@ -1,4 +1,4 @@
-"""From recordings to a recognizer, whatever it is trained on: one way for training and for evaluation."""
+"""Training on any base, from recordings to a recognizer. Training and evaluation share this code."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """What to train on, and how: to be run on one selection of recordings or on several.
+    """A base and options to train with, on one selection of recordings or on several.
 
     Attributes:
-        base: "sounds", or what `open_base` takes.
-        name: of the base.
-        options: those of `TransferOptions` and `HeadOptions`; of sounds, those of `train_sounds`.
-        cache: where embeddings are kept.
+        base: "sounds", or anything that `open_base` takes.
+        name: the base's name.
+        options: the options of `TransferOptions` and `HeadOptions`, or for sounds those of `train_sounds`.
+        cache: the cache of embeddings.
     """
 
     base: str | Path | Network
@@ -49,7 +49,7 @@ class Training:
         """Train on these recordings.
 
         Raises:
-            EarmarkError: a package is missing, a clip can't be read, or an option is unknown or out of its range.
+            EarmarkError: a package is missing, a clip can't be read, or an option is unknown or out of range.
         """
         if self.base == SOUNDS_BASE:
             return self._train_sounds(clips, labels, on_epoch)
@@ -66,17 +66,17 @@ class Training:
         )  # fmt: skip
 
     def check(self, clips: Sequence[TaughtClip]) -> None:
-        """Refuse recordings that the base can't learn from, before the first of several trainings.
+        """Refuse recordings that the base can't learn from. Call it before the first of several trainings.
 
         Raises:
-            EarmarkError: the base hears sound, and one of the recordings has none.
+            EarmarkError: the base needs sound, and one of the recordings has none.
         """
         if self.base != SOUNDS_BASE:
             check_sound(self._network, clips)
 
     @cached_property
     def _network(self) -> Network:
-        """The base, opened once however many selections are trained on."""
+        """The base, opened only once for all selections."""
         return open_base(self.base)
 
     def _train_sounds(
@@ -100,7 +100,7 @@ class Training:
 
 
 def import_training(name: str) -> ModuleType:
-    """A module that needs what the extra `train` brings.
+    """Import a module that needs the packages of the extra `train`.
 
     Raises:
         EarmarkError: a package is missing.

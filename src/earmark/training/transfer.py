@@ -1,6 +1,7 @@
 """Transfer learning: from recordings and a base to a recognizer.
 
-A base's embedding is computed once for each window of each recording and kept; what is trained on it is small.
+A base's embedding is computed once for each window of each recording, and cached. The head that is trained on it is
+small.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ Array = npt.NDArray[np.float32]
 
 NOISE, UNKNOWN = RESERVED_LABELS
 SYNTHESISED_NOISES = 200
-MORE_THAN_A_WORD = 1.5  # windows a recording, on average
-# Seconds by which unknown words are moved: a stream shows them from all sides, and taught words mostly in the middle.
+MORE_THAN_A_WORD = 1.5  # windows per recording, on average
+# Seconds by which unknown words are shifted: in a stream they lie anywhere in a window, taught words mostly in the
+# middle.
 SHIFTS = (-0.4, -0.2, 0.0, 0.2, 0.4)
-CUTTING = 1  # to be counted up when windows are cut or noise is made in another way: the cache is stale then
+CUTTING = 1  # increase this whenever windows are cut or noise is made in another way: the cache is stale then
 THREADS = min(4, os.cpu_count() or 1)
 
-_made: dict[str, Array] = {}  # what this process knows of the clips that come with Earmark
+_made: dict[str, Array] = {}  # this process's embeddings of the clips that come with Earmark
 
 
 @dataclass(frozen=True)
 class TaughtClip:
-    """A recording to learn from, and the frame of its spectrogram where the word is; None: where it is loudest."""
+    """A recording to learn from, and the frame of its spectrogram where the word is; None means where it is loudest."""
 
     file: ClipFile
     key_frame: int | None = None
@@ -59,16 +61,16 @@ class TaughtClip:
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """How recordings become examples, by speech-commands' names.
+    """How recordings become examples, under speech-commands' names.
 
     Attributes:
-        validation_split: the share of each label's recordings that is kept aside, in [0, 1).
+        validation_split: the share of each label's recordings that is held out, in [0, 1).
         window_hop_ratio: see `cut_windows`.
-        augment_by_mixing_noise_ratio: each word is learnt from once more, with noise so many times as strong as the
-            word, in (0, 1]: the recordings of `_background_noise_`, or synthesised noise where there are none.
-        open_set: whether `_background_noise_` and `_unknown_` are learnt too, from synthesised noise and words that
-            come with Earmark, besides what was recorded for them.
-        seed: of the split and of the noise.
+        augment_by_mixing_noise_ratio: the strength of the noise relative to the word, in (0, 1]. Each word is used a
+            second time, mixed with recordings of `_background_noise_`, or with synthesised noise if there are none.
+        open_set: whether `_background_noise_` and `_unknown_` are learnt, too, from synthesised noise and from words
+            that come with Earmark, in addition to what was recorded for them.
+        seed: the random seed for the split and the noise.
 
     Raises:
         EarmarkError: a value is out of its range.
@@ -92,14 +94,14 @@ class TransferOptions:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training.
+    """The result of a training.
 
     Attributes:
         model: the ONNX file's content.
         history: the epochs.
-        labels: of the model; `_background_noise_` and `_unknown_` last, where they were added.
-        examples: windows that were learnt from or kept aside, those for the open set not counted.
-        options: what the training was done with, for its card.
+        labels: the model's labels; `_background_noise_` and `_unknown_` come last if they were added.
+        examples: how many windows were learnt from or held out, not counting those for the open set.
+        options: the options of the training, for the model's card.
     """
 
     model: bytes
@@ -137,17 +139,18 @@ def train_transfer(
 
     Args:
         base: a network with an embedding.
-        clips: what to learn from.
-        labels: of the clips, in order.
-        options, head_options: how.
-        name: of the new model.
-        cache: where embeddings are kept.
-        report: told of the progress, as (what, done, of how many).
+        clips: the recordings to learn from.
+        labels: the clips' labels, in order.
+        options, head_options: how to train.
+        name: the new model's name.
+        cache: the cache of embeddings.
+        report: called with the progress, as (what, done, of how many).
         on_epoch: called after each epoch.
 
     Raises:
-        EarmarkError: there are no clips or one can't be read, an option is out of its range, the base has no embedding,
-            or none that can be fine-tuned where that is asked for, or it hears sound that one of the clips has no more.
+        EarmarkError: there are no clips, or one can't be read; an option is out of range; the base has no embedding, or
+            none that can be fine-tuned although fine-tuning was requested; or it needs sound that one of the clips no
+            longer has.
     """
     from earmark.models.joined import transfer_model, tunable_model
     from earmark.training.heads import HeadExamples, train_head
@@ -182,7 +185,7 @@ def train_transfer(
 
 
 def check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
-    """Refuse recordings of which only the spectrogram is left, where the base hears the sound itself.
+    """Refuse recordings of which only the spectrogram is left, if the base needs the sound itself.
 
     Raises:
         EarmarkError: one of the clips is such a recording.
@@ -217,17 +220,17 @@ def _gather(
 
 
 def _are_words(gathered: _Gathered, clips: Sequence[TaughtClip], options: TransferOptions) -> bool:
-    """Whether the recordings are as short as words, or of words: seldom more than one window each."""
+    """Whether the recordings are single words, or as short as words: they seldom give more than one window each."""
     windows = [
         len(targets)
-        for clip, targets in zip(clips, gathered.targets, strict=False)  # mixed ones come after them
+        for clip, targets in zip(clips, gathered.targets, strict=False)  # those mixed with noise come after them
         if clip.file.label not in RESERVED_LABELS
     ]
     return options.window_hop_ratio is None and float(np.mean(windows or [0])) < MORE_THAN_A_WORD
 
 
 def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
-    """Which recordings are kept aside: of each label the same share, but never all."""
+    """Which recordings are held out: the same share of each label, but never all."""
     random = np.random.default_rng(options.seed)
     kept = [False] * len(clips)
     for label in sorted({clip.file.label for clip in clips}):
@@ -241,7 +244,7 @@ def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
 
 
 def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ...], tuned: Dense | None) -> None:
-    """Noise and unknown words; of the words, none that one of the labels may be."""
+    """Add noise and unknown words, except words that may be among the labels."""
     seconds = embedder.network.front_end.seconds_of(embedder.network.metadata.window_frames)
     noise = embedder.embed_made("noise", lambda: synthesise_noise(SYNTHESISED_NOISES, seconds))
     unknown = embedder.embed_made("unknown words", unknown_words, SHIFTS).reshape(-1, len(SHIFTS), noise.shape[1])
@@ -249,7 +252,7 @@ def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ..
     learnt = ~np.concatenate(gathered.is_validation)
     features, targets = np.concatenate(gathered.features)[learnt], np.concatenate(gathered.targets)[learnt]
     middles = unknown[:, len(SHIFTS) // 2]
-    if tuned is not None:  # then features are what goes into the base's last layer
+    if tuned is not None:  # then features are the input of the base's last layer
         middles, features = (np.maximum(values @ tuned.kernel.T + tuned.bias, 0) for values in (middles, features))
     for number in np.unique(targets):
         if labels[number] not in RESERVED_LABELS:
@@ -260,14 +263,15 @@ def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ..
 
 @dataclass(frozen=True)
 class _Plan:
-    """A recording and how windows are cut from it, with noise mixed in or not."""
+    """A recording, and how windows are cut from it, with or without noise mixed in."""
 
     clip: TaughtClip
     window_hop_ratio: float | None
-    mixed: tuple[float, int, ClipFile | None] | None = None  # how strong, a seed, and the noise; None: synthesised
+    # The noise's strength, a seed, and the noise; None means synthesised noise.
+    mixed: tuple[float, int, ClipFile | None] | None = None
 
     def key(self) -> str:
-        """Changes when anything does that the windows are made of."""
+        """A key that changes when anything changes that the windows are made from."""
         file = self.clip.file
         noise = None if self.mixed is None else (*self.mixed[:2], self.mixed[2] and _identity(self.mixed[2]))
         is_noise = file.label == NOISE
@@ -285,11 +289,11 @@ class _Plan:
 
 
 class Embedder:
-    """A base at work on recordings.
+    """Computes a base's embeddings of recordings.
 
     Args:
         network: the base.
-        cache: where embeddings are kept.
+        cache: the cache of embeddings.
     """
 
     def __init__(self, network: Network, cache: EmbeddingCache) -> None:
@@ -297,7 +301,7 @@ class Embedder:
         self._name = hashlib.sha256(network.content).hexdigest()
 
     def embed(self, plans: Sequence[_Plan], report: Report | None = None) -> Iterator[Array]:
-        """Each recording's embeddings, shape [windows, values], in order: those that are known, and the others."""
+        """Each recording's embeddings, shape [windows, values], in order, whether cached or new."""
         keys = [cache_key(self._name, plan.key()) for plan in plans]
         known = self._cache.get(keys)
         new = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in known}
@@ -305,7 +309,7 @@ class Embedder:
         done = 0
         with ThreadPoolExecutor(THREADS) as pool:
             todo = iter(new.items())
-            # A few at a time, so that windows don't pile up, and what is done stays done where the training is ended.
+            # A few at a time, so that windows don't pile up, and finished work is kept if the training is stopped.
             while part := list(islice(todo, 16 * THREADS)):
                 values = pool.map(self._embed_plan, (plan for _, plan in part))
                 computed = dict(zip((key for key, _ in part), values, strict=True))
@@ -317,7 +321,7 @@ class Embedder:
         return (known[key] for key in keys)
 
     def embed_made(self, what: str, make: Callable[[], Iterable[Clip]], shifts: tuple[float, ...] = (0.0,)) -> Array:
-        """Embeddings of clips that come with Earmark, a window for each shift; kept for all of the user's projects."""
+        """Embeddings of clips that come with Earmark, one window per shift, cached for all of the user's projects."""
         folder = user_cache()
         cache = EmbeddingCache(None if folder is None else folder / "embeddings.sqlite")
         key = cache_key(self._name, CUTTING, what, shifts)
@@ -327,7 +331,7 @@ class Embedder:
             embedded = [self.network.embed_windows(cut_shifted(clip, frames, front_end, shifts)) for clip in make()]
             known = {key: np.concatenate(embedded)}
             cache.put(known)
-        # An evaluation asks for it once for each part, and there may be no folder to keep it in.
+        # An evaluation needs it once for each fold, and there may be no folder to keep it in.
         _made[key] = known[key]
         return known[key]
 
@@ -343,7 +347,7 @@ def _mixed_plan(clip: TaughtClip, noises: Sequence[ClipFile], options: TransferO
 
 
 def _mix_recording(recording: Recording, ratio: float, seed: int, noise: ClipFile | None) -> Recording:
-    """The recording with a part of the noise: as sound, or where one of the two has none, as spectrograms."""
+    """The recording mixed with a part of the noise: as sound or, if one of the two has none, as spectrograms."""
     if isinstance(recording, Clip) and (noise is None or noise.has_sound):
         return _mix(recording, ratio, seed, noise)
     if noise is None:
@@ -355,7 +359,7 @@ def _mix_recording(recording: Recording, ratio: float, seed: int, noise: ClipFil
 
 
 def _mix_levels(levels: Spectrogram, noise: Spectrogram, ratio: float, seed: int) -> Spectrogram:
-    """Levels in dB with a part of the noise's: powers add, as those of unrelated sounds do on average.
+    """Levels in dB mixed with a part of the noise's. The powers add up, as they do on average for unrelated sounds.
 
     The noise's loudest frame is `ratio` times as strong as the recording's, in amplitude.
     """
@@ -373,7 +377,7 @@ def _power(levels: Spectrogram | np.float32) -> npt.NDArray[np.float64]:
 
 
 def _mix(clip: Clip, ratio: float, seed: int, noise: ClipFile | None) -> Clip:
-    """The clip with a part of the noise, `ratio` times as strong as the clip at its loudest."""
+    """The clip mixed with a part of the noise, which at its loudest is `ratio` times as strong as the clip."""
     if noise is None:
         (sound,) = synthesise_noise(1, clip.seconds, seed=seed)
     else:
