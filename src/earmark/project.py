@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from earmark.progress import Report
     from earmark.training.sounds import Epoch
 
-DEFAULT_LABELS = ("Left", "Right", "Noise")  # as in the codelab
+DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
 
 
 class TransferRecognizer(Recognizer):
@@ -76,7 +76,7 @@ class Project(Collecting):
     @property
     def base(self) -> str:
         """The default base for training: the one that was chosen, or the best that can be used on this computer."""
-        return self._settings().base or default_base(self.mode, self.all_have_sound())
+        return self._settings.read().base or default_base(self.mode, self.all_have_sound())
 
     def set_base(self, base: str) -> None:
         """Choose the base for training.
@@ -251,7 +251,7 @@ class Project(Collecting):
 
     def state(self) -> tuple[object, object]:
         """One value that changes when any program changes settings or recordings, and one for the models."""
-        settings = self._settings()
+        settings = self._settings.read()
         return (settings, self._clips.state()), (settings.mode, settings.base, sorted(model_times(self.path)))
 
     def fingerprint(self) -> str:
@@ -309,8 +309,8 @@ def _check_trainable(clips: list[ClipFile], training: Training) -> None:
         if clip.error:
             raise EarmarkError(f"Training needs every clip: {clip.error}")
     heard = {clip.label for clip in clips if clip.examples}
-    is_open = training.base != SOUNDS and training.options.get("open_set", True)
-    if is_open:  # one word is enough if noise and unknown words are learnt, too
+    is_open = training.base != SOUNDS_BASE and training.options.get("open_set", True)
+    if is_open:  # one word is enough where noise and unknown words are learnt besides
         heard -= set(RESERVED_LABELS)
     if len(heard) < (1 if is_open else 2):
         has = f"only {heard.pop()!r} has some" if heard else "none has any yet"

@@ -232,7 +232,8 @@ def test_an_operation_that_no_layer_does(tmp_path: Path) -> None:
 def test_without_the_package_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = earmark.load("words")
     export_model(recognizer, tmp_path / "a.onnx", "onnx")
-    for name in [name for name in sys.modules if name.startswith(("onnx.", "earmark.models.", "earmark.tfjs."))] + ["onnx"]:
+    packages = ("onnx.", "earmark.models.", "earmark.tfjs.")
+    for name in [*(name for name in sys.modules if name.startswith(packages)), "onnx"]:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     actions: list[Callable[[], object]] = [

@@ -23,7 +23,7 @@ from earmark.labels import RESERVED_LABELS, check_label
 if TYPE_CHECKING:
     from earmark.models.network import Network
 
-WINDOW_SECONDS = 1.0  # an example's default length
+WINDOW_SECONDS = 1.0  # an example's length, unless another is asked for
 LONGEST_SECONDS = 600.0
 
 
@@ -104,7 +104,7 @@ class Collecting(LabelledClips):
             raise EarmarkError("snippet_duration_sec and on_snippet belong together: give both, or neither.")
         if snippet_duration_sec is not None and not 0 < snippet_duration_sec <= LONGEST_SECONDS:
             raise EarmarkError(f"snippet_duration_sec is {snippet_duration_sec}: it must be more than 0.")
-        label = check_label(label)  # check before the recording, not after it
+        label = check_label(label)  # before the recording, not after it
         if not allow_base_words and label in self._base_words():
             raise EarmarkError(
                 f"The base knows {label!r} already: choose another label, or pass allow_base_words=True."
@@ -121,7 +121,7 @@ class Collecting(LabelledClips):
 
     def examples_in(self, clip: ClipFile) -> int:
         """How many examples a recording counts for: one for words, each of its windows for short sounds."""
-        return min(1, clip.examples) if self.mode == WORDS else clip.examples
+        return min(1, clip.examples) if self.mode == WORDS_MODE else clip.examples
 
     def get_examples(self, label: str) -> list[Example]:
         """A label's recordings.
@@ -196,7 +196,7 @@ def _snipped(
         yield part
         if on_snippet is not None:
             held = np.concatenate((held, part))
-            while len(held) > size:  # the last one waits for what the resampler still holds
+            while len(held) > size:  # the last one waits for what the resampler still holds then
                 on_snippet(front_end.process(held[:size]))
                 held = held[size:]
     if on_snippet is not None:

@@ -29,7 +29,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 LISTS: dict[str, Split] = {"validation_list.txt": "val", "testing_list.txt": "test"}  # Warden 2018, section 7.2
 NOISE = RESERVED_LABELS[0]
 VALIDATION_SHARE = 0.1
-CLIP_SAMPLES = 66_150  # 1.5 s at 44.1 kHz: a window, and the sound that shifting and speeding up bring into it
+CLIP_SAMPLES = 66_150  # 1.5 s at 44.1 kHz: a window, and what shifts and speeds up into it
 LOUDNESS_SAMPLES = 22_050  # half a second: about a word
 
 
@@ -57,7 +57,7 @@ class CorpusRecording:
 
 def find_recordings(
     folder: Path, *, noise: bool = False, suffixes: Collection[str] = AUDIO_SUFFIXES
-) -> list[Recording]:
+) -> list[CorpusRecording]:
     """All recordings of a data set, in the order of their paths.
 
     Args:
@@ -83,7 +83,7 @@ def find_recordings(
     return recordings
 
 
-def hash_recordings(recordings: Iterable[Recording]) -> str:
+def hash_recordings(recordings: Iterable[CorpusRecording]) -> str:
     """SHA-256 of all recordings: their sources, splits, words, names and contents, whatever their order."""
     lines = sorted(
         f"{recording.source}/{recording.split}/{recording.word}/{recording.path.name} "
@@ -101,13 +101,13 @@ def count_recordings(recordings: Iterable[CorpusRecording]) -> dict[str, dict[st
     return {source: dict(splits) for source, splits in counts.items()}
 
 
-def read_words(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+def read_words(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
     """The recordings' sound at 44.1 kHz, at most 1.5 s around the loudest part of each, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_word, (recording.path for recording in recordings), chunksize=64)
 
 
-def read_sounds(recordings: list[Recording]) -> Iterator[npt.NDArray[np.int16]]:
+def read_sounds(recordings: list[CorpusRecording]) -> Iterator[npt.NDArray[np.int16]]:
     """The recordings' whole sound at 44.1 kHz, read on all cores."""
     with ProcessPoolExecutor() as pool:
         yield from pool.map(_read_sound, (recording.path for recording in recordings), chunksize=8)
@@ -156,7 +156,7 @@ def _listed(folder: Path) -> dict[str, Split]:
 def _split(file: Path, folder: Path, listed: dict[str, Split]) -> Split:
     if listed:
         return listed.get(file.relative_to(folder).as_posix(), "train")
-    # As in Speech Commands: by a hash of the speaker, so that nobody is on both sides.
-    speaker = Recording(file, "", "train", "").speaker
+    # As Speech Commands does it: by a hash of the speaker, so that nobody is on both sides.
+    speaker = CorpusRecording(file, "", "train", "").speaker
     share = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     return "val" if share < VALIDATION_SHARE else "train"

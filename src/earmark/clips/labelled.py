@@ -96,7 +96,7 @@ class LabelledClips:
     @property
     def mode(self) -> str:
         """ "sounds" or "words": decides what an example is, and what is trained by default."""
-        return self._settings().mode
+        return self._settings.read().mode
 
     @_locked
     def set_mode(self, mode: str) -> None:
@@ -245,9 +245,8 @@ class LabelledClips:
             labels = extended(labels, label)
         added = self._clips.write(label, recording, name or recording_name())
         try:
-            settings = self._settings()
-            # Drop the key frame of an earlier file of that name, deleted by hand.
-            key_frames = _moved(settings.key_frames, {added.id: None})
+            settings = self._settings.read()
+            key_frames = _moved(settings.key_frames, {added.id: None})  # of a file of that name, deleted by hand
             if key_frame is not None:
                 key_frames[added.id] = key_frame
             if is_new or key_frames != settings.key_frames:
@@ -350,9 +349,8 @@ class LabelledClips:
         Raises:
             EarmarkError: the trash has been emptied since.
         """
-        # Clips with these ids get another name.
-        taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()
-        settings = self._settings()
+        taken = {clip.id for clip in self.clips()} if trashed.key_frames else set()  # those get another name
+        settings = self._settings.read()
         key_frames = {clip: frame for clip, frame in trashed.key_frames.items() if clip not in taken}
         restored = replace(settings, key_frames=settings.key_frames | key_frames)
         if trashed.label is not None:
@@ -379,7 +377,7 @@ class LabelledClips:
         if self.lock.is_exclusive:
             clear_leftovers(self.path)
 
-    # Internals
+    # What lies underneath
 
     def _create(self, mode: str, names: Iterable[str]) -> None:
         _check_mode(mode)
@@ -390,30 +388,11 @@ class LabelledClips:
             labels = extended(labels, name)
         ClipFolders(self.path).create()
         with self.lock:
-            if not self._settings_file.exists():  # another process may be creating it at this very moment
-                write_settings(self._settings_file, Settings(self.path.resolve().name, mode, tuple(labels)))
+            if not self._settings.path.exists():  # somebody else may create it at this very moment
+                self._settings.write(Settings(self.path.resolve().name, mode, tuple(labels)))
 
     def _write_labels(self, labels: list[Label]) -> None:
-        self._write(replace(self._settings(), labels=tuple(labels)))
-
-    def _settings(self) -> Settings:
-        """The settings; read again if the file is not the same as the last time."""
-        try:
-            stat = self._settings_file.stat()
-        except OSError:
-            return read_settings(self._settings_file)  # which raises an error that says what is wrong
-        state, read = (stat.st_ino, stat.st_size, stat.st_mtime_ns), self._read
-        if read is None or read[0] != state:
-            read = self._read = (state, read_settings(self._settings_file))
-        return read[1]
-
-    def _write(self, settings: Settings) -> None:
-        write_settings(self._settings_file, settings)
-        self._read_anew()
-
-    def _read_anew(self) -> None:
-        """Forget the settings, so that a change reads them again: a new file may have an old one's inode and time."""
-        self._read = None
+        self._settings.write(replace(self._settings.read(), labels=tuple(labels)))
 
     def _key_frames_of(self, clips: Iterable[ClipFile]) -> dict[str, int]:
         known = self.key_frames()
@@ -421,7 +400,7 @@ class LabelledClips:
 
     def _forget(self, trashed: Trashed, labels: list[Label] | None = None) -> None:
         """Record in the settings what is gone, or bring its files back if the settings can't be written."""
-        settings = self._settings()
+        settings = self._settings.read()
         key_frames = {clip: frame for clip, frame in settings.key_frames.items() if clip not in trashed.key_frames}
         if labels is None and key_frames == settings.key_frames:
             return
@@ -444,7 +423,7 @@ class LabelledClips:
         try:
             yield after
         except EarmarkError:
-            with suppress(EarmarkError):  # key frames under both ids do no harm
+            with suppress(EarmarkError):  # both do no harm
                 self._write_key_frames(before)
             raise
 
@@ -456,7 +435,7 @@ class LabelledClips:
 
 def _check_key_frame(frame: int, frames: int) -> int:
     try:
-        frame = operator.index(frame)  # accepts numpy's whole numbers, too
+        frame = operator.index(frame)  # numpy's whole numbers too
     except TypeError as error:
         raise EarmarkError(f"The key frame is {frame!r}: it must be a whole number.") from error
     if not 0 <= frame < frames:

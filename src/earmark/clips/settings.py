@@ -18,8 +18,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SOUNDS, WORDS = MODES = ("sounds", "words")
-# Blue, amber and slate first: they can be told apart with the common colour-vision deficiencies.
+SOUNDS_MODE, WORDS_MODE = MODES = ("sounds", "words")
+# Blue, amber and slate first, as they stay apart with the common colour-vision deficiencies.
 COLOURS = ("#2563eb", "#d97706", "#64748b", "#059669", "#c026d3", "#dc2626", "#0891b2", "#7c3aed", "#65a30d", "#be185d")
 
 

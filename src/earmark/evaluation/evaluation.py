@@ -34,7 +34,6 @@ __all__ = [
     "trace_curve",
 ]
 
-USUAL_THRESHOLD = 0.75  # the default of `probability_threshold`
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
@@ -155,7 +154,7 @@ class Evaluation:
             counts = {label: sum(clip.label == label for clip in self.clips) for label in self.labels}
             object.__setattr__(self, "counts", counts)
 
-    # Recognition: the label with the highest score
+    # What was recognized: the label with the highest score
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -193,7 +192,7 @@ class Evaluation:
         ]
         return sorted(found, key=lambda mistake: -mistake.score)
 
-    # The effects of thresholds
+    # What thresholds do
 
     def roc(self, label: str | None = None) -> Curve:
         """The ROC curve of one label, whose own recordings are the positives. None means all targets together.
@@ -293,7 +292,7 @@ class Evaluation:
 
     @cached_property
     def _scores(self) -> Values:
-        # In double precision, as in the decision stage.
+        # In double precision, as the decision stage compares them.
         return np.array([clip.scores for clip in self.clips], np.float64).reshape(-1, len(self.labels))
 
     @cached_property
@@ -323,7 +322,7 @@ def trace_curve(is_positive: npt.NDArray[np.bool_], scores: npt.ArrayLike) -> Cu
     values = np.asarray(scores, np.float64)
     order = np.argsort(-values, kind="stable")
     values, positive = values[order], np.asarray(is_positive, bool)[order]
-    last = np.flatnonzero(np.diff(values, append=-np.inf))  # the last of equal scores
+    last = np.flatnonzero(np.diff(values, append=-np.inf))  # of the scores that are the same
     hits = np.concatenate(([0], np.cumsum(positive)[last]))
     accepted = np.concatenate(([0], last + 1)) - hits
     with np.errstate(invalid="ignore"):

@@ -66,7 +66,7 @@ def write_report(
         version=escape(__version__),
         sections="\n".join(filter(None, sections)),
     )
-    write_atomically(file, page.encode(errors="replace"))  # a file's name needn't be valid text
+    write_atomically(file, page.encode(errors="replace"))  # a file's name needn't be text
 
 
 def _summary(evaluation: Evaluation, recommended: Recommendation) -> str:
@@ -233,17 +233,17 @@ def _card(card: Mapping[str, Any]) -> str:
     return _section("The model", _table("The model", [], rows, "card"))
 
 
-# Parts of a page; arguments are HTML already, unless stated otherwise
+# Pieces of a page; what comes in is HTML already, unless it says otherwise
 
 
 def _heard(what: str, name: str, path: Path, span: tuple[float, float] | None = None) -> str:
     """A recording, or a span of it in seconds: its picture, and a player if it has sound. `name` is plain text."""
-    from earmark.evaluation.report_sounds import audio_uri, loudest_part, part_around, picture_uri, small
+    from earmark.evaluation.report_sounds import audio_uri, loudest_seconds, part_around, picture_uri, small
 
     text = f'<h3>{what}</h3><p class="muted">{escape(name)}</p>'
     try:
-        part = loudest_part(path) if span is None else part_around(path, *span)
-    except EarmarkError as error:  # it has been deleted or damaged since
+        part = loudest_seconds(path) if span is None else part_around(path, *span)
+    except EarmarkError as error:  # deleted or damaged since
         return f'{text}<p class="muted">{escape(str(error))}</p>'
     if isinstance(part, Clip):
         part = small(part)
@@ -318,7 +318,7 @@ def _read_text(file: Path) -> str:
 
 
 def _import_figures() -> ModuleType:
-    # If the home can't be written to, matplotlib warns that it keeps its list of fonts only for this run.
+    # Where the home can't be written, matplotlib warns that it keeps its list of fonts for this once alone.
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)

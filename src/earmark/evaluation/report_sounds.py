@@ -17,16 +17,16 @@ from earmark.front_end.recordings import Recording, part_of, read_recording
 from earmark.front_end.spectrogram import FRAME_SECONDS, compute_spectrogram
 
 SECONDS = 3.0  # the longest excerpt
-RATE = 16_000  # Hz; enough, since the spectrogram that recognizers see ends at 5 kHz
+RATE = 16_000  # Hz; the spectrogram that recognizers see ends at 5 kHz
 MARGIN = 0.25  # seconds kept on both sides of a detection
-FOLD = 2  # bins that share one row of pixels, which shows the loudest
+FOLD = 2  # bins that share one row of pixels, by their loudest
 
-# The studio's colours for levels in dB, from a silent room to a loud sound.
+# The studio's colours for levels, from a silent room to a loud sound, in dB.
 QUIET, LOUD = -101.0, -33.0
 STOPS = ("#0c1517", "#10383f", "#17705f", "#7fbd5b", "#f6dd7c", "#fffbe8")
 
 
-def loudest_part(path: Path) -> Recording:
+def loudest_seconds(path: Path) -> Recording:
     """The three seconds of a recording with the most energy, or all of it if it is shorter.
 
     Raises:

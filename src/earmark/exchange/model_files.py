@@ -10,11 +10,11 @@ from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet, Zip
 from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
-TOPOLOGY = b'"modelTopology"'  # the key of the layers in a model.json
+TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
 ONNX = ".onnx"
-# Other formats of TensorFlow and Keras; Teachable Machine offers the first of them, too.
-FOREIGN = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
-WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names its weights
+# What else TensorFlow and Keras save; Teachable Machine offers the first of them, too.
+OTHER_FRAMEWORKS = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
+WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
 
 
 def check_no_model(files: FileSet) -> None:
@@ -24,7 +24,7 @@ def check_no_model(files: FileSet) -> None:
         EarmarkError: the folder or zip holds a model.
     """
     paths = sorted(files.paths, key=lambda path: len(path.parts))
-    layers = next((path for path in paths if path.name == MODEL), None)  # the topmost, as when a zip is loaded
+    layers = next((path for path in paths if path.name == MODEL), None)  # the highest, as what loads a zip takes it
     if layers is not None and _has_layers(files, layers):
         raise _is_model(files.name if isinstance(files, Zip) else f"{files.name}/{layers}")
     if onnx := next((path for path in paths if path.suffix.lower() == ONNX), None):

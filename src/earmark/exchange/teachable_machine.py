@@ -44,12 +44,12 @@ FRAMES = 43
 SAMPLES = "samples.json"
 PROJECT = "manifest.json"
 MAX_ENTRIES = 20_000
-MAX_TABLE_BYTES = 4 << 20  # of a zip's table of contents
-MAX_SAMPLES = 3_000  # in a file; each takes 40 kB of memory and some 5 ms
+MAX_TABLE_BYTES = 4 << 20  # of a zip's contents
+MAX_SAMPLES = 3_000  # of a file; each takes 40 kB of memory and some 5 ms
 MAX_SAMPLE_CHARACTERS = 2 << 20  # of JSON; a sample has some 190,000
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_RECORDING_BYTES = 64 << 20  # ten minutes of Opus have some 7 MiB
-MAX_RECORDINGS_BYTES = 128 << 20  # of all recordings, which are in memory as long as their samples are
+MAX_RECORDINGS_BYTES = 128 << 20  # of all, which are in memory while their samples are
 MAX_TOTAL_BYTES = 1 << 30  # unpacked; 3,000 samples have 0.6 GiB
 CHUNK = 1 << 19  # bytes
 HIDDEN = re.compile(r"(^|/)(\.[^./]|__MACOSX)")
@@ -81,7 +81,7 @@ class EncodedRecording:
     def _decoded(self) -> Clip | EarmarkError:
         try:
             return decode(self.data, self.name)
-        except EarmarkError as error:  # kept, too: it may take long to occur, and thousands of samples may ask
+        except EarmarkError as error:  # kept, too: it may take long to find, and thousands of samples may ask
             return error
 
 
@@ -179,8 +179,8 @@ class _Reader:
                 yield from self._read_class(archive, entry, _label(entry.filename) or label)
 
     def _read_class(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, label: str | None) -> Iterator[Sample]:
-        beside = entry.filename[: -len(SAMPLES)]  # the folder and the beginning of the name
-        recordings: dict[str, Recording | None] = {}
+        beside = entry.filename[: -len(SAMPLES)]  # the folder, and what the name begins with
+        recordings: dict[str, EncodedRecording | None] = {}
         for values in _parse(self._unpack(archive, entry, MAX_TOTAL_BYTES)):
             self._samples += 1
             if self._samples > MAX_SAMPLES:
@@ -207,7 +207,7 @@ class _Reader:
             raise EarmarkError(f"{message}: download the samples again.")
         return spectrogram, start, end
 
-    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> Recording | None:
+    def _recording(self, archive: zipfile.ZipFile, beside: str, wanted: str) -> EncodedRecording | None:
         """The recording with that name, either with the prefix of the samples.json or just in its folder."""
         for path in (beside + wanted, beside[: beside.rfind("/") + 1] + wanted):
             with suppress(KeyError):
@@ -269,7 +269,7 @@ def _parse(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
     while not (text := text.lstrip(" \t\r\n,")).startswith("]"):
         try:
             values, end = decoder.raw_decode(text)
-        except ValueError:  # it isn't complete yet, or never will be
+        except ValueError:  # it isn't all there yet, or never will be
             if len(text) > MAX_SAMPLE_CHARACTERS or not (more := next(texts, "")):
                 raise
             text += more

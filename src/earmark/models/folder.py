@@ -22,12 +22,12 @@ from earmark.storage.folder_lock import FolderLock
 
 PRETRAINED = Path(__file__).parent  # the folders of the models that ship
 PROJECT_FILE = "earmark.toml"
-MODELS = "models"  # the folder of a project's models, each in a folder of its own
+MODELS = "models"  # the folder of a project's models, a folder each
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
-NEXT_CARD_FILE = ".model.json"  # the card of a model that is about to replace the old one
-REPORT_FILE = "report.html"  # an evaluation's report
-_PACKAGES = ("earmark", "numpy", "onnx", "soxr")  # what training computes with
+NEXT_CARD_FILE = ".model.json"  # of a model that is about to take the old one's place
+REPORT_FILE = "report.html"  # of an evaluation
+_PACKAGES = ("earmark", "numpy", "onnx", "soxr")  # what a training computes with
 
 
 def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple[str, ...] = _PACKAGES) -> None:
@@ -48,12 +48,11 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model_sha256": hashlib.sha256(model).hexdigest(),
     }
-    # Before anything is written, in case this fails.
-    text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(card, indent=2, ensure_ascii=False, default=_plain)  # before anything is written
     is_new = not folder.exists()
     make_folder(folder)
     with FolderLock(folder):
-        # Whenever somebody looks, or this process ends, the hash in one of the two cards is the model's.
+        # Whenever somebody looks, or this ends, one of the two cards is known by its sum to be the model's.
         write_atomically(folder / NEXT_CARD_FILE, text.encode())
         try:
             write_atomically(folder / MODEL_FILE, model)
@@ -64,14 +63,14 @@ def save_model(folder: Path, model: bytes, card: dict[str, Any], packages: tuple
                     folder.rmdir()
             raise
         write_atomically(folder / CARD_FILE, text.encode())
-        with suppress(OSError):  # having the same card twice does no harm
+        with suppress(OSError):  # the same card twice does no harm
             (folder / NEXT_CARD_FILE).unlink()
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
     """The model's card, or None if there is no model or the card belongs to another model."""
-    for _ in range(2):  # a new model may have been saved between reading the cards and reading the model
-        cards = [_read(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
+    for _ in range(2):  # a new model may have come between the reading of the cards and of the model
+        cards = [_read_card_file(folder / name) for name in (CARD_FILE, NEXT_CARD_FILE)]
         try:
             checksum = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
         except (OSError, ValueError):
@@ -87,7 +86,7 @@ def model_times(project: Path) -> list[tuple[int, str]]:
     found = []
     with suppress(OSError):  # there are none
         for folder in (project / MODELS).iterdir():
-            with suppress(OSError):  # deleted at this very moment, or not a model's folder
+            with suppress(OSError):  # deleted at this very moment, or not a model's
                 if not folder.name.startswith("."):
                     found.append(((folder / MODEL_FILE).stat().st_mtime_ns, folder.name))
     return found
@@ -107,7 +106,7 @@ def model_folder(project: Path, name: str | None = None) -> Path:
     names = model_names(project)
     if not names:
         raise EarmarkError(f"{project} has no trained model yet: run `earmark train {project}` first.")
-    if name is not None and file_stem(name) in names:  # the name as it was given to `train`
+    if name is not None and file_stem(name) in names:  # as `train` is given it
         name = file_stem(name)
     if name is not None and name not in names:
         raise EarmarkError(f"{project} has no model {name!r}: choose one of {', '.join(names)}.")
@@ -119,13 +118,13 @@ def make_newest(project: Path, name: str) -> None:
     times = {known: time for time, known in model_times(project)}
     newest = max((time for known, time in times.items() if known != name), default=0)
     if times.get(name, newest) <= newest:
-        with suppress(OSError):  # then another model counts as the newest
+        with suppress(OSError):  # then another one is taken for the newest
             os.utime(project / MODELS / name / MODEL_FILE, ns=(newest + 1_000, newest + 1_000))
 
 
 def _read_card_file(file: Path) -> dict[str, Any] | None:
     if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises for names that are too long)
-        return None  # reading a pipe, for example, would wait
+        return None  # a pipe, for one, would be waited for
     try:
         card = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -135,7 +134,7 @@ def _read_card_file(file: Path) -> dict[str, Any] | None:
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     """The versions of those that are installed: saving a loaded model doesn't need onnx."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and not needed to load a model
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and loading a model needs it not
 
     found = {}
     for package in packages:

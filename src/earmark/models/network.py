@@ -17,8 +17,8 @@ from earmark.models.runtime import load_runtime
 if TYPE_CHECKING:
     import onnxruntime
 
-BATCH = 128  # the most windows that go through a network at once: memory grows with this, not with the data
-NORMALIZED = 8  # windows that are normalized at once, so that intermediate results stay in the processor's cache
+BATCH = 128  # windows that go through a network at most at once: memory grows with this, not with the data
+NORMALIZED = 8  # windows that are normalized at once: what is made on the way stays in the processor's cache
 
 
 class Network:
@@ -37,8 +37,8 @@ class Network:
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
-        # The bytes that run are the bytes that were checked: nothing is read again.
-        graph = _read(model, name)
+        # Checked and run are the same bytes: nothing is read anew.
+        graph = _read_network(model, name)
         if KEY not in graph.entries:
             raise EarmarkError(f"{name} is an ONNX model but not one of Earmark's: its labels are missing.")
         self.metadata = Metadata.from_json(graph.entries[KEY], name)
@@ -146,7 +146,7 @@ def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:
         raise needs_package(f"{name} takes the waveform itself; loading it", error, "convert") from error
     try:
         return without_front_end(model, metadata)
-    except Exception as error:  # protobuf has no single error for what it can't read or write
+    except Exception as error:  # protobuf has no one error for what it can't read or write
         raise EarmarkError(f"{name} has a front end that Earmark didn't write: export it again.") from error
 
 
@@ -158,12 +158,11 @@ def open_session(model: bytes, name: str) -> onnxruntime.InferenceSession:
     """
     onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
-    # One small network at a time: more threads, and spinning while waiting for them, cost more than they gain.
+    # One small network at a time: more threads, and waiting for them by spinning, cost more than they give.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        # ONNX Runtime's fallback to other providers would try again, and print to standard output.
+        # Its fallback to other providers would try again, and print to standard output.
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    # Onnxruntime has an exception class for each status, without a common base class of its own.
-    except Exception as error:
+    except Exception as error:  # onnxruntime has an exception class for each status, with no common base of its own
         raise EarmarkError(f"{name} is not an ONNX model that can be run: train or export it again.") from error

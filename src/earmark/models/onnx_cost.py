@@ -15,16 +15,16 @@ import numpy as np
 
 from earmark.models.onnx_file import FLOATS, MAX_AXES, TYPES, Constant, Graph, Node, UnfitModelError
 
-MAX_VALUES = 1 << 25  # that all operations together produce for one window: 128 MiB of float32
+MAX_VALUES = 1 << 25  # that all operations together make of one window: 128 MiB of float32
 MAX_WORK = 4 * 10**9  # multiply-adds and comparisons for one window; `speech` needs 0.1 billion
-MAX_SCRATCH = 1 << 26  # scratch values that one convolution may need besides its output
-BATCH_VALUES = 1 << 29  # that all operations produce for the windows that go through at once; few are kept at a time
+MAX_SCRATCH = 1 << 26  # values that one convolution may lay out beside its output
+BATCH_VALUES = 1 << 29  # that all operations make of the windows that go through at once; few are kept at a time
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Value:
+class KnownValue:
     """An input or output of an operation.
 
     Attributes:
@@ -65,7 +65,7 @@ def check_cost(graph: Graph, shape: Shape, most: int) -> int:
     """
     one = cost_of(graph, (1, *shape))
     windows = max(1, min(most, BATCH_VALUES // max(1, one.values)))
-    # The cost of multiplying windows with one another grows faster than their number.
+    # What multiplies windows with one another grows faster than their number does.
     cost_of(graph, (windows, *shape))
     return windows
 
@@ -164,7 +164,7 @@ class _Operation:
         return [axis % count for axis in axes]
 
 
-Result = tuple[Value, int, int]  # the output, the steps, the scratch values
+Reckoned = tuple[KnownValue, int, int]  # what is made, its steps, its scratch
 
 
 def _made(operation: _Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Reckoned:
@@ -220,7 +220,7 @@ def _where(operation: _Operation) -> Reckoned:
     return KnownValue(made.shape, operation.value(1).kind), steps, scratch
 
 
-def _reshape(operation: _Operation) -> Result:
+def _reshape(operation: _Operation) -> Reckoned:
     """In the new shape, 0 keeps a size and −1 stands for what is left."""
     shape, target = operation.value().shape, operation.constants(1)
     if operation.number("allowzero", 0) or any(size < -1 for size in target) or list(target).count(-1) > 1:

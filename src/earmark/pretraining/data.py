@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from earmark.progress import Report
 
 BACKGROUND, UNKNOWN = RESERVED_LABELS
-SPLICED = "spliced"  # the source of words that are joined from the halves of two words
-SPLICE_SHARE = 0.2  # how many splices, per recording
+SPLICED = "spliced"  # the source of words put together from the halves of two
+SPLICE_SHARE = 0.2  # how many, per recording
 CROSSFADE = 441  # samples, 10 ms
 LEAST_NOISE = 1.5  # seconds; a window lasts 1.02
 TEACHER_VALUES = 2 * VALUES  # mean and maximum over time
-TEACHER_SECONDS = 1.03  # of each clip, enough for four embeddings
-JUDGED_A_LABEL = 0.5  # a splice that the teacher takes for a label doesn't count as another word
-NOT_UNDERSTOOD = 0.02  # a recording is left out if the teacher gives its own label less than this
+TEACHER_SECONDS = 1.03  # of each clip, so that it makes four embeddings
+JUDGED_A_LABEL = 0.5  # a splice that the teacher takes for a label is none of another word
+NOT_UNDERSTOOD = 0.02  # a recording that the teacher gives less for its own label is left out
 
 Sound = npt.NDArray[np.int16]
 Values = npt.NDArray[np.float32]
@@ -147,12 +147,12 @@ def prepare(
     if not file.exists():
         make_folder(cache_folder)
         if teacher:
-            find_networks()  # checked before an hour of reading
+            find_networks()  # before an hour of reading
         _keep(_prepare(used, labels, content, teacher, seed, report), file)
     try:
         with np.load(file, allow_pickle=False) as kept:
             values = {name: kept[name] for name in kept.files}
-    except Exception as error:  # np.load has no common error class for a damaged file
+    except Exception as error:  # np.load has no common error for a damaged file
         raise EarmarkError(f"{file} can't be read: delete it to have it made anew.") from error
     if tuple(values["labels"]) != labels:
         raise EarmarkError(f"{file} was made for other labels: choose another folder.")
@@ -167,7 +167,7 @@ def _check(recordings: list[CorpusRecording], labels: tuple[str, ...]) -> None:
     if missing:
         raise EarmarkError(f"There are no recordings of {', '.join(missing)}: add some, or choose --labels.")
     others = have - {NOISE, *labels[2:]}
-    if not others and not _speakers(recordings):  # the words alone are enough if they can be spliced
+    if not others and not _speakers(recordings):  # the words are enough where splices can be made of them
         raise _no_others()
     if NOISE not in have:
         raise EarmarkError(f"There is no noise: add recordings in a folder {NOISE}, or name them with --noise.")
@@ -255,7 +255,7 @@ def _reported(items: Iterator[Any], what: str, count: int, report: Report) -> It
         yield item
 
 
-def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
+def _splice(recordings: list[CorpusRecording], clips: list[Sound], random: np.random.Generator) -> list[Sound]:
     """Words that don't exist: the first half of one word and the second half of another, by the same speaker.
 
     They sound like real recordings and contain the labels' own sounds, so a part of a word isn't enough to recognize
@@ -273,7 +273,7 @@ def _splice(recordings: list[Recording], clips: list[Sound], random: np.random.G
     return spliced
 
 
-def _speakers(recordings: list[Recording]) -> list[list[int]]:
+def _speakers(recordings: list[CorpusRecording]) -> list[list[int]]:
     """The training recordings of each speaker who says more than one word, as indices."""
     by_speaker: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, recording in enumerate(recordings):

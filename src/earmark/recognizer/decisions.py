@@ -19,12 +19,11 @@ from earmark.front_end.spectrogram import Spectrogram
 from earmark.labels import RESERVED_LABELS, SILENT_LABELS, THRESHOLD
 from earmark.models.metadata import SHORT_WINDOW
 
-THRESHOLD = 0.75  # that a score must reach by default
-# The part of a window within which windows must agree on a word. The base `speech`, which takes the waveform, is sure
-# of a word only if the word lies in the middle, and is less often wrong about other sounds.
+# Of a window: within it, windows must agree on a word. The base `speech`, which takes the waveform, is sure of a word
+# only where it lies in the middle, and says less of what isn't one.
 AGREEING_SHARES = {"spectrogram": 0.4, "waveform": 0.08}
-ONE_SOUND = 0.75  # of a window: a label that returns within this time is the same sound
-GOES_ON = 2 / 3  # of the threshold: a sound that has begun must keep at least this score
+ONE_SOUND = 0.75  # of a window: so long, what comes back is the same sound
+GOES_ON = 2 / 3  # of the threshold: so much, a sound that has begun must keep
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,8 @@ class Decisions:
         self._reach = smoothing // 2
         self._silent = () if invoke_callback_on_noise_and_unknown else SILENT_LABELS
         self._recent: deque[ScoredWindow] = deque(maxlen=smoothing)
-        self._decided = 0  # how many windows of `_recent` have been decided on
-        self._coming: _Sound | None = None  # what the last windows agree on, until there are enough of them
+        self._decided = 0  # windows of `_recent` that have been decided on
+        self._coming: _Sound | None = None  # what the last windows agree on, until they are enough
         self._open: _Sound | None = None
         self._begun: dict[str, float] = {}  # when each label's last sound began
         self._quiet_until = -math.inf
@@ -255,7 +254,7 @@ class Decisions:
             if len(self._recent) == self._recent.maxlen:
                 self._decided -= 1
             self._recent.append(window)
-            if len(self._recent) - self._decided > self._reach:  # its later neighbours have come in
+            if len(self._recent) - self._decided > self._reach:  # its later neighbours are in
                 ended += self._decide_next()
         return ended
 
@@ -300,7 +299,7 @@ class Decisions:
         window = self._recent[self._decided]
         neighbours = islice(self._recent, max(0, self._decided - self._reach), self._decided + self._reach + 1)
         self._decided += 1
-        # np.mean gives the same values but is several times slower, which matters when windows come with every frame.
+        # np.mean gives the same values in some times the time, which counts where windows come at each frame.
         scores, *others = (neighbour.scores for neighbour in neighbours)
         for other in others:
             scores = scores + other
@@ -329,14 +328,14 @@ class Decisions:
         sound, self._open = self._open, None
         if sound is None or sound.is_dropped:
             return []
-        # Windows are equally long, so the time from end to end is the time from middle to middle.
+        # Windows are equally long, so that from end to end is from middle to middle.
         self._quiet_until = sound.last.end + self._suppression
         return [sound.detection]
 
 
 def _number(name: str, value: Any, wanted: str, lowest: float, highest: float = sys.float_info.max) -> float:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not lowest <= value <= highest:  # also refuses NaN
+    if not is_number or not lowest <= value <= highest:  # not so for NaN either
         raise _wrong(name, value, wanted)
     return float(value)
 

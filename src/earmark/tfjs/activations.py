@@ -11,7 +11,7 @@ from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer, snake_case
 from earmark.tfjs.weights import shown
 
-# Keras' name → the ONNX operator and its attributes. hard_sigmoid is TensorFlow.js's; in Keras 3 it is steeper.
+# Keras' name → the ONNX operator and its attributes. hard_sigmoid is TensorFlow.js'; Keras 3 has a steeper one.
 ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "linear": ("Identity", {}),
     "relu": ("Relu", {}),
@@ -25,10 +25,10 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "tanh": ("Tanh", {}),
     "softmax": ("Softmax", {}),
 }
-SHARES = ("sigmoid", "hard_sigmoid", "softmax")  # their outputs lie between 0 and 1
+SHARES = ("sigmoid", "hard_sigmoid", "softmax")  # what they give lies between 0 and 1
 
 
-def activate(network: Network, layer: Layer, value: Value, activation: object) -> Value:
+def activate(network: OnnxBuilder, layer: Layer, value: LayerOutput, activation: object) -> LayerOutput:
     """Add an activation that is fused into a layer, by its name; TensorFlow.js accepts `hardSigmoid`, too."""
     name = "linear" if activation is None else snake_case(str(activation))
     if name not in ACTIVATIONS:
@@ -42,7 +42,7 @@ def activate(network: Network, layer: Layer, value: Value, activation: object) -
     if name == "relu6":
         return LayerOutput(_clip(network, value, 6), value.shape)
     options: dict[str, Any] = attributes
-    if name == "softmax":  # over the channels, which are last in TensorFlow.js, or over the values
+    if name == "softmax":  # the channels, which are last in TensorFlow.js, or the values
         options = {"axis": value.axis(len(value.shape))}
     return LayerOutput(network.add(operator, [value.name], **options), value.shape, name in SHARES)
 
@@ -51,7 +51,7 @@ def activation(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerO
     return activate(network, layer, value, layer.config["activation"])
 
 
-def relu(network: Network, layer: Layer, value: Value) -> Value:
+def relu(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """ReLU, with an upper limit if it has a max_value."""
     for option in ("negative_slope", "threshold"):
         if layer.config.get(option) not in (None, 0):

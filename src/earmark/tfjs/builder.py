@@ -18,12 +18,9 @@ from earmark.errors import EarmarkError
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.weights import Weight, shown
 
-MAX_VALUES = 1 << 24  # that all layers together produce for one window
-MAX_WORK = 2 * 10**9  # multiply-adds and comparisons for one window; speech-commands needs 11 million
-
 
 @dataclass(frozen=True)
-class Value:
+class LayerOutput:
     """A layer's output.
 
     Attributes:
@@ -42,7 +39,7 @@ class Value:
 
 
 @dataclass
-class Network:
+class OnnxBuilder:
     """The ONNX nodes that have been added so far.
 
     Attributes:
@@ -78,18 +75,6 @@ class Network:
         self.constants[name] = constant
         return name
 
-    def pay(self, shape: tuple[int, ...], work_each: int) -> None:
-        """Count a layer's output values, and `work_each` steps for each of them.
-
-        Raises:
-            EarmarkError: the model needs too many of either.
-        """
-        count = math.prod(shape)
-        self._values += count
-        self._work += count * work_each
-        if self._values > MAX_VALUES or self._work > MAX_WORK:
-            raise EarmarkError(f"{self.source} needs too much memory or time for a window: use a smaller model.")
-
     def weight(self, layer: Layer, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float32]:
         """A layer's weights, which no other layer may have. None in the shape stands for any size.
 
@@ -110,7 +95,7 @@ class Network:
             raise EarmarkError(f"{message}: download the model again.")
         return weight.values()
 
-    def image(self, layer: Layer, value: Value) -> tuple[int, int, int]:
+    def image(self, layer: Layer, value: LayerOutput) -> tuple[int, int, int]:
         """Height, width and channels of the input of a layer that needs an image."""
         if len(value.shape) != 3:
             message = f"{self.source} has the layer {shown(layer.name)} where there are no images any more"
@@ -118,13 +103,13 @@ class Network:
         height, width, channels = value.shape
         return height, width, channels
 
-    def channels_last(self, value: Value) -> str:
+    def channels_last(self, value: LayerOutput) -> str:
         """The value, in the order of TensorFlow.js."""
         return self.add("Transpose", [value.name], perm=[0, 2, 3, 1]) if len(value.shape) == 3 else value.name
 
-    def channels_first(self, name: str, shape: tuple[int, ...]) -> Value:
+    def channels_first(self, name: str, shape: tuple[int, ...]) -> LayerOutput:
         """A value in the order of TensorFlow.js, converted to the order that is used here."""
-        return Value(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
+        return LayerOutput(self.add("Transpose", [name], perm=[0, 3, 1, 2]) if len(shape) == 3 else name, shape)
 
     def refuse(self, layer: Layer, option: str) -> EarmarkError:
         message = f"{self.source} has a layer {shown(layer.name)} whose {option} can't be converted"
@@ -134,7 +119,7 @@ class Network:
         message = f"{self.source} gives the layer {shown(layer.name)} values of shapes that don't fit"
         return EarmarkError(f"{message}: save the model again.")
 
-    def axis(self, layer: Layer, value: Value) -> int:
+    def axis(self, layer: Layer, value: LayerOutput) -> int:
         """The layer's axis, counted from 1. In the file it may be negative, counted from the end, or a list of one.
 
         Raises:

@@ -14,8 +14,8 @@ from earmark.tfjs.builder import LayerOutput, OnnxBuilder
 from earmark.tfjs.graph import Layer
 from earmark.tfjs.weights import shown
 
-# The value that images are padded with. ONNX Runtime fuses a padding with zeros into a pooling that follows, which
-# ignores what lies beyond the sides (onnxruntime/core/optimizer/pad_fusion.cc, a bug). It doesn't fuse other values.
+# What images are padded with. ONNX Runtime moves a padding by zeros into the pooling behind it, where what lies beyond
+# the sides doesn't count (onnxruntime/core/optimizer/pad_fusion.cc, a mistake); it leaves any other value where it is.
 NEARLY_ZERO = float(np.finfo(np.float32).tiny)
 
 
@@ -29,7 +29,7 @@ def convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> Layer
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value:
+def depthwise_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """DepthwiseConv2D. TensorFlow.js ignores its dilation, so nobody knows what a dilated layer has learnt."""
     if layer.pair("dilation_rate") != (1, 1):
         raise network.refuse(layer, "dilation_rate")
@@ -38,7 +38,7 @@ def depthwise_convolution(network: Network, layer: Layer, value: Value) -> Value
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def separable_convolution(network: Network, layer: Layer, value: Value) -> Value:
+def separable_convolution(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """SeparableConv2D: a depthwise convolution without bias, then a pointwise one, kernel [1, 1, inputs, outputs]."""
     depthwise, outputs = _depthwise_kernel(network, layer, value), layer.count("filters")
     pointwise = network.weight(layer, "pointwise_kernel", (1, 1, len(depthwise), outputs)).transpose(3, 2, 0, 1)
@@ -48,7 +48,7 @@ def separable_convolution(network: Network, layer: Layer, value: Value) -> Value
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _depthwise_kernel(network: Network, layer: Layer, value: Value) -> npt.NDArray[np.float32]:
+def _depthwise_kernel(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> npt.NDArray[np.float32]:
     """A kernel [height, width, inputs, multiplier] in ONNX's layout; each input gives `multiplier` outputs in a row.
 
     TensorFlow.js doesn't store the multiplier of a SeparableConv2D; it follows from the weights.
@@ -66,9 +66,9 @@ def _convolve(
     kernel: npt.NDArray[np.float32],
     bias: list[str],
     groups: int = 1,
-) -> Value:
+) -> LayerOutput:
     """Convolution with a kernel [outputs, inputs of each group, height, width]."""
-    outputs, inputs, *size = kernel.shape
+    outputs, _, *size = kernel.shape
     strides, dilations = layer.pair("strides"), layer.pair("dilation_rate")
     reach = tuple((taps - 1) * apart + 1 for taps, apart in zip(size, dilations, strict=True))
     sizes, pads = _slide(network, layer, value, reach, strides)
@@ -78,7 +78,7 @@ def _convolve(
     return LayerOutput(network.add("Conv", given, **options), shape)
 
 
-def pooling(operator: str, **attributes: int) -> Callable[[Network, Layer, Value], Value]:
+def pooling(operator: str, **attributes: int) -> Callable[[OnnxBuilder, Layer, LayerOutput], LayerOutput]:
     """MaxPooling2D, AveragePooling2D; they ignore what lies beyond the image's sides."""
 
     def pool(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
@@ -104,7 +104,7 @@ def global_pooling(operator: str) -> Callable[[OnnxBuilder, Layer, LayerOutput],
     return pool
 
 
-def zero_padding(network: Network, layer: Layer, value: Value) -> Value:
+def zero_padding(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """ZeroPadding2D: one number, [rows, columns] on both sides, or [[above, below], [left, right]]."""
     height, width, channels = network.image(layer, value)
     padding = layer.config.get("padding")

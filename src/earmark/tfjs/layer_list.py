@@ -20,11 +20,11 @@ from earmark.models.metadata import Metadata
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
 
-IMAGE = (1, 2, 0)  # TensorFlow.js's order of ONNX's axes channels, height and width: the channels are last
+IMAGE = (1, 2, 0)  # where TensorFlow.js has the axes channels, height and width of ONNX: the channels last
 
 
 @dataclass(frozen=True)
-class Value:
+class WrittenValue:
     """A layer's output for one window.
 
     Attributes:
@@ -88,7 +88,7 @@ class LayerList:
             "this form: export it to onnx."
         )
 
-    def given(self, node: Node, number: int = 0) -> Value:
+    def given(self, node: OnnxNode, number: int = 0) -> WrittenValue:
         """The node's input with that number."""
         if node.inputs[number] not in self.values:
             raise self.refuse(node.proto)
@@ -100,8 +100,13 @@ class LayerList:
         return self.constants[node.inputs[number]]
 
     def add(
-        self, kind: str, given: Sequence[Value], made: Value, weights: dict[str, Array] | None = None, **config: Any
-    ) -> Value:
+        self,
+        kind: str,
+        given: Sequence[WrittenValue],
+        made: WrittenValue,
+        weights: dict[str, Array] | None = None,
+        **config: Any,
+    ) -> WrittenValue:
         """Add a layer; returns its output."""
         name = f"{kind.lower()}_{len(self.entries)}"
         config = {"name": name, "trainable": True, "dtype": "float32", **config}
@@ -111,20 +116,20 @@ class LayerList:
             self.weights.append((f"{name}/{weight}", np.ascontiguousarray(array, "<f4")))
         return WrittenValue(name, made.shape, made.order, made.held)
 
-    def last_of(self, value: Value, kinds: Sequence[str], used: str) -> Json | None:
+    def last_of(self, value: WrittenValue, kinds: Sequence[str], used: str) -> Json | None:
         """The layer that gives a value, if it is of one of these kinds and nothing else takes the value."""
         entry = next(entry for entry in self.entries if entry["name"] == value.layer)
         return entry if entry["class_name"] in kinds and used in self.used_once else None
 
-    def ordered(self, value: Value, order: tuple[int, ...]) -> Value:
+    def ordered(self, value: WrittenValue, order: tuple[int, ...]) -> WrittenValue:
         """The value, with its axes in that order."""
         if value.held is not None:
             made = WrittenValue("", value.shape, value.order)
             value = self.add("Reshape", [value], made, target_shape=list(made.tfjs_shape))
         if value.order == order:
             return value
-        dims = [value.order.index(axis) + 1 for axis in order]  # counted from the batch axis
-        return self.add("Permute", [value], Value("", value.shape, order), dims=dims)
+        dims = [value.order.index(axis) + 1 for axis in order]  # counted from the batch
+        return self.add("Permute", [value], WrittenValue("", value.shape, order), dims=dims)
 
     def image(self, node: OnnxNode) -> WrittenValue:
         value = self.given(node)

@@ -72,7 +72,7 @@ def convert(
     for name, value in outputs.items():
         network.nodes.append(helper.make_node("Identity", [value.name], [name]))
     if metadata is None:
-        # The labels of a speech-commands model are words; those of a Teachable Machine model may be sounds that last.
+        # The labels of a speech-commands model are words; those of a Teachable Machine may be sounds that go on.
         longest = LONGEST_WORD_MS if set(RESERVED_LABELS) <= set(labels) else None
         metadata = Metadata(NAME, labels, frames, WindowNormalization(), longest_sound_ms=longest)
     if (metadata.labels, metadata.window_frames, metadata.front_end) != (labels, frames, SPECTROGRAM):
@@ -81,7 +81,7 @@ def convert(
     return model_file(network.nodes, network.constants, metadata, sizes)
 
 
-def _embedding(layers: Sequence[Layer], values: Sequence[Value]) -> Value | None:
+def _embedding(layers: Sequence[Layer], values: Sequence[LayerOutput]) -> LayerOutput | None:
     """The value that speech-commands trains a new head on: the output of the dense layer before the last layer.
 
     Its `createTransferModelFromBaseModel` goes back from the second-to-last layer to the first Dense. Here the last
@@ -113,7 +113,7 @@ def _number_text(value: object) -> str:
     return str(value) if type(value) is int and abs(value) < 10**12 else "no fixed number of"
 
 
-def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
+def _apply(network: OnnxBuilder, layer: Layer, given: Sequence[LayerOutput]) -> LayerOutput:
     """Add a layer's nodes; returns the layer's output.
 
     Raises:
@@ -135,7 +135,7 @@ def _apply(network: Network, layer: Layer, given: Sequence[Value]) -> Value:
     return MERGES[layer.kind](network, layer, given)
 
 
-def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+def _flatten(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
     """Flatten: the values in TensorFlow.js's order."""
     if len(value.shape) == 1:
         return value
@@ -144,7 +144,7 @@ def _flatten(network: Network, layer: Layer, value: Value) -> Value:  # noqa: AR
     )
 
 
-def _reshape(network: Network, layer: Layer, value: Value) -> Value:
+def _reshape(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Reshape; one size may be left open, with −1 or null."""
     count, target = math.prod(value.shape), layer.config["target_shape"]
     sizes = [-1 if size is None else size for size in target]
@@ -162,7 +162,7 @@ def _reshape(network: Network, layer: Layer, value: Value) -> Value:
     return replace(network.channels_first(name, shape), is_share=value.is_share)
 
 
-def _permute(network: Network, layer: Layer, value: Value) -> Value:
+def _permute(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """Permute: axis n of the output, counted from 1, is axis `dims[n]` of the input."""
     dims = layer.config["dims"]
     if sorted(dims) != list(range(1, len(value.shape) + 1)):
@@ -190,7 +190,7 @@ def _dense(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutpu
     return activate(network, layer, made, layer.config.get("activation"))
 
 
-def _batch_normalization(network: Network, layer: Layer, value: Value) -> Value:
+def _batch_normalization(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:
     """BatchNormalization, along any axis; in ONNX it is along axis 1."""
     axis = value.axis(network.axis(layer, value))
     gamma, beta = _scale_and_center(network, layer, value)
@@ -234,12 +234,12 @@ def _scale_and_center(
     return gamma, beta
 
 
-def _nothing(network: Network, layer: Layer, value: Value) -> Value:  # noqa: ARG001 (one signature for all)
+def _nothing(network: OnnxBuilder, layer: Layer, value: LayerOutput) -> LayerOutput:  # noqa: ARG001 (one signature for all)
     """A layer that only matters in training."""
     return value
 
 
-def _add(network: Network, layer: Layer, values: Sequence[Value]) -> Value:
+def _add(network: OnnxBuilder, layer: Layer, values: Sequence[LayerOutput]) -> LayerOutput:
     """Add; an axis of size 1 is broadcast."""
     made = values[0]
     for value in values[1:]:

@@ -10,7 +10,7 @@ import numpy as np
 from earmark.tfjs.layer_list import IMAGE, Array, LayerList, OnnxNode, WrittenValue
 
 NO_EPSILON = 1e-12
-SMALLEST = np.finfo(np.float32).tiny  # a padding value of at most this counts as zero
+SMALLEST = np.finfo(np.float32).tiny  # up to which a padding is zero
 ACTIVATIONS = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Softmax": "softmax", "Tanh": "tanh", "Selu": "selu", "Softplus": "softplus",
     "Softsign": "softsign", "HardSigmoid": "hardSigmoid",
@@ -18,7 +18,7 @@ ACTIVATIONS = {
 TAKE_ACTIVATIONS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def raise_to_floor(layers: LayerList, floor: float) -> Value:
+def raise_to_floor(layers: LayerList, floor: float) -> WrittenValue:
     """Turn a normalized window into the one that the network takes: `metadata.FlooredNormalization`.
 
     This adds the floor, clips what is then below 0, and normalizes all values of the window.
@@ -38,7 +38,7 @@ def _reshape(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value = layers.given(node)
     shape = _resolved(layers.constant(node, 1).tolist(), value.shape)
     kept, places = ([axis for axis, size in enumerate(sizes) if size != 1] for sizes in (value.shape, shape))
-    if [value.shape[axis] for axis in kept] == [shape[axis] for axis in places]:  # only axes of size 1 come or go
+    if [value.shape[axis] for axis in kept] == [shape[axis] for axis in places]:  # only axes of 1 come or go
         moved = dict(zip(kept, places, strict=True))
         sequence = [moved[axis] for axis in value.order if axis in moved]
         wanted = IMAGE if len(shape) == 3 else tuple(range(len(shape)))
@@ -93,7 +93,7 @@ def _convolution(layers: LayerList, node: OnnxNode) -> WrittenValue:
     if groups != inputs or inputs_each != 1:
         raise layers.refuse(node.proto)
     multiplier = outputs // inputs
-    # TensorFlow.js ignores this layer's dilation, so the kernel gets zeros between its taps instead.
+    # TensorFlow.js takes no notice of this layer's dilation: the kernel gets zeros between its taps instead.
     spread = np.zeros((outputs, 1, *reach), np.float32)
     spread[:, :, :: dilations[0], :: dilations[1]] = kernel
     weights = {"depthwise_kernel": spread.reshape(inputs, multiplier, *reach).transpose(2, 3, 0, 1), **bias}
@@ -109,7 +109,7 @@ def _pooling(layers: LayerList, node: OnnxNode) -> WrittenValue:
         raise layers.refuse(node.proto)
     before = value
     value, padding, sizes = _padded(layers, node, value, size, strides)
-    if value is not before:  # the zeros would count: only "same" ignores what it adds
+    if value is not before:  # zeros would count: only "same" leaves out what it adds
         raise layers.refuse(node.proto)
     kind = {"MaxPool": "MaxPooling2D", "AveragePool": "AveragePooling2D"}[node.kind]
     config = {"pool_size": size, "strides": strides, "padding": padding, "data_format": "channels_last"}
@@ -117,8 +117,8 @@ def _pooling(layers: LayerList, node: OnnxNode) -> WrittenValue:
 
 
 def _padded(
-    layers: LayerList, node: Node, value: Value, reach: Sequence[int], strides: Sequence[int]
-) -> tuple[Value, str, tuple[int, ...]]:
+    layers: LayerList, node: OnnxNode, value: WrittenValue, reach: Sequence[int], strides: Sequence[int]
+) -> tuple[WrittenValue, str, tuple[int, ...]]:
     """The image to slide over, the name of the padding, and the height and width afterwards.
 
     Any padding other than none or Keras's "same" becomes a layer of its own.
@@ -139,7 +139,7 @@ def _padded(
     return _zeros(layers, value, pairs), "valid", tuple(sizes)
 
 
-def _zeros(layers: LayerList, value: Value, pairs: list[tuple[int, int]]) -> Value:
+def _zeros(layers: LayerList, value: WrittenValue, pairs: list[tuple[int, int]]) -> WrittenValue:
     """Add zeros before and after height and width."""
     height, width = (size + sum(pair) for size, pair in zip(value.shape[1:], pairs, strict=True))
     made = WrittenValue("", (value.shape[0], height, width), IMAGE)
@@ -179,7 +179,7 @@ def _matmul(layers: LayerList, node: OnnxNode) -> WrittenValue:
     return _dense(layers, layers.ordered(value, tuple(range(len(value.shape)))), kernel, None)
 
 
-def _dense(layers: LayerList, value: Value, kernel: Array, bias: Array | None) -> Value:
+def _dense(layers: LayerList, value: WrittenValue, kernel: Array, bias: Array | None) -> WrittenValue:
     """Add a dense layer on the last axis."""
     units = kernel.shape[1]
     weights = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
@@ -198,7 +198,7 @@ def _sum(layers: LayerList, node: OnnxNode) -> WrittenValue:
     return layers.add("Add", [value, other], made)
 
 
-def _biased(layers: LayerList, node: Node, value: Value) -> Value:
+def _biased(layers: LayerList, node: OnnxNode, value: WrittenValue) -> WrittenValue:
     """A dense layer's bias that is an operation of its own in ONNX."""
     bias = layers.constant(node, 1)
     entry = layers.last_of(value, ("Dense",), node.inputs[0])
@@ -240,13 +240,13 @@ def _layer_normalization(layers: LayerList, node: OnnxNode) -> WrittenValue:
     return _normalize(layers, value, gamma, beta, node.get("epsilon", 1e-5))
 
 
-def _normalize(layers: LayerList, value: Value, gamma: Array, beta: Array, epsilon: float) -> Value:
+def _normalize(layers: LayerList, value: WrittenValue, gamma: Array, beta: Array, epsilon: float) -> WrittenValue:
     """Layer normalization over the last axis. TensorFlow.js 1.3, as in Teachable Machine, fails without a beta."""
     options = {"axis": -1, "epsilon": epsilon, "center": True, "scale": True}
     return layers.add("LayerNormalization", [value], value, {"gamma": gamma, "beta": beta}, **options)
 
 
-def _direction(layers: LayerList, node: Node) -> Value:
+def _direction(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """A vector x of d values, scaled to length 1.
 
     No layer does that, but layer normalization does it for (x, −x): the mean of these 2d values is 0 and their variance
@@ -270,7 +270,7 @@ def _direction(layers: LayerList, node: Node) -> Value:
     return layers.add("Flatten", [value], WrittenValue("", (size,), (0,)))
 
 
-def _product(layers: LayerList, node: Node) -> Value:
+def _product(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """A vector times a number, as a filter with one tap."""
     value, factor = layers.given(node), layers.constant(node, 1)
     if len(value.shape) != 1 or factor.size != 1:
@@ -287,7 +287,7 @@ def _activation(layers: LayerList, node: OnnxNode) -> WrittenValue:
     value, activation = layers.given(node), ACTIVATIONS[node.kind]
     if node.kind == "HardSigmoid" and (round(node.get("alpha", 0.2), 6), node.get("beta", 0.5)) != (0.2, 0.5):
         raise layers.refuse(node.proto)
-    if node.kind == "Softmax":  # TensorFlow.js's is over the last axis
+    if node.kind == "Softmax":  # over the last axis there
         axis = node.get("axis", -1)
         axis = axis - 1 if axis > 0 else len(value.shape) + axis
         rest = tuple(place for place in value.order if place != axis)
@@ -299,7 +299,7 @@ def _activation(layers: LayerList, node: OnnxNode) -> WrittenValue:
     return layers.add("Activation", [layers.ordered(value, value.order)], value, activation=activation)
 
 
-def _rectifier(layers: LayerList, node: Node) -> Value:
+def _rectifier(layers: LayerList, node: OnnxNode) -> WrittenValue:
     """Rectifiers with a parameter."""
     value = layers.given(node)
     value = layers.ordered(value, value.order)

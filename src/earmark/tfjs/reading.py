@@ -33,7 +33,7 @@ MAX_SHARDS = 1_000
 MAX_FILES = 20_000  # in a zip
 MAX_LABELS = 10_000
 CHUNK = 1 << 20  # bytes
-# The manifest's name for a type → NumPy's type.
+# What the manifest calls a type → how NumPy reads it.
 TYPES = {"float32": "<f4", "int32": "<i4", "bool": "u1", "uint8": "u1", "uint16": "<u2", "float16": "<f2"}
 
 
@@ -103,7 +103,7 @@ class _Folder:
             raise EarmarkError(f"{self.source} has a link {shown(name)} to elsewhere: copy what it leads to.")
         found = (self._folder / name).stat()
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{name} is no file")  # reading a pipe or a device would never end
+            raise OSError(f"{name} is no file")  # a pipe or a device would never end
         return found.st_size
 
     def open(self, name: str) -> IO[bytes]:
@@ -247,7 +247,7 @@ def _read_shards(files: _Files, paths: list[str], expected: int) -> bytearray:
     return content
 
 
-def _read(files: _Files, name: str, size: int) -> bytearray:
+def _read_whole(files: _Files, name: str, size: int) -> bytearray:
     """The whole content of a file of that many bytes, in small reads."""
     content = bytearray()
     with files.open(name) as file:
@@ -263,8 +263,7 @@ def _is_shape(shape: object) -> TypeGuard[list[int]]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # Which also excludes NaN.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30  # and no NaN
 
 
 def _is_text(value: object) -> bool:
