@@ -263,7 +263,7 @@ def _is_shape(shape: object) -> TypeGuard[list[int]]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # Which also excludes NaN.
+    # The comparison also excludes NaN.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30
 
 
