@@ -122,8 +122,7 @@ class Decisions:
 
     A sound lasts from the middle of its first window to the middle of its last one. Within three quarters of a window
     after its beginning it stays one sound, whatever comes in between: other windows don't end it unless another
-        detection
-    begins. If one does, and the first label returns within that time, it is dropped.
+    detection begins. If one does, and the first label returns within that time, it is dropped.
 
     Args:
         labels: the labels in the order of the scores.

@@ -29,8 +29,7 @@ class Sgd:
     """Stochastic gradient descent with Nesterov's momentum.
 
     Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in PyTorch's
-        form:
-    the velocity is a sum of gradients, which is multiplied by the learning rate afterwards.
+    form: the velocity is a sum of gradients, which is multiplied by the learning rate afterwards.
     """
 
     def __init__(self, momentum: float = 0.9) -> None:
