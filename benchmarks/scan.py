@@ -30,7 +30,7 @@ import psutil
 from benchmarks.recordings import dense_hour, field_hour, write_hours
 from benchmarks.table import Claim, print_claims, print_table
 from earmark.audio.clip import Resampler
-from earmark.audio.sound_files import open_sound_file
+from earmark.audio.finding import open_sound_file
 from earmark.front_end.spectrogram import SAMPLE_RATE
 from earmark.recognizer.detecting import Detector
 from earmark.recognizer.recognizer import Recognizer, load

@@ -32,7 +32,7 @@ from benchmarks.tfjs import PEERS, install_peers
 from earmark.audio.clip import Clip
 from earmark.front_end.examples import Examples, cut_examples
 from earmark.training.heads import Head, HeadExamples, HeadOptions, train_head
-from earmark.training.sounds import SOUND_NORMALIZATION, SoundNetwork, train_sounds
+from earmark.training.sound_network import SOUND_NORMALIZATION, SoundNetwork, train_sounds
 from tests import chirps, sounds
 
 EXAMPLES_PER_LABEL, LABELS, EPOCHS, ROUNDS = 150, 3, 10, 5

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import earmark
 from benchmarks.table import print_table
-from earmark.models.folder import PRETRAINED
 from earmark.models.onnx_writer import multiply_adds
 from earmark.models.runtime import load_runtime
+from earmark.models.saved_model import PRETRAINED
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes" / "words"))
 

@@ -111,7 +111,7 @@ class Connection:
 def live(scratch: Path) -> Try:
     """The studio's live protocol, with a project to record into and a model to listen with."""
     from earmark.project import Project
-    from earmark.studio.live import PageSession
+    from earmark.studio.page_session import PageSession
     from earmark.studio.state import Studio
 
     project = Project(scratch / "project", create=True)

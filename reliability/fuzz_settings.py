@@ -33,8 +33,8 @@ def cards(scratch: Path) -> Try:
     """What lies beside a model, and in it: its card, its evaluation, its metadata. The case is each of them."""
     import hashlib
 
-    from earmark.models.folder import CARD_FILE, MODEL_FILE, read_card
     from earmark.models.metadata import Metadata
+    from earmark.models.saved_model import CARD_FILE, MODEL_FILE, read_card
     from earmark.project import Project
     from earmark.studio.evaluating import EVALUATION_FILE, read_evaluation
 

@@ -37,9 +37,9 @@ def audio(scratch: Path) -> Try:
     import numpy as np
 
     from earmark.audio.clip import clip_length, read_clip
-    from earmark.audio.sound_files import open_sound_file
+    from earmark.audio.finding import open_sound_file
     from earmark.audio.sources import FileSource
-    from earmark.exchange.found import cut_noise
+    from earmark.exchange.found_recordings import cut_noise
     from earmark.front_end.recordings import read_recording
 
     file = scratch / "case"
@@ -90,7 +90,7 @@ def compressed(scratch: Path) -> Try:
     import numpy as np
 
     from earmark.audio.compressed_audio import container_of, decode
-    from earmark.audio.sound_files import open_sound_file
+    from earmark.audio.finding import open_sound_file
 
     file = scratch / "case"
 

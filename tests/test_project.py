@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from earmark import Clip, EarmarkError, Project, load, read_clip
 from earmark.clips.labelled import Trashed
 from earmark.models.network import Network
-from earmark.training.sounds import Epoch
+from earmark.training.sound_network import Epoch
 from tests import sounds
 from tests.budget import budget
 from tests.small_base import small_base
@@ -820,7 +820,7 @@ def test_the_same_recordings_give_the_same_model_whatever_they_are_called(
 TRAINING = """if True:
     import os, sys
     from earmark import Project
-    from earmark.training import sounds as training
+    from earmark.training import sound_network as training
     project = Project(sys.argv[1])
     for line in sys.stdin:  # each line starts a process that trains until it is killed
         if child := os.fork():

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from earmark.models.joined import HeadWeights
+from earmark.models.head_on_base import HeadWeights
 from earmark.training.heads import DECAY, SCALE
-from earmark.training.sounds import SoundNetwork
+from earmark.training.sound_network import SoundNetwork
 
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),

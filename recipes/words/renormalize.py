@@ -18,8 +18,8 @@ from pathlib import Path
 from onnx import helper, load_model_from_string
 
 import earmark
-from earmark.models.folder import CARD_FILE, MODEL_FILE
 from earmark.models.metadata import KEY, FlooredNormalization
+from earmark.models.saved_model import CARD_FILE, MODEL_FILE
 from earmark.pretraining.augmentation import FLOOR
 from earmark.storage.files import write_atomically
 

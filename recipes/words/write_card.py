@@ -16,7 +16,7 @@ from typing import Any
 from evaluate import PEER
 
 import earmark
-from earmark.models.folder import CARD_FILE, MODEL_FILE
+from earmark.models.saved_model import CARD_FILE, MODEL_FILE
 from earmark.storage.files import make_folder, write_atomically
 
 TEMPLATE = Path(__file__).with_name("card.md")

@@ -243,7 +243,7 @@ def training_time(seconds: float) -> Spread | None:
     """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without a package."""
     try:
         from earmark.front_end.examples import SOUND_FRAMES, Examples
-        from earmark.training.sounds import train_sounds
+        from earmark.training.sound_network import train_sounds
     except ModuleNotFoundError:
         return None
     random = np.random.default_rng(0)

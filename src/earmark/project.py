@@ -18,31 +18,21 @@ from earmark.clips.folders import ClipFile, by_content, fingerprint
 from earmark.clips.settings import Label
 from earmark.errors import EarmarkError
 from earmark.labels import RESERVED_LABELS, file_stem
-from earmark.models.folder import (
-    CARD_FILE,
-    MODEL_FILE,
-    MODELS,
-    REPORT_FILE,
-    make_newest,
-    model_folder,
-    model_names,
-    model_times,
-    read_card,
-    save_model,
-)
 from earmark.models.network import Network
+from earmark.models.project_models import MODELS, make_newest, model_folder, model_names, model_times
+from earmark.models.saved_model import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.storage.files import delete_folder
 from earmark.training.bases import SOUNDS_BASE, Base, bases, default_base
 from earmark.training.embedding_cache import EmbeddingCache
-from earmark.training.training import Training
+from earmark.training.plan import Training
 from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:
     from earmark.evaluation.evaluation import Evaluation
     from earmark.exchange.importing import Imported
     from earmark.progress import Report
-    from earmark.training.sounds import Epoch
+    from earmark.training.sound_network import Epoch
 
 DEFAULT_LABELS = ("Left", "Right", "Noise")  # the codelab's
 
@@ -191,7 +181,7 @@ class Project(Collecting):
             EarmarkError: there is no such label, or there are no recordings, or too many.
         """
         from earmark.exchange.example_sets import example_set
-        from earmark.exchange.written import Written
+        from earmark.exchange.written_recordings import Written
 
         return example_set(self, Written(), labels)
 

@@ -24,7 +24,7 @@ from earmark.audio.clip import (
     encode_flac,
     encode_wav,
 )
-from earmark.audio.reading import CHUNK_SAMPLES
+from earmark.audio.sound_file import CHUNK_SAMPLES
 from earmark.audio.sources import FileSource, PcmSource
 from tests import sounds
 from tests.budget import budget

@@ -162,7 +162,7 @@ def test_a_pieces_share_of_the_work_and_its_unit_are_counted() -> None:
 
 
 def test_the_training_is_the_codelabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import earmark.training.sounds as training
+    import earmark.training.sound_network as training
 
     asked: list[tuple[int, int, int]] = []
     train = training.train_sounds

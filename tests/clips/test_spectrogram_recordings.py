@@ -31,7 +31,7 @@ from earmark.models.network import Network
 from earmark.models.onnx_writer import model_file
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.heads import HeadOptions
-from earmark.training.training import Training
+from earmark.training.plan import Training
 from earmark.training.transfer import (
     Embedder,
     TaughtClip,

@@ -22,7 +22,7 @@ from earmark.evaluation.cross_validation import cross_validate, evaluate_on, fin
 from earmark.evaluation.evaluation import Evaluation
 from earmark.front_end.recordings import read_recording, spectrogram_of
 from earmark.training.embedding_cache import EmbeddingCache
-from earmark.training.training import Training
+from earmark.training.plan import Training
 from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds, tones
 from tests.sounds import Samples

@@ -28,7 +28,8 @@ from earmark import EarmarkError, Project, load
 from earmark.audio.clip import CLIP_SAMPLES, longest_clip, read_clip
 from earmark.audio.compressed_audio import decode
 from earmark.cli.terminal import put
-from earmark.exchange import audiofolder, file_set, found, importing, teachable_machine
+from earmark.exchange import audiofolder, file_set, importing, teachable_machine
+from earmark.exchange import found_recordings as found
 from earmark.exchange.audiofolder import read_table
 from earmark.exchange.importing import Imported, import_into
 from earmark.exchange.teachable_samples import find_samples

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from earmark import EarmarkError, Project, read_clip
-from earmark.exchange.found import cut_noise
+from earmark.exchange.found_recordings import cut_noise
 from earmark.exchange.importing import import_into
 from earmark.exchange.speech_commands import which_set, write_speech_commands
 from tests import chirps, sounds

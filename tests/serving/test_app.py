@@ -27,7 +27,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import earmark
-from earmark.audio.sound_files import open_sound_file
+from earmark.audio.finding import open_sound_file
 from earmark.audio.sources import Source
 from earmark.serving import app as serving_app
 from earmark.serving.app import create_app

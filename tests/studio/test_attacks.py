@@ -213,7 +213,7 @@ def test_a_position_or_time_that_is_none_changes_nothing(running: Studio) -> Non
 
 SHORT = """
 from earmark.web import limits
-from earmark.studio import live, live_sound, server, state
+from earmark.studio import page_session as live, live_sound, server, state
 limits.SMALL_SECONDS = 1.0
 limits.CHANGES_AT_ONCE, limits.CHANGES_A_SECOND = 5.0, 0.01
 limits.MOST_REQUESTS = 3

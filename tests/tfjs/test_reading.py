@@ -17,8 +17,8 @@ from torch.nn import functional
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.models.folder import PRETRAINED
 from earmark.models.metadata import FixedNormalization, Metadata, WindowNormalization
+from earmark.models.saved_model import PRETRAINED
 from earmark.tfjs.reading import is_tfjs, read_tfjs
 from tests.tfjs_models import (
     LABELS,

@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_info
 
 from earmark import EarmarkError
-from earmark.models.joined import HeadWeights
+from earmark.models.head_on_base import HeadWeights
 from earmark.models.onnx_writer import Dense
 from earmark.training.heads import ADDED_WEIGHTS, DECAY, SCALE, Head, HeadExamples, HeadOptions, direct, train_head
-from earmark.training.optimization import OPTIMIZERS
-from earmark.training.sounds import Epoch
+from earmark.training.optimizers import OPTIMIZERS
+from earmark.training.sound_network import Epoch
 from tests import twins
 from tests.twins import HeadTwin
 

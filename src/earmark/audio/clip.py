@@ -13,8 +13,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from earmark.audio.reading import GuardedFile, as_mono, check_rate, length_known, mono_parts, open_sound
-from earmark.audio.reading import Samples as Samples
+from earmark.audio.sound_file import GuardedFile, as_mono, check_rate, length_known, mono_parts, open_sound
+from earmark.audio.sound_file import Samples as Samples
 from earmark.errors import EarmarkError, as_start
 
 Encoding = Literal["s16le", "f32le"]

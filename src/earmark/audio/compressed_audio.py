@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from earmark.audio.clip import CLIP_SECONDS, Clip, Samples, as_clip, longest_clip, read_clip
-from earmark.audio.reading import CHUNK_SAMPLES, CHUNK_SECONDS, GuardedFile
+from earmark.audio.sound_file import CHUNK_SAMPLES, CHUNK_SECONDS, GuardedFile
 from earmark.audio.sources import RecordedSource
 from earmark.errors import EarmarkError, needs_package
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
-from earmark.audio.reading import (
+from earmark.audio.sound_file import (
     CHUNK_SECONDS,
     GuardedFile,
     as_mono,

@@ -17,7 +17,7 @@ from earmark.evaluation.evaluation import Evaluation
 from earmark.evaluation.report import write_report
 from earmark.evaluation.shares import Share
 from earmark.labels import THRESHOLD
-from earmark.models.folder import PROJECT_FILE, REPORT_FILE, read_card
+from earmark.models.saved_model import PROJECT_FILE, REPORT_FILE, read_card
 from earmark.progress import Report
 from earmark.project import Project
 from earmark.recognizer.recognizer import WORDS_MODEL, load

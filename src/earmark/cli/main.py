@@ -37,7 +37,7 @@ from earmark.version import __version__
 if TYPE_CHECKING:
     from earmark.audio.sources import Source
     from earmark.pretraining.pretraining import PretrainingEpoch
-    from earmark.training.sounds import Epoch
+    from earmark.training.sound_network import Epoch
 
 app = typer.Typer(
     no_args_is_help=True,

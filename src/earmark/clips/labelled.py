@@ -34,7 +34,7 @@ from earmark.front_end.recordings import Recording, SoundlessClip, frame_count, 
 from earmark.front_end.spectrogram import FRAME_SECONDS
 from earmark.front_end.spectrogram_file import as_spectrogram
 from earmark.labels import check_label
-from earmark.models.folder import PROJECT_FILE
+from earmark.models.saved_model import PROJECT_FILE
 from earmark.storage.files import clear_leftovers
 from earmark.storage.folder_lock import FolderLock
 

@@ -17,7 +17,7 @@ from earmark.evaluation.evaluation import Evaluation, ScoredClip
 from earmark.front_end.recordings import RECORDING_SUFFIXES
 from earmark.labels import RESERVED_LABELS
 from earmark.recognizer.recognizer import Recognizer
-from earmark.training.training import Training
+from earmark.training.plan import Training
 from earmark.training.transfer import TaughtClip
 
 if TYPE_CHECKING:

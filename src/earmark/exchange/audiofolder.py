@@ -23,8 +23,8 @@ from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet
-from earmark.exchange.found import SPLIT_FOLDERS, Findings, is_recording, split_of
-from earmark.exchange.written import Written
+from earmark.exchange.found_recordings import SPLIT_FOLDERS, Findings, is_recording, split_of
+from earmark.exchange.written_recordings import Written
 from earmark.front_end.recordings import read_recording, sound_of
 from earmark.storage.files import new_folder
 

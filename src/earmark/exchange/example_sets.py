@@ -12,9 +12,9 @@ import numpy as np
 from earmark.audio.clip import Clip, Resampler, as_clip
 from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
-from earmark.exchange.found import Findings, Found
+from earmark.exchange.found_recordings import Findings, Found
 from earmark.exchange.serialized_examples import SerializedExample, read_examples, write_examples
-from earmark.exchange.written import Written
+from earmark.exchange.written_recordings import Written
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, HOP, SAMPLE_RATE, Spectrogram
 from earmark.front_end.spectrogram_file import as_spectrogram

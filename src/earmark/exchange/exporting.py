@@ -19,7 +19,7 @@ from earmark.storage.files import check_free, make_folder, new_folder, write_ato
 
 if TYPE_CHECKING:
     from earmark.clips.labelled import LabelledClips
-    from earmark.exchange.written import Written
+    from earmark.exchange.written_recordings import Written
     from earmark.progress import Report
 
 TFJS, TEACHABLE_MACHINE, ONNX = MODEL_FORMATS = ("tfjs", "teachable-machine", "onnx")

@@ -21,7 +21,7 @@ from earmark.errors import DiskError, EarmarkError, on_one_line
 from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
 from earmark.exchange.example_sets import find_examples
 from earmark.exchange.file_set import FileSet, Folder, Zip
-from earmark.exchange.found import SPLITS, Findings, Found, is_recording, read_sound
+from earmark.exchange.found_recordings import SPLITS, Findings, Found, is_recording, read_sound
 from earmark.exchange.label_folders import find_label_folders
 from earmark.exchange.model_files import check_no_model, check_no_model_file
 from earmark.exchange.serialized_examples import MAGIC
@@ -29,7 +29,7 @@ from earmark.exchange.speech_commands import find_speech_commands, is_speech_com
 from earmark.exchange.teachable_samples import find_samples, is_teachable_machine
 from earmark.front_end.recordings import Recording, frame_count, read_recording
 from earmark.labels import check_label
-from earmark.models.folder import PROJECT_FILE
+from earmark.models.saved_model import PROJECT_FILE
 
 if TYPE_CHECKING:
     from earmark.progress import Report

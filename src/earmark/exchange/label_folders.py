@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING
 from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
 from earmark.exchange.file_set import FileSet
-from earmark.exchange.found import Findings, split_of
-from earmark.exchange.written import Written
+from earmark.exchange.found_recordings import Findings, split_of
+from earmark.exchange.written_recordings import Written
 from earmark.labels import folder_label, label_folder
 from earmark.storage.files import new_file, new_folder
 

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Samples
-from earmark.audio.reading import is_rate
+from earmark.audio.sound_file import is_rate
 from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import Spectrogram
 

@@ -24,8 +24,8 @@ from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
 from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet
-from earmark.exchange.found import NOISE, Findings, Split, is_recording
-from earmark.exchange.written import Written
+from earmark.exchange.found_recordings import NOISE, Findings, Split, is_recording
+from earmark.exchange.written_recordings import Written
 from earmark.front_end.recordings import read_recording, sound_of
 from earmark.front_end.spectrogram import FRAME_SECONDS
 from earmark.labels import folder_label, label_folder

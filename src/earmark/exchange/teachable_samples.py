@@ -10,7 +10,7 @@ from typing import IO
 
 from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet
-from earmark.exchange.found import NOISE, Findings, Found
+from earmark.exchange.found_recordings import NOISE, Findings, Found
 from earmark.exchange.teachable_machine import PROJECT, SAMPLES, Sample, label_of, read_samples
 from earmark.front_end.recordings import Recording, SoundlessClip
 from earmark.front_end.spectrogram_file import as_spectrogram

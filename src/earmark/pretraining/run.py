@@ -14,7 +14,7 @@ from earmark.clips.corpus import count_recordings, find_recordings
 from earmark.errors import EarmarkError
 from earmark.front_end.spectrogram import SAMPLE_RATE
 from earmark.labels import RESERVED_LABELS, check_label
-from earmark.models.folder import save_model
+from earmark.models.saved_model import save_model
 from earmark.pretraining.data import prepare
 from earmark.pretraining.pretraining import PretrainingEpoch, PretrainingOptions, pretrain
 from earmark.pretraining.word_network import word_model_file

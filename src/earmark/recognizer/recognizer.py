@@ -22,8 +22,9 @@ from earmark.front_end.recordings import frames_of, read_recording
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.labels import THRESHOLD
-from earmark.models.folder import MODEL_FILE, PRETRAINED, PROJECT_FILE, model_folder, save_model
 from earmark.models.metadata import SHORT_WINDOW
+from earmark.models.project_models import model_folder
+from earmark.models.saved_model import MODEL_FILE, PRETRAINED, PROJECT_FILE, save_model
 from earmark.recognizer.decisions import (
     Decisions,
     Detection,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earmark.audio.sound_files import find_sound_files
+from earmark.audio.finding import find_sound_files
 from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer, load
 from earmark.scan.detections import Scanned, format_of, write_detections
 from earmark.scan.journal import Failed, Journal, Outcome

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from earmark.audio.clip import Samples
-from earmark.audio.sound_files import open_sound_file
+from earmark.audio.finding import open_sound_file
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames, stream_frames
 from earmark.recognizer.decisions import Decisions

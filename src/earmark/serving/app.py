@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 
 from earmark.audio.clip import CLIP_SECONDS
-from earmark.audio.sound_files import open_sound_file
+from earmark.audio.finding import open_sound_file
 from earmark.audio.sources import Source, record_clip
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import stream_frames

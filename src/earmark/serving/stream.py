@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket
 
 from earmark.audio.clip import Encoding, Samples, decode_pcm
-from earmark.audio.reading import RATES, as_mono, is_rate
+from earmark.audio.sound_file import RATES, as_mono, is_rate
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames
 from earmark.recognizer.decisions import Detection, ScoredWindow, as_dict

@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from earmark.errors import EarmarkError
 from earmark.storage.files import write_atomically
+from earmark.web.guard import is_address
 
 FILE = "studio.pem"  # the key, then the certificate: one file, so that they can't disagree
 LIFETIME = timedelta(days=397)  # browsers trust none for longer: CA/Browser Forum, Baseline Requirements, 6.3.2
@@ -67,7 +68,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
         EarmarkError: it can't be written.
     """
     now = now or datetime.now(timezone.utc)
-    wanted = [name for name in dict.fromkeys(names) if _is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
+    wanted = [name for name in dict.fromkeys(names) if is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
     file = folder / FILE
     kept = _read_kept(file)
     _make_private(folder)
@@ -105,7 +106,7 @@ def _sign(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...], now: datetime
     """A certificate for servers alone: with it nobody can vouch for others."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Earmark studio")])
     alternatives = [
-        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name) for name in names
+        x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name) for name in names
     ]
     usage = x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
@@ -140,10 +141,3 @@ def _make_private(folder: Path) -> None:
         raise EarmarkError(
             f"{folder} can't be made for the studio's certificate ({error.strerror}): free that place."
         ) from error
-
-
-def _is_address(name: str) -> bool:
-    with suppress(ValueError):
-        ipaddress.ip_address(name)
-        return True
-    return False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from earmark.clips.folders import check_length
-from earmark.exchange.found import read_sound
+from earmark.exchange.found_recordings import read_sound
 from earmark.exchange.importing import Imported
 from earmark.project import Project
 from earmark.studio.label_names import LabelNames

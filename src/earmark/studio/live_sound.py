@@ -14,7 +14,7 @@ from earmark.audio.clip import Samples
 from earmark.front_end.spectrogram import Spectrogram, StreamingSpectrogram
 from earmark.recognizer.decisions import Detection, ScoredWindow, as_dict
 from earmark.recognizer.recognizer import Recognizer
-from earmark.studio.hearing import PageHearing
+from earmark.studio.page_hearing import PageHearing
 from earmark.web.batching import ScoringThread
 from earmark.web.limits import Allowance
 from earmark.web.session import ProtocolError

@@ -28,8 +28,8 @@ from earmark.project import Project
 from earmark.studio import changes
 from earmark.studio.changes import Undo
 from earmark.studio.lan import Lan, add_lan_routes
-from earmark.studio.live import PageSession
 from earmark.studio.live_sound import picture
+from earmark.studio.page_session import PageSession
 from earmark.studio.policy import REPORT_POLICY
 from earmark.studio.state import UPLOAD_BYTES, Studio
 from earmark.version import __version__

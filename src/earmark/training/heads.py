@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError
-from earmark.models.joined import HeadWeights
+from earmark.models.head_on_base import HeadWeights
 from earmark.models.onnx_writer import Dense
-from earmark.training.optimization import OPTIMIZERS, Array, cross_entropy, one_thread, views
-from earmark.training.sounds import Epoch
+from earmark.training.optimizers import OPTIMIZERS, Array, cross_entropy, one_thread, views
+from earmark.training.sound_network import Epoch
 
 SCALE = 10.0  # multiplies the embedding's direction: decides how confident a head gets in a given number of steps
 SHORTEST = 1e-12  # length of an embedding; a shorter embedding has no direction

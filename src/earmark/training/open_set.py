@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.audio.clip import Clip, read_clip
-from earmark.models.folder import PRETRAINED
+from earmark.models.saved_model import PRETRAINED
 
 WORDS_FILE = PRETRAINED / "unknown_words.ogg"
 WORD_SECONDS = 1  # each word's slot in the file

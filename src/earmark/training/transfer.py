@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from earmark.models.onnx_writer import Dense
     from earmark.progress import Report
     from earmark.training.heads import HeadOptions
-    from earmark.training.sounds import Epoch
+    from earmark.training.sound_network import Epoch
 
 Array = npt.NDArray[np.float32]
 
@@ -152,7 +152,7 @@ def train_transfer(
             none that can be fine-tuned although fine-tuning was requested; or it needs sound that one of the clips no
             longer has.
     """
-    from earmark.models.joined import transfer_model, tunable_model
+    from earmark.models.head_on_base import transfer_model, tunable_model
     from earmark.training.heads import HeadExamples, train_head
 
     base.check_embedding()

@@ -70,7 +70,7 @@ class Visitors:
         if match is None:
             return False
         name = match[1]
-        return name in self.hosts or (self.any_address and _is_address(name.strip("[]")))
+        return name in self.hosts or (self.any_address and is_address(name.strip("[]")))
 
     def _may_ask(self, origin: str, host: str, scope: Scope) -> bool:
         is_secure = scope["scheme"] in ("https", "wss")
@@ -127,7 +127,8 @@ def _is_link(scope: Scope, headers: Headers) -> bool:
     )
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether it is an IP address, and not a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

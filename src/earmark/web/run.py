@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from earmark.errors import EarmarkError, as_reason
 from earmark.web.connections import MOST_CONNECTIONS, connection_class
-from earmark.web.taken import FewTaken
+from earmark.web.few_connections import FewTaken
 
 MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
 SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about

@@ -15,7 +15,7 @@ import pytest
 import earmark
 from earmark.front_end.spectrogram import StreamingSpectrogram
 from earmark.recognizer.decisions import ScoredWindow
-from earmark.studio.hearing import PageHearing
+from earmark.studio.page_hearing import PageHearing
 from earmark.web.batching import ScoringThread
 from earmark.web.metrics import Metrics
 from tests import sounds, tones

@@ -13,8 +13,8 @@ import pytest
 from earmark import EarmarkError, Project, Recognizer
 from earmark.models.network import Network
 from earmark.training.embedding_cache import EmbeddingCache
-from earmark.training.sounds import Epoch
-from earmark.training.training import Training, import_training
+from earmark.training.plan import Training, import_training
+from earmark.training.sound_network import Epoch
 from earmark.training.transfer import TaughtClip, Trained
 from tests import chirps, sounds
 from tests.small_base import small_base

@@ -15,7 +15,7 @@ from earmark.front_end.examples import SOUND_FRAMES, Examples
 from earmark.front_end.spectrogram import BINS
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.onnx_writer import SoundWeights, sound_model
-from earmark.training.optimization import Adam, Array, Optimizer, cross_entropy, one_thread, views
+from earmark.training.optimizers import Adam, Array, Optimizer, cross_entropy, one_thread, views
 
 SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
 SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, as in the codelab

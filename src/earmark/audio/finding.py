@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from earmark.audio import compressed_audio
 from earmark.audio.clip import AUDIO_SUFFIXES
 from earmark.audio.compressed_audio import HEAD_BYTES, CompressedSource, container_of
-from earmark.audio.reading import CHUNK_SECONDS
+from earmark.audio.sound_file import CHUNK_SECONDS
 from earmark.audio.sources import FileSource, Source
 from earmark.errors import EarmarkError, as_reason, needs_package
 

@@ -19,7 +19,7 @@ from earmark.training.transfer import TaughtClip, Trained, TransferOptions, chec
 
 if TYPE_CHECKING:
     from earmark.progress import Report
-    from earmark.training.sounds import Epoch
+    from earmark.training.sound_network import Epoch
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Training:
     def _train_sounds(
         self, clips: Sequence[TaughtClip], labels: tuple[str, ...], on_epoch: Callable[[Epoch], object] | None
     ) -> Trained:
-        training = import_training("earmark.training.sounds")
+        training = import_training("earmark.training.sound_network")
         self._check_options(set(training.SOUND_DEFAULTS))
         taught = ((read_recording(clip.file.path), labels.index(clip.file.label)) for clip in clips)
         examples = cut_examples(taught, SOUND_FRAMES)

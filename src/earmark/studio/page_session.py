@@ -15,7 +15,7 @@ import numpy as np
 from starlette.websockets import WebSocket
 
 from earmark.audio.clip import Encoding, Samples, decode_pcm
-from earmark.audio.reading import is_rate
+from earmark.audio.sound_file import is_rate
 from earmark.errors import EarmarkError
 from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer
 from earmark.studio.live_sound import LiveSound

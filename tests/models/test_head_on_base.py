@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 import earmark
 from earmark import EarmarkError, Recognizer
-from earmark.models.joined import HeadWeights, transfer_model, tunable_model
+from earmark.models.head_on_base import HeadWeights, transfer_model, tunable_model
 from earmark.models.metadata import Metadata
 from earmark.models.network import Network
 from earmark.models.onnx_writer import Dense

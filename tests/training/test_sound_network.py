@@ -12,7 +12,7 @@ import earmark
 from earmark import Clip, EarmarkError
 from earmark.front_end.examples import Examples, cut_examples
 from earmark.recognizer.recognizer import Recognizer
-from earmark.training.sounds import Epoch, SoundNetwork, sound_model_file, train_sounds
+from earmark.training.sound_network import Epoch, SoundNetwork, sound_model_file, train_sounds
 from tests import sounds
 from tests.twins import SoundTwin
 

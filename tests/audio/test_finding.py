@@ -22,7 +22,7 @@ import soundfile
 from earmark import EarmarkError, read_clip
 from earmark.audio.clip import Samples
 from earmark.audio.compressed_audio import CompressedSource
-from earmark.audio.sound_files import find_sound_files, open_sound_file
+from earmark.audio.finding import find_sound_files, open_sound_file
 from earmark.audio.sources import FileSource
 from tests import sounds
 
