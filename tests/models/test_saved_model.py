@@ -13,7 +13,7 @@ import pytest
 
 import earmark
 from earmark import EarmarkError
-from earmark.models import folder as cards
+from earmark.models import saved_model as cards
 from earmark.models.saved_model import read_card, save_model
 from earmark.storage.files import write_atomically
 
