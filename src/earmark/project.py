@@ -1,6 +1,10 @@
 """The project: a folder of labelled clips and the models trained from them.
 
 The folder of clips is the truth, and users may change it by hand. So every query reads it again.
+
+`Project` has three parts. `clips.labelled.LabelledClips` keeps labels and clips: add, move, trim, remove, restore.
+`clips.collecting.Collecting` adds what speech-commands calls collecting examples. This module joins them with training,
+evaluation, exchange and models.
 """
 
 from __future__ import annotations
