@@ -884,6 +884,7 @@ def test_a_full_disk_is_told_and_changes_nothing(project: Project, tmp_path: Pat
     assert contents(project) == before
 
 
+@pytest.mark.slow
 def test_two_programs_that_add_clips_of_the_same_name_lose_none(project: Project, tmp_path: Path) -> None:
     np.save(tmp_path / "samples.npy", SHORT)
     script = """if True:

@@ -83,6 +83,7 @@ def test_words_and_the_machine_are_measured() -> None:
     assert machine["processor"]
 
 
+@pytest.mark.slow
 def test_short_sounds_have_a_window_every_frame(trained: Project) -> None:
     told = measure(str(trained.path), 0).as_dict()
     assert_consistent(told)
@@ -90,12 +91,14 @@ def test_short_sounds_have_a_window_every_frame(trained: Project) -> None:
     assert told["windows_per_second"] == pytest.approx(44_100 / 1_024)
 
 
+@pytest.mark.slow
 def test_a_tensorflow_js_model_is_measured(tmp_path: Path) -> None:
     told = measure(str(save_small(tmp_path / "tfjs")), 0).as_dict()
     assert_consistent(told)
     assert told["window_seconds"] == pytest.approx(3 * 1_024 / 44_100)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_waveform_is_measured(tmp_path: Path) -> None:
     (tmp_path / "tones.onnx").write_bytes(tones.tone_model())
     told = measure(str(tmp_path / "tones.onnx"), 0).as_dict()

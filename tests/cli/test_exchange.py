@@ -114,6 +114,7 @@ def test_each_format_is_imported(
     assert len(Project(tmp_path / "new").clips()) == len(clips)
 
 
+@pytest.mark.slow
 def test_an_import_is_told_to_a_person_with_what_was_left_out(tmp_path: Path) -> None:
     thing, target = label_folders(tmp_path / "thing"), tmp_path / "new"
     (thing / "rise" / "torn.wav").write_text("no sound")
@@ -159,6 +160,7 @@ def test_a_part_is_imported(
     assert labels(tmp_path / "new") == expected
 
 
+@pytest.mark.slow
 def test_the_split_is_that_of_the_lists(everything: Path, tmp_path: Path) -> None:
     for split, speaker in (("train", "ann"), ("validation", "bob"), ("test", "cid")):
         run("import", everything, tmp_path / split, "--split", split)
@@ -167,6 +169,7 @@ def test_the_split_is_that_of_the_lists(everything: Path, tmp_path: Path) -> Non
         assert samples == {earmark.read_clip(file).samples.tobytes() for file in files}
 
 
+@pytest.mark.slow
 def test_a_new_project_is_for_words_and_an_old_one_stays_what_it_is(tmp_path: Path) -> None:
     file = sound_file(tmp_path / "rise")
     Project(tmp_path / "old", create=True, mode="sounds")
@@ -255,6 +258,7 @@ def test_a_file_is_no_project(everything: Path, tmp_path: Path) -> None:
 # export, of models
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("to", "name", "files"),
     [
@@ -298,6 +302,7 @@ def test_a_project_gives_its_model(trained: Project, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_can_not_be_exported_is_told_and_nothing_is_written(
     trained: Project, project: Path, tmp_path: Path
 ) -> None:
@@ -361,6 +366,7 @@ def test_recordings_are_exported(to: str, project: Path, tmp_path: Path) -> None
     assert labels(tmp_path / "back") == {"rise": 2, "fall": 2}
 
 
+@pytest.mark.slow
 def test_the_layouts_are_those_of_the_others(project: Path, tmp_path: Path) -> None:
     for to in ("folders", "speech-commands", "audiofolder", "examples"):
         told = run("export", project, tmp_path / to, "--to", to).stdout.decode()
@@ -443,6 +449,7 @@ def test_an_import_that_is_cut_short_by_a_full_disk_exits_with_1(everything: Pat
     assert len(Project(tmp_path / "new").clips()) == 2
 
 
+@pytest.mark.slow
 def test_recordings_come_from_a_project_alone(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for thing, says in (
@@ -476,6 +483,7 @@ def test_a_project_without_recordings_is_not_written(to: str, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_import_of_nothing_leaves_everything_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     (tmp_path / "notes.txt").write_text("no recordings")

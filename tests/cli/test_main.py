@@ -205,6 +205,7 @@ def run_failing(*arguments: object, stdin: bytes = b"", environment: dict[str, s
     return done.stderr.decode()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("command", ["listen", "listen words --json", "listen --device 7", "record {}/new Left"])
 def test_a_microphone_without_portaudio_is_told_and_nothing_is_made(command: str, tmp_path: Path) -> None:
     told = run_failing(*command.format(tmp_path).split(), environment=without_portaudio(tmp_path))
@@ -246,6 +247,7 @@ def test_training_tells_epochs_to_a_person_and_where_to_go_on(trained: Project, 
     assert lines[2] == f"Saved in {tmp_path}/copy/models/sounds. Now: earmark listen {tmp_path}/copy"
 
 
+@pytest.mark.slow
 def test_a_project_named_words_is_not_taken_for_the_words_that_come_with_earmark(
     trained: Project, tmp_path: Path
 ) -> None:
@@ -362,6 +364,7 @@ def test_a_reader_that_goes_away_is_no_error(trained: Project, wav: Path) -> Non
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_listening_that_can_not_be_is_told(trained: Project, tmp_path: Path, wav: Path) -> None:
     cut = tmp_path / "cut.flac"
     soundfile.write(cut, three_sounds(), sounds.RATE)
@@ -466,6 +469,7 @@ def tunes(tmp_path: Path) -> Path:
     return project.path
 
 
+@pytest.mark.slow
 def test_a_recording_may_say_what_the_project_is_for(tmp_path: Path, wav: Path) -> None:
     (told,) = run_json("record", tmp_path / "new", "red", "--input", wav, "--mode", "words")
     assert told["examples"] == 1, "of a word, a recording is one"
@@ -482,6 +486,7 @@ def test_a_recording_may_say_what_the_project_is_for(tmp_path: Path, wav: Path) 
     assert b"dances" in run("record", tmp_path / "new", "red", "--mode", "dances", code=2).stderr
 
 
+@pytest.mark.slow
 def test_every_option_of_a_training_reaches_it(tunes: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "epochs": 4, "batch_size": 7, "learning_rate": 0.01, "optimizer": "adam", "hidden_units": 3,
@@ -564,6 +569,7 @@ def test_an_evaluation_as_json_is_that_of_the_api(tunes: Path, tmp_path: Path) -
     assert expected.accuracy.count == 6
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_told_to_a_person(tunes: Path, tmp_path: Path) -> None:
     options = (
         "evaluate",
@@ -615,6 +621,7 @@ def test_a_threshold_of_a_label_that_is_not_understood_is_told(trained: Project,
         complaint("listen", trained.path, "--input", wav, option, value)
 
 
+@pytest.mark.slow
 def test_taught_words_are_heard(recordings: Path, tmp_path: Path) -> None:
     taught = ("cat", "happy")
     project = Project(tmp_path / "pets", create=True)

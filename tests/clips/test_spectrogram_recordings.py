@@ -399,6 +399,7 @@ def fixture_examples() -> list[tuple[str, Array]]:
     return found
 
 
+@pytest.mark.slow
 def test_what_speech_commands_has_serialized_can_be_learnt(tmp_path: Path, cache: EmbeddingCache) -> None:
     project = Project(tmp_path / "slides", create=True, mode="words")
     for label, levels in fixture_examples():
@@ -553,6 +554,7 @@ def test_the_base_is_words_unless_another_was_chosen(project: Project) -> None:
 # Evaluation
 
 
+@pytest.mark.slow
 def test_an_evaluation_shows_them_without_a_player(project: Project, cache: EmbeddingCache, tmp_path: Path) -> None:
     take_every_other_sound(project)
     # Taught the wrong way round, so that mistakes are made.

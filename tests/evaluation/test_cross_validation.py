@@ -386,6 +386,7 @@ def test_a_projects_evaluation_and_its_report(trained_project: Project, tmp_path
     assert trained_project.models() == ["mine"], "a report is no model"
 
 
+@pytest.mark.slow
 def test_a_projects_model_on_a_folder_and_its_report(trained_project: Project, folder: Path, tmp_path: Path) -> None:
     evaluation, file = evaluate_files(str(trained_project.path), folder)
     assert file == trained_project.path / "models" / "mine" / "report.html", "beside the model that was evaluated"
@@ -407,6 +408,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_any_model_on_a_folder(inside: Path, folder: Path, recognizer: Recognizer) -> None:
     saved = recognizer.save(inside / "saved")
     evaluation, file = evaluate_files(saved, folder)
@@ -424,6 +426,7 @@ def test_any_model_on_a_folder(inside: Path, folder: Path, recognizer: Recognize
             evaluate_files(unfit, folder)
 
 
+@pytest.mark.slow
 def test_a_project_named_words_is_not_taken_for_the_words_that_come_with_earmark(
     inside: Path, trained_project: Project, folder: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_recall_precision_and_confusion_are_those_of_scikit_learn(case: Case) ->
     assert all(before.score >= after.score for before, after in pairwise(measured.mistakes))
 
 
+@pytest.mark.slow
 @given(scored())
 def test_curves_and_their_areas_are_those_of_scikit_learn(case: Case) -> None:
     measured, truth, scores = case

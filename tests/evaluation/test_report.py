@@ -157,6 +157,7 @@ def test_it_says_the_numbers(evaluated: Evaluation, tmp_path: Path) -> None:
     assert "score 0.84" not in text
 
 
+@pytest.mark.slow
 def test_the_tables_and_figures_can_be_read_aloud(evaluated: Evaluation, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     write_report(evaluated, file, title="clapper", model_card={"name": "sounds"})
@@ -171,6 +172,7 @@ def test_the_tables_and_figures_can_be_read_aloud(evaluated: Evaluation, tmp_pat
     assert all("heard as" in str(audio["aria-label"]) for audio in page.all("audio"))
 
 
+@pytest.mark.slow
 def test_mistakes_sound_like_their_recordings(evaluated: Evaluation, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     write_report(evaluated, file, title="clapper", false_alarms_per_hour=200)
@@ -225,6 +227,7 @@ def test_high_rates_are_brought_down_and_low_ones_stay(tmp_path: Path) -> None:
     assert small(sound_of(loudest_seconds(chirps.save(tmp_path / "low.wav", tone[:8_000], 8_000)))).sample_rate == 8_000
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_file(evaluated: Evaluation, tmp_path: Path) -> None:
     for name in ("one.html", "two.html"):
         write_report(evaluated, tmp_path / name, title="clapper", model_card={"name": "sounds"})
@@ -287,6 +290,7 @@ def test_labels_are_cut_to_the_room_there_is() -> None:
     assert shorten("音" * 11) == "音" * 9 + "…"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "phone"))])
 def test_a_browser_shows_it_whole_and_without_complaint(evaluated: Evaluation, tmp_path: Path, look: str) -> None:
     file = tmp_path / "report.html"

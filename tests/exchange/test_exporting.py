@@ -75,6 +75,7 @@ def check_waveform(recognizer: Recognizer, file: Path, clips: list[Array]) -> fl
     return float(np.abs(scores(file, waveform=windows) - ours).max())
 
 
+@pytest.mark.slow
 def test_words_from_the_waveform_alone(recordings: Path, tmp_path: Path) -> None:
     clips = real_clips(recordings, 44_100)
     difference = check_waveform(earmark.load("words"), tmp_path / "words.onnx", clips + hard_clips(44_100))

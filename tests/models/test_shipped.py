@@ -94,6 +94,7 @@ def test_silence_and_faint_noise_are_no_word(words: Recognizer, level: int | Non
     assert result.label in RESERVED
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("change", ["later", "earlier", "fainter", "louder", "8 kHz", "44.1 kHz", "48 kHz"])
 def test_a_clip_keeps_its_label(words: Recognizer, clips: list[tuple[str, Samples]], change: str) -> None:
     kept = []

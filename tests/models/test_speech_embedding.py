@@ -162,6 +162,7 @@ def test_real_words_by_other_people_lie_near(embedding: SpeechEmbedding, recordi
 # Where it is missing
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("what", ["SpeechEmbedding()", "find_networks()", "speech_network()"])
 def test_a_missing_package_is_told(what: str) -> None:
     program = BLOCKED + (

@@ -22,6 +22,8 @@ from earmark.pretraining.data import (
 )
 from tests import chirps
 
+pytestmark = pytest.mark.slow
+
 needs_teacher = pytest.mark.skipif(
     not importlib.util.find_spec("livekit"), reason="needs livekit-wakeword, which needs Python 3.11"
 )

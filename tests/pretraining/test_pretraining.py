@@ -38,6 +38,8 @@ from earmark.pretraining.word_network import WordNetwork, word_model_file
 from tests import chirps
 from tests.cli.test_main import complaint, run, run_json
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("_background_noise_", "_unknown_", "fall", "high", "rise")
 OPTIONS = PretrainingOptions(epochs=2, draws=320, batch_size=32, averaging=0.8)
 SHORT = PretrainingOptions(epochs=2, draws=48, batch_size=16)
@@ -283,7 +285,6 @@ def checkpoint(uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], 
     return Path(shutil.copy(uninterrupted[2] / "checkpoint.pt", tmp_path))
 
 
-@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_bits(
     data: PretrainingData, uninterrupted: tuple[WordNetwork, list[PretrainingEpoch], Path], tmp_path: Path
 ) -> None:
@@ -446,7 +447,6 @@ def pretrain_json(*arguments: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.splitlines()]
 
 
-@pytest.mark.slow
 def test_the_command_makes_a_model_folder(folder: Path, tmp_path: Path) -> None:
     rooms = tmp_path / "rooms"
     chirps.save(rooms / "train" / "rain" / "a.wav", chirps.noise(3, 5))
@@ -512,7 +512,6 @@ def hash_by_hand(folder: Path, rooms: Path) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-@pytest.mark.slow
 def test_all_words_become_labels(tmp_path: Path) -> None:
     chirps.save_words(tmp_path / "set", ["rise", "fall", "high"], ("ann", "bob", "cid"), takes=2)
     chirps.save(tmp_path / "set" / "_background_noise_" / "room.wav", chirps.noise(3))
@@ -531,7 +530,6 @@ def test_all_words_become_labels(tmp_path: Path) -> None:
     assert card["recipe"]["teacher"] is False
 
 
-@pytest.mark.slow
 def test_what_the_command_cant_do_is_told(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine"
     given = ("pretrain", "--no-teacher", "--labels", "rise")

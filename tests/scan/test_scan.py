@@ -303,6 +303,7 @@ def started(*arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_control_c_at_a_terminal_while_processes_start(archive: Path, model: Path, tmp_path: Path) -> None:
     process = started(archive, "--model", model, "--output", tmp_path / "found.csv", "--workers", 2)
     children: list[psutil.Process] = []

@@ -264,6 +264,7 @@ def test_the_thread_that_reads_a_file_closes_it(words: earmark.Recognizer, monke
     assert closed_by == ["earmark-scorer"]
 
 
+@pytest.mark.slow
 def test_requests_under_way_are_told_that_the_server_stops() -> None:
     command = [sys.executable, "-m", "earmark", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
@@ -289,6 +290,7 @@ def test_an_interrupt_ends_the_server_without_a_traceback() -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -202,6 +202,7 @@ class Deaf:
                 messages.append(body.decode())
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_dropped_and_others_are_not(quick: Server, words: earmark.Recognizer) -> None:
     sound = some_sound(16_000)
     expected = [window.scores for window in words.stream(sound, sample_rate=16_000)]
@@ -327,6 +328,7 @@ START_VALUES = st.dictionaries(
 SAID = st.lists(st.one_of(st.binary(max_size=64), st.text(max_size=30), st.just('{"type": "end"}')), max_size=6)
 
 
+@pytest.mark.slow
 @budget(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=START_VALUES, said=SAID)
 def test_whatever_is_said_the_server_closes_with_a_reason_and_lives(

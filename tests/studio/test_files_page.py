@@ -169,6 +169,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["body", pytest.param("#right", marks=pytest.mark.slow)])
 def test_what_holds_no_recordings_is_told_wherever_it_is_dropped(running: Studio, microphone: Path, place: str) -> None:
     with open_page(running, microphone) as page:

@@ -111,6 +111,7 @@ def test_a_recording_sent_by_two_pages_at_once_is_saved_once(running: Studio) ->
         page.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_knows_what_it_saved(tmp_path: Path) -> None:
     with studio(tmp_path / "clapper") as first:
         page = Page(first)
@@ -226,6 +227,7 @@ def test_training_reports_each_epoch_and_the_live_sound_goes_on(tmp_path: Path) 
         page.close()
 
 
+@pytest.mark.slow
 def test_a_cancelled_training_leaves_the_old_model(trained: earmark.Project, tmp_path: Path) -> None:
     project = earmark.Project(tmp_path / "clapper", create=True)
     for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
@@ -339,6 +341,7 @@ def test_pages_learn_what_other_programs_do_to_the_project(tmp_path: Path) -> No
         page.close()
 
 
+@pytest.mark.slow
 def test_a_studio_listens_with_the_model_that_another_program_has_trained(
     trained: earmark.Project, tmp_path: Path
 ) -> None:
@@ -353,6 +356,7 @@ def test_a_studio_listens_with_the_model_that_another_program_has_trained(
         page.close()
 
 
+@pytest.mark.slow
 def test_a_page_that_has_gone_leaves_nothing_large(tmp_path: Path) -> None:
     with studio(tmp_path / "project", program="tests.held") as running:
         for way in ("closed", "wrong", "recording"):

@@ -474,6 +474,7 @@ def test_recordings_are_downloaded_and_loaded_and_a_bad_file_is_told(
     assert len(wait_for_saved(fresh, 3)["labels"]) == 3
 
 
+@pytest.mark.slow
 def test_the_training_is_drawn_and_can_be_cancelled(tmp_path: Path, takes: Callable[[str, int], Path]) -> None:
     project = earmark.Project(tmp_path / "clapper", create=True)
     for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):
@@ -496,6 +497,7 @@ def test_the_training_is_drawn_and_can_be_cancelled(tmp_path: Path, takes: Calla
         expect(page.locator("#listen")).to_be_enabled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [pytest.param(44_100, marks=SLOW), 48_000, pytest.param(16_000, marks=SLOW)])
 def test_what_was_recorded_is_what_the_microphone_heard(
     fresh: Studio, takes: Callable[[str, int], Path], rate: int

@@ -206,6 +206,7 @@ def test_the_projects_detections_are_the_apis_too(trained: earmark.Project) -> N
         page.close()
 
 
+@pytest.mark.slow
 def test_the_words_are_heard_while_the_project_trains(tmp_path: Path, speech: Speech) -> None:
     project = earmark.Project(tmp_path / "clapper", create=True)
     for label, make in (("Left", sounds.whistle), ("Right", sounds.snaps)):

@@ -110,6 +110,7 @@ def test_an_undo_that_is_too_late_is_refused_and_a_change_that_is_none_is_no_ste
     assert label_names(running.project()) == ["Left", "Right", "Noise"]
 
 
+@pytest.mark.slow
 def test_a_card_that_somebody_broke_does_not_break_the_project(trained: earmark.Project, tmp_path: Path) -> None:
     shutil.copytree(trained.path, tmp_path / "copy")
     card = tmp_path / "copy" / "models" / "sounds" / "model.json"
@@ -226,6 +227,7 @@ def test_an_upload_beyond_the_limit_is_refused(running: Studio) -> None:
     assert "MiB" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told_in_one_sentence(running: Studio, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "earmark", "studio", str(tmp_path / "p"), "--port", str(running.port)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

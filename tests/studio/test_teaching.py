@@ -135,6 +135,7 @@ def test_one_word_is_trained_with_progress_and_epochs_and_noise_besides(copied: 
         page.close()
 
 
+@pytest.mark.thinned(1)
 @pytest.mark.parametrize("base", ["words", pytest.param("speech", marks=needs_speech)])
 def test_what_the_studio_hears_is_what_the_api_hears(
     trained_on: dict[str, Path], said: sounds.Samples, base: str
@@ -162,6 +163,7 @@ def test_what_the_studio_hears_is_what_the_api_hears(
         page.close()
 
 
+@pytest.mark.slow
 @needs_speech
 def test_a_waveform_heard_from_the_middle_of_the_stream_has_the_streams_times(
     trained_on: dict[str, Path], said: sounds.Samples
@@ -242,6 +244,7 @@ def test_the_report_may_show_itself_but_load_and_run_nothing(evaluated: Path) ->
         assert "unsafe" not in running.request("GET", "/").headers["content-security-policy"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_other_recordings_is_stale_and_one_of_another_base_another(
     evaluated: Path, tmp_path: Path
 ) -> None:
@@ -301,6 +304,7 @@ def test_a_cancelled_evaluation_leaves_the_old_one_and_training_goes_on(evaluate
         page.close()
 
 
+@pytest.mark.slow
 def test_too_few_recordings_to_evaluate_are_told(tmp_path: Path) -> None:
     project = earmark.Project(tmp_path / "words", create=True, mode="words")
     project.set_base("words")

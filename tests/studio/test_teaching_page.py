@@ -264,6 +264,7 @@ def test_changed_recordings_make_the_evaluation_stale(own: Studio, microphone: P
         expect(page.locator("#evaluation-hint")).to_contain_text("The recordings changed since.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1_280, "light", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_fault_and_nothing_overflows(
     taught: Studio, microphone: Path, width: int, scheme: str

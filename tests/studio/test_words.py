@@ -272,6 +272,7 @@ def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: 
     assert complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=SLOW)])
 def test_axe_finds_no_fault(browser: Browser, running: Studio, scheme: str) -> None:
     page, complaints = open_words(browser, running, color_scheme=scheme, bypass_csp=True)
