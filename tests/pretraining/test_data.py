@@ -22,13 +22,11 @@ from earmark.pretraining.data import (
 )
 from tests import chirps
 
-pytestmark = pytest.mark.slow
-
 needs_teacher = pytest.mark.skipif(
     not importlib.util.find_spec("livekit"), reason="needs livekit-wakeword, which needs Python 3.11"
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def untaught(folder: Path, words: tuple[str, ...] = ("rise", "fall"), cache: str = "cache") -> PretrainingData:

@@ -38,14 +38,12 @@ from earmark.pretraining.word_network import WordNetwork, word_model_file
 from tests import chirps
 from tests.cli.test_main import complaint, run, run_json
 
-pytestmark = pytest.mark.slow
-
 LABELS = ("_background_noise_", "_unknown_", "fall", "high", "rise")
 OPTIONS = PretrainingOptions(epochs=2, draws=320, batch_size=32, averaging=0.8)
 SHORT = PretrainingOptions(epochs=2, draws=48, batch_size=16)
 has_teacher = importlib.util.find_spec("livekit") is not None
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
