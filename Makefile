@@ -4,8 +4,9 @@ PORT ?= 8000
 PROJECT ?= my-sounds
 OPTIONS ?=
 BIN := .venv/bin
-# Each of several processes has one thread: more would only wait for one another.
-WORKERS ?= logical
+# One process more than there are cores, since many tests wait for sound to pass. Each has one thread: more would only
+# wait for one another.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 QUICK := -m "not slow" --hypothesis-profile quick
 REST := -m "slow or hypothesis"
