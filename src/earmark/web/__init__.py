@@ -1,4 +1,4 @@
-"""What both servers share: the guard, limits, batches of windows, streams that are being heard, and how a server runs.
+"""What both servers share: the guard, limits, batched scoring, recognizers on live streams, and running a server.
 
 It may import `recognizer`.
 """

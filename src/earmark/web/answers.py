@@ -1,4 +1,4 @@
-"""How the servers answer: every error as one sentence, and uploads into files."""
+"""How the servers answer errors, each with one sentence, and how they write uploads to files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect
 
 from earmark.errors import EarmarkError, on_one_line
 
-UPLOAD_SECONDS = 30  # that an upload may stand still, and
-LEAST_RATE = 4 << 10  # bytes a second that it must bring on average after that: a slow phone brings ten times as much
+UPLOAD_SECONDS = 30  # how long an upload may stall
+LEAST_RATE = 4 << 10  # bytes per second, the lowest average rate after that; even a slow phone is ten times faster
 
 
 def tell_errors(app: FastAPI) -> None:
-    """Have the app tell every error as `{"error": "One sentence."}`."""
+    """Make the app answer every error with `{"error": "One sentence."}`."""
     for kind in (EarmarkError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _tell)
 
@@ -29,7 +29,7 @@ async def _tell(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         return JSONResponse({"error": what_is_wrong("The request", error.errors())}, 422)
     if isinstance(error, HTTPException):
-        told = str(error.detail).removesuffix(".")  # those of Starlette and FastAPI have none
+        told = str(error.detail).removesuffix(".")  # Starlette's and FastAPI's own messages have no full stop
         return JSONResponse({"error": f"{told}."}, error.status_code, headers=error.headers)
     if isinstance(error, EarmarkError):
         return JSONResponse({"error": str(error)}, 400)
@@ -37,16 +37,21 @@ async def _tell(_: Request, error: Exception) -> JSONResponse:
 
 
 def what_is_wrong(what: str, errors: Any) -> str:
-    """The first of pydantic's errors as a sentence."""
-    where = on_one_line(".".join(str(part) for part in errors[0]["loc"]))[:200]  # with names that the client chose
+    """Describe the first of pydantic's errors in a sentence."""
+    where = on_one_line(".".join(str(part) for part in errors[0]["loc"]))[:200]  # may hold names the client chose
     return f"{what} can't be understood: {where + ': ' if where else ''}{errors[0]['msg']}."
 
 
 async def upload(request: Request, file: IO[bytes], limit: int) -> None:
-    """Write the request's body into a file, which is closed where that has no room.
+    """Write the request's body to a file and rewind it. If the disk is full, the file is closed.
+
+    Args:
+        request: the request whose body is read.
+        file: where the body goes.
+        limit: the largest body accepted, in bytes.
 
     Raises:
-        HTTPException: it is larger than so many bytes, stands still, trickles or breaks off, or the disk is full.
+        HTTPException: the body exceeds the limit, stalls, comes too slowly or breaks off, or the disk is full.
     """
     too_large = HTTPException(413, f"The file is larger than {limit >> 20} MiB: send it in parts.")
     try:
@@ -62,14 +67,14 @@ async def upload(request: Request, file: IO[bytes], limit: int) -> None:
                 raise too_large
             if file.tell() < LEAST_RATE * (time.monotonic() - began - UPLOAD_SECONDS):
                 raise HTTPException(408, f"The upload brings less than {LEAST_RATE >> 10} KiB a second: send it again.")
-        file.seek(0)  # which writes what is left
+        file.seek(0)  # this also flushes the buffer
     except ClientDisconnect as error:
         raise HTTPException(400, "The upload broke off: send the file again.") from error
     except asyncio.TimeoutError as error:
         raise HTTPException(408, f"The upload stood still for {UPLOAD_SECONDS} s: send the file again.") from error
     except OSError as error:
         with suppress(OSError):
-            file.close()  # which tries to write what is left once more
+            file.close()  # this tries to flush the buffer again
         raise HTTPException(
             507, "The server's disk has no room for the file: free some, then send it again."
         ) from error

@@ -1,8 +1,8 @@
-"""Many streams, one thread that scores: windows that are due together go through the network at once.
+"""One thread scores many streams: windows that are due together go through the network in one batch.
 
-A window costs less among others than alone, and its scores are the same. While the network runs, which leaves the rest
-of Python to the event loop, whatever else comes due waits; when it is free it takes all that waits, in the order in
-which it came. So batches form by themselves: of one window where the machine is idle, of many where it is busy.
+A window costs less in a batch than alone, and its scores are the same. While the network runs, the event loop goes on
+and further windows queue up. Once the network is free, it takes what has queued, in order of arrival. So batches form
+by themselves: one window on an idle machine, many on a busy one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from earmark.recognizer.recognizer import Recognizer
 from earmark.web.metrics import Metrics
 
-MOST_WINDOWS = 32  # in a batch: more of them make a window no cheaper, and the first ones wait for the last
+MOST_WINDOWS = 32  # per batch: a larger one makes no window cheaper, and the first windows wait for the last
 
 Array = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Windows:
-    """Windows of one stream, shape [windows, frames, values], that wait for their scores."""
+    """Windows of one stream that wait for their scores, shape [windows, frames, values]."""
 
     recognizer: Recognizer
     windows: Array
@@ -38,14 +38,14 @@ class _Windows:
 
 @dataclass(frozen=True)
 class _Call:
-    """A function that is to run among them."""
+    """A function to run on the scoring thread, in turn with the windows."""
 
     function: Callable[[], Any]
     result: asyncio.Future[Any]
 
 
 class ScoringThread:
-    """The thread that scores for all of a server's streams. It starts when first asked.
+    """The thread that scores all of a server's streams. It starts with the first piece of work.
 
     Args:
         metrics: where batches are counted.
@@ -57,26 +57,27 @@ class ScoringThread:
         self._thread: threading.Thread | None = None
 
     async def score(self, recognizer: Recognizer, windows: Array) -> Array:
-        """Scores of windows as `Recognizer.score_windows` gives them.
+        """Score windows as `Recognizer.score_windows` does.
 
         Args:
-            windows: shape [windows, *input_shape]; not to be changed meanwhile.
+            recognizer: whose network scores.
+            windows: shape [windows, *input_shape]; don't change them before the scores are in.
         """
         scores: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
         self._put(_Windows(recognizer, windows, scores))
         return await scores
 
     async def run(self, function: Callable[[], T]) -> T:
-        """What a function returns, called by that thread: for work that must not hold up the event loop.
+        """Call a function on the scoring thread and return its result. Use it for work that would block the event loop.
 
-        It holds up everybody's scores, though, so it must be short: some milliseconds.
+        All scoring waits meanwhile, so the function must be short: a few milliseconds.
         """
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._put(_Call(function, result))
         return cast(T, await result)
 
     def stop(self) -> None:
-        """End the thread. Whoever still waits then, waits in vain."""
+        """End the thread. Work still in the queue is never done."""
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join()
@@ -91,7 +92,7 @@ class ScoringThread:
     def _work(self) -> None:
         while True:
             taken = self._take()
-            batches: dict[int, list[_Windows]] = {}  # a network's each
+            batches: dict[int, list[_Windows]] = {}  # one per network
             for work in taken:
                 if isinstance(work, _Windows):
                     batches.setdefault(id(work.recognizer), []).append(work)
@@ -104,7 +105,7 @@ class ScoringThread:
                 _settle([last.result], lambda: [last.function()])  # noqa: B023 (it is called at once)
 
     def _take(self) -> list[_Windows | _Call | None]:
-        """Wait for work, then take what waits: windows up to a batch, with at most one call or the end as the last."""
+        """Wait for work, then take what is queued: up to a batch of windows, then at most one call or the end mark."""
         taken = [self._waiting.get()]
         count = 0
         while isinstance(taken[-1], _Windows):
@@ -132,7 +133,7 @@ class ScoringThread:
 
 
 def _settle(futures: list[asyncio.Future[Any]], function: Callable[[], Sequence[Any]]) -> None:
-    """Give the futures of one event loop what the function returns for each, or raises."""
+    """Settle the futures, all of one event loop: each gets its result of the function, or the function's error."""
     try:
         results, error = function(), None
     except Exception as raised:

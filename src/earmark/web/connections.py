@@ -1,7 +1,7 @@
-"""Connections that cost little: few at a time, and each is let go of unless it soon says what it wants.
+"""A connection protocol that limits what a client can tie up: few connections, and little time to send a request.
 
-It is uvicorn's protocol on h11, which bounds a request's head (64 KiB) and refuses one that can be read in two ways;
-that on httptools holds a head of any length.
+It extends uvicorn's protocol on h11, which limits a request's head to 64 KiB and refuses an ambiguous one. The one on
+httptools buffers a head of any length.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 256
-HEAD_SECONDS = 10.0  # from a connection's first byte, or the last answer's next, to the end of a request's head
+HEAD_SECONDS = 10.0  # to complete a request's head, from the connection or from the first byte after an answer
 FULL = b'{"error": "The server has all connections that it takes: close some, then try again."}'
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
@@ -22,7 +22,7 @@ REFUSAL = (
 
 
 class Connection(H11Protocol):
-    """A connection, until it becomes a WebSocket. See `connection_class`."""
+    """An HTTP connection, until it becomes a WebSocket. See `connection_class`."""
 
     most: ClassVar[int] = MOST_CONNECTIONS
     most_of_one: ClassVar[int | None] = None
@@ -60,11 +60,11 @@ class Connection(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the server has nothing to do for it: a request's head hasn't come whole yet."""
+        """Whether the server has nothing to do for it, as no request's head is complete yet."""
         return self.cycle is None or self.cycle.response_complete
 
     def _watch(self) -> None:
-        """Give the client its time to send a head; what else it sends, as more of a refused upload, gains it none."""
+        """Start the time limit for a request's head. Other bytes, as the rest of a refused upload, don't extend it."""
         if not self.is_idle:
             self._unwatch()
         elif self._timer is None:
@@ -77,12 +77,12 @@ class Connection(H11Protocol):
 
 
 def connection_class(most: int, most_of_one: int | None = None) -> type[Connection]:
-    """The protocol of a listener, as `uvicorn.Config` takes it.
+    """A listener's protocol class, for `uvicorn.Config`.
 
     Args:
-        most: connections at a time. When there are more, the one that has been idle for longest goes; where none is
-            idle, the new one does.
-        most_of_one: of these, from one address.
+        most: the most connections at a time. One more closes the connection that has been idle for longest. If none
+            is idle, the new one is refused.
+        most_of_one: the most connections from one address; None for no such limit.
     """
     return type("Connection", (Connection,), {"most": most, "most_of_one": most_of_one})
 

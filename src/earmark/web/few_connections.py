@@ -1,6 +1,7 @@
-"""A listener that takes few connections at a time, counted from the moment in which they are taken.
+"""A listener that limits connections from the moment it accepts them.
 
-HTTP's own limits see no connection before its TLS handshake, which may never end; meanwhile it holds a file descriptor.
+The limits on HTTP connections apply only after the TLS handshake. A handshake may never end, and until then the
+connection holds a file descriptor.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 
 
 class FewTaken(socket.socket):
-    """Works where the event loop is asyncio's own and calls `accept`; elsewhere it is an ordinary listener.
+    """A listening socket that limits its connections.
+
+    It works with asyncio's own event loop, which calls `accept`. With others it is an ordinary listener.
 
     Args:
-        listening: a bound socket, which this one takes the place of.
-        most: connections at a time; further ones are closed as they come.
-        most_of_one: of these, from one address.
+        listening: a bound socket, which this one replaces.
+        most: the most connections at a time; further ones are closed at once.
+        most_of_one: the most connections from one address.
     """
 
     def __init__(self, listening: socket.socket, most: int, most_of_one: int) -> None:
@@ -26,10 +29,10 @@ class FewTaken(socket.socket):
         self._taken: Counter[str] = Counter()
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Take a connection.
+        """Accept a connection.
 
         Raises:
-            ConnectionAbortedError: there are too many; event loops then go on.
+            ConnectionAbortedError: there are too many connections. Event loops ignore this error.
         """
         connection, address = super().accept()
         host = address[0]
@@ -41,11 +44,11 @@ class FewTaken(socket.socket):
 
     def _let_go(self, host: str) -> None:
         self._taken[host] -= 1
-        self._taken += Counter()  # drops the addresses that have none left
+        self._taken += Counter()  # drops addresses without connections
 
 
 class _Taken(socket.socket):
-    """A connection that tells once when it is closed."""
+    """A connection that calls `on_close` once, when it is closed."""
 
     def __init__(self, connection: socket.socket, on_close: Callable[[], None]) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())

@@ -1,4 +1,4 @@
-"""Keeps other sites out: checks Host, Origin and Sec-Fetch-Site, and tells browsers how to treat what they get."""
+"""Keeps other sites out: checks Host, Origin and Sec-Fetch-Site, and sets the security headers of every answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")  # a name and a port: RFC 9110, 7.2, in lower case
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")  # name and port, in lower case: RFC 9110, 7.2
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 FOREIGN = "The server answers its own pages only, and those of other sites that it was told of."
 HEADERS = {
@@ -25,20 +25,20 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Visitors:
-    """Who may ask.
+    """Which requests are allowed.
 
-    A foreign Host means that another name was pointed at this machine (DNS rebinding); a foreign Origin, that another
-    site's page is asking. Browsers leave the Origin out where a page shows a picture or runs a script of another site;
-    their Sec-Fetch-Site tells of that, and of pages of other local servers. Links to the page may be followed.
+    A foreign Host means that another name was pointed at this machine (DNS rebinding). A foreign Origin means that
+    another site's page sent the request. Browsers send no Origin when a page loads another site's image or script, but
+    Sec-Fetch-Site reveals this, and also requests from pages of other local servers. Links to the page may be followed.
 
     Attributes:
         hosts: names that requests may use for this machine, without a port.
-        any_address: whether they may also use any address of numbers, which no other site can take for its own.
-        origins: of pages that may ask, besides those that come from this server.
-        change_header: name and value that a request other than GET and HEAD must carry: no form and no simple request
-            of another site can.
-        proxied: whether a proxy may speak HTTPS in front of the server, which itself speaks HTTP.
-        remedy: what to tell who used another name.
+        any_address: whether requests may also use any IP address, which no other site can claim as its name.
+        origins: origins of other sites whose pages may send requests. This server's own pages always may.
+        change_header: name and value of a header that requests other than GET and HEAD must carry. Another site's
+            forms and simple requests can't set it.
+        proxied: whether a proxy may serve HTTPS in front of the server, which itself speaks HTTP.
+        remedy: the error message for a request that used another name.
     """
 
     hosts: Collection[str] = LOOPBACK
@@ -49,7 +49,7 @@ class Visitors:
     remedy: str = "The server answers on this machine only: use http://127.0.0.1 with its port."
 
     def refusal(self, scope: Scope) -> str | None:
-        """Why a request isn't answered, if it isn't."""
+        """Why a request is refused; None if it is allowed."""
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._is_ours(hosts[0].lower()):
@@ -82,12 +82,12 @@ class Visitors:
 
 @dataclass(frozen=True)
 class Guard:
-    """ASGI middleware in front of an app.
+    """ASGI middleware that refuses foreign requests and adds headers to every HTTP answer.
 
     Args:
-        app: what it guards.
-        visitors: who may ask.
-        headers: that every answer carries, unless it has its own.
+        app: the app to guard.
+        visitors: which requests are allowed.
+        headers: added to every answer that doesn't set them itself.
     """
 
     app: ASGIApp
@@ -120,7 +120,7 @@ class Guard:
 
 
 def _is_link(scope: Scope, headers: Headers) -> bool:
-    """Whether somebody opens the page itself, by a link on another one."""
+    """Whether the user opens the page itself by following a link from elsewhere."""
     how = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
     return (
         scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/") and how == ("navigate", "document")
@@ -128,7 +128,7 @@ def _is_link(scope: Scope, headers: Headers) -> bool:
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an IP address, and not a name."""
+    """Whether this is an IP address rather than a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A recognizer at work on one of a server's streams: every window's scores, or detections alone, as they go."""
+"""A recognizer at work on one of a server's streams: the scores of every window, or detections alone, as they come."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ Tell = Callable[[Detection, bool, bool], None]
 
 
 class Hearing(ABC):
-    """What one stream is heard by. It tells of each detection while it goes on, not at its end alone.
+    """Recognition on one stream. It reports a detection while it goes on, not only at its end.
 
     Args:
-        scoring: the thread that scores, for other streams, too.
-        decisions: what makes detections of the scores; None for scores alone.
-        tell: called when a detection begins, grows or ends, with how far it has come, whether it is a new one, and
+        scoring: the scoring thread, shared with other streams.
+        decisions: turns scores into detections; None for scores alone.
+        tell: called when a detection begins, grows or ends. It gets the detection so far, whether it is new, and
             whether it has ended.
     """
 
     def __init__(self, scoring: ScoringThread, decisions: Decisions | None, tell: Tell) -> None:
         self._scoring, self._decisions, self._tell = scoring, decisions, tell
-        self._told: Detection | None = None  # the open detection, as it was told last
+        self._told: Detection | None = None  # the open detection, as last reported
 
     @abstractmethod
     async def process(self, frames: Frames) -> list[ScoredWindow]:
-        """The next frames, shape [frames, values]; returns the windows that they complete, if these are wanted."""
+        """Process the next frames, shape [frames, values].
+
+        Returns:
+            The windows that they complete, if scores are wanted.
+        """
 
     @abstractmethod
     def finish(self) -> None:
-        """Tell of the detections that the end of the stream or of the listening ends."""
+        """End the stream, or the listening, and report the detections that end with it."""
 
     def _tell_of(self, ended: Iterable[Detection]) -> None:
-        """Tell of those that have ended, and of the one that is open now."""
+        """Report the detections that have ended, and the one that is open now."""
         for detection in ended:
             self._tell(detection, self._told is None, True)
             self._told = None
@@ -49,16 +53,16 @@ class Hearing(ABC):
 
 
 class ScoreHearing(Hearing):
-    """Scores every window, in one run of the network with those of other streams.
+    """Scores every window, batched with those of other streams.
 
     Args:
         scoring, decisions, tell: see `Hearing`.
         recognizer: whose network scores.
         overlap_factor: see `Recognizer.stream`.
-        first_frame: where in the stream the first frame lies, counted in frames.
+        first_frame: the position of the first frame in the stream, in frames.
 
     Raises:
-        EarmarkError: the overlap is out of its range.
+        EarmarkError: the overlap factor is out of range.
     """
 
     def __init__(
@@ -77,7 +81,11 @@ class ScoreHearing(Hearing):
         self._has_finished = False
 
     async def process(self, frames: Frames) -> list[ScoredWindow]:
-        """The next frames; returns the windows that they complete, scored: none if it was finished meanwhile."""
+        """Process the next frames, shape [frames, values].
+
+        Returns:
+            The windows that they complete, scored. If `finish` was called meanwhile, there are none.
+        """
         windows, times = self._stream.cut(frames)
         if not times:
             return []
@@ -96,13 +104,13 @@ class ScoreHearing(Hearing):
 
 
 class DetectionHearing(Hearing):
-    """Finds detections alone, and scores no more windows than they take; see `Detector`.
+    """Finds detections alone, and scores only the windows that this needs; see `Detector`.
 
     Args:
         scoring, recognizer, decisions, tell, overlap_factor: see `ScoreHearing`.
 
     Raises:
-        EarmarkError: the overlap is out of its range.
+        EarmarkError: the overlap factor is out of range.
     """
 
     def __init__(
@@ -118,7 +126,7 @@ class DetectionHearing(Hearing):
         self._detector = Detector(recognizer, decisions, overlap_factor)
 
     async def process(self, frames: Frames) -> list[ScoredWindow]:
-        """The next frames; returns nothing."""
+        """Process the next frames, shape [frames, values]. The returned list is always empty."""
         if len(frames):
             self._tell_of(await self._scoring.run(lambda: self._detector.process(frames)))
         return []

@@ -1,4 +1,4 @@
-"""How much may be asked of a server: requests at a time, changes a second, the size and time of what is no file."""
+"""A server's limits: requests at a time, changes per second, and the size and duration of bodies other than files."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_REQUESTS = 64  # that are worked on at a time
-CHANGES_A_SECOND, CHANGES_AT_ONCE = 20.0, 200.0  # from one address: far beyond what a page asks
-MOST_ADDRESSES = 1_000  # whose changes are counted
-SMALL_BYTES, SMALL_SECONDS = 64 << 10, 10.0  # of a body that is no file, and to send it
+MOST_REQUESTS = 64  # in progress at a time
+CHANGES_A_SECOND, CHANGES_AT_ONCE = 20.0, 200.0  # per address: far more than a page needs
+MOST_ADDRESSES = 1_000  # the most addresses whose changes are counted
+SMALL_BYTES, SMALL_SECONDS = 64 << 10, 10.0  # largest size of a body other than a file, and the time to send it
 SAFE = ("GET", "HEAD", "OPTIONS")
 BUSY = {"Retry-After": "1"}
 
 
 class Allowance:
-    """So much a second, and more for once: a token bucket.
+    """A token bucket: a steady rate, with room for bursts.
 
     Args:
-        rate: a second.
-        at_once: what may be taken at once after a pause.
-        clock: monotonic seconds.
+        rate: how much may be taken per second.
+        at_once: how much may be taken at once after a pause.
+        clock: returns monotonic time in seconds.
     """
 
     def __init__(self, rate: float, at_once: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +36,11 @@ class Allowance:
         self._left, self._since = at_once, clock()
 
     def take(self, amount: float = 1.0) -> float:
-        """Take some; returns 0, or in how many seconds there will be as much, and takes nothing then."""
+        """Take an amount, if there is as much left.
+
+        Returns:
+            0 if it was taken. Else nothing was taken, and this is how many seconds remain until there is enough.
+        """
         now = self._clock()
         self._left = min(self._at_once, self._left + (now - self._since) * self._rate)
         self._since = now
@@ -47,11 +51,11 @@ class Allowance:
 
 
 class Places:
-    """What is done for few at a time.
+    """A limit on how many of one kind of work run at a time.
 
     Args:
-        most: how many.
-        what: they do, as in "8 files are being recognized".
+        most: how many may run.
+        what: the rest of the refusal after the number, as in "8 files are being recognized".
     """
 
     def __init__(self, most: int, what: str) -> None:
@@ -59,10 +63,10 @@ class Places:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a place for the block.
+        """Hold a place for the duration of the block.
 
         Raises:
-            HTTPException: there is none.
+            HTTPException: no place is free.
         """
         if self._free <= 0:
             raise HTTPException(503, self._refusal, BUSY)
@@ -74,13 +78,13 @@ class Places:
 
 
 class Limits:
-    """ASGI middleware that refuses what would be too much.
+    """ASGI middleware that refuses requests beyond the limits.
 
     Args:
-        app: what it protects.
-        files: methods and paths whose bodies are files; they have limits of their own.
-        changes: whether to limit the rate of requests other than GET and HEAD; files are few at a time anyway, and
-            somebody may drop a thousand.
+        app: the app to protect.
+        files: methods and paths whose bodies are files. They have limits of their own.
+        changes: whether to limit the rate of requests other than GET, HEAD and OPTIONS. Files are exempt: few are
+            taken at a time anyway, and the user may drop a thousand.
     """
 
     def __init__(self, app: ASGIApp, files: Collection[tuple[str, str]], changes: bool = False) -> None:
@@ -131,13 +135,13 @@ _TOO_LARGE = f"The request holds more than {SMALL_BYTES >> 10} KiB: send less."
 
 
 def _small(receive: Receive) -> Receive:
-    """Receive a body that is no file."""
+    """Wrap `receive` to limit the size and duration of a body other than a file."""
     until = time.monotonic() + SMALL_SECONDS
     size, is_whole = 0, False
 
     async def receive_small() -> Message:
         nonlocal size, is_whole
-        if is_whole:  # what still comes is the client's going
+        if is_whole:  # only the disconnect can follow
             return await receive()
         try:
             message = await asyncio.wait_for(receive(), until - time.monotonic())

@@ -1,6 +1,6 @@
-"""What a server counts, as Prometheus reads it.
+"""A server's metrics, for Prometheus.
 
-Format: Prometheus text exposition, which prometheus-client writes.
+Format: the Prometheus text exposition format, written by prometheus-client.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class Metrics:
-    """One server's counters, in a registry of their own."""
+    """One server's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)  # its CPU seconds and memory
+        ProcessCollector(registry=registry)  # CPU seconds and memory
         self.open = Gauge("earmark_streams_open", "Live streams that are connected.", registry=registry)
         self.streams = Counter("earmark_streams", "Live streams that were connected.", registry=registry)
         self.dropped = Counter(
@@ -49,18 +49,18 @@ class Metrics:
 
     @contextmanager
     def loading(self, model: str) -> Iterator[None]:
-        """Note how long the block takes, which loads a model."""
+        """Record how long the block takes to load this model."""
         began = time.perf_counter()
         yield
         self.load.labels(model).set(time.perf_counter() - began)
 
     def response(self) -> Response:
-        """All of them, as `GET /metrics` answers."""
+        """All metrics, as the answer to `GET /metrics`."""
         return Response(generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class CountRequests:
-    """ASGI middleware that counts HTTP requests by their route, not by their path: paths are without number."""
+    """ASGI middleware that counts HTTP requests by route. There is no end of paths, so these are not counted."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -87,5 +87,5 @@ class CountRequests:
             await self._app(scope, receive, counting)
         except Exception:
             if not is_counted:
-                count(500)  # Starlette answers it outside of all middleware
+                count(500)  # Starlette sends this answer outside all middleware
             raise

@@ -19,16 +19,17 @@ from earmark.errors import EarmarkError, as_reason
 from earmark.web.connections import MOST_CONNECTIONS, connection_class
 from earmark.web.few_connections import FewTaken
 
-MAX_MESSAGE_BYTES = 1 << 20  # of a WebSocket: a second of floats at 192 kHz, and some
-SEND_BUFFER = 64 << 10  # bytes that the system holds for a client that doesn't read, about
-UNREAD_MS = 30_000  # after so long the system ends the connection of a client that reads nothing at all
+MAX_MESSAGE_BYTES = 1 << 20  # largest WebSocket message: a second of 32-bit floats at 192 kHz fits
+SEND_BUFFER = 64 << 10  # bytes that the system buffers for a client that doesn't read, roughly
+UNREAD_MS = 30_000  # the system closes the connection of a client that has read nothing for this long
 
-MOST_OF_ONE_ADDRESS = 32  # connections: a browser takes six, and one for live sound
-MOST_HANDSHAKES, HANDSHAKES_OF_ONE = 64, 32  # besides, so that those in use keep their places
+MOST_OF_ONE_ADDRESS = 32  # connections from one address: a browser opens six, and one for live sound
+# Further connections, for TLS handshakes in progress: in all and from one address. So these can't crowd out the others.
+MOST_HANDSHAKES, HANDSHAKES_OF_ONE = 64, 32
 
 
 class _Interrupted:
-    """ASGI middleware that answers the requests which the server cuts short as it stops."""
+    """ASGI middleware that answers requests cancelled because the server stops."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,7 +50,7 @@ class _Interrupted:
 
 
 class _Beside(uvicorn.Server):
-    """A further listener, which starts and ends with the server's first: that one takes the signals."""
+    """A second listener. It starts and stops with the first one, which alone handles signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,7 +58,7 @@ class _Beside(uvicorn.Server):
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers, and before it ends."""
+    """A server with callbacks for when it has started and before it stops, and with a second listener if wanted."""
 
     def __init__(
         self,
@@ -89,12 +90,12 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Secure:
-    """A further listener, of HTTPS, on the same state as the first.
+    """A second listener, for HTTPS. Its app shares the first one's state.
 
     Attributes:
-        app: what answers there.
-        listening: a socket that `bind` gave.
-        certificate: a file with the key and the certificate, in PEM.
+        app: the app to serve.
+        listening: a socket from `bind`.
+        certificate: a PEM file with the key and the certificate.
     """
 
     app: ASGIApp
@@ -110,20 +111,22 @@ def run(
     secure: Secure | None = None,
     most_connections: int = MOST_CONNECTIONS,
 ) -> None:
-    """Serve an app on a socket that `bind` gave.
+    """Serve an app until it is interrupted.
 
     Args:
-        on_start: called once it answers.
-        on_stop: called and waited for when it was interrupted, while connections are still open.
-        secure: where it answers besides; there an address may have few connections.
-        most_connections: at a time, of each listener.
+        app: the app to serve.
+        listening: a socket from `bind`.
+        on_start: called once the server answers.
+        on_stop: awaited when the server is interrupted, while connections are still open.
+        secure: a second listener, for HTTPS. It also limits the connections of each address.
+        most_connections: the most connections at a time, for each listener.
 
     Raises:
         EarmarkError: the certificate can't be used.
     """
     beside = None
     if secure is not None:
-        # The app's own start and end are the first listener's.
+        # The first listener runs the app's lifespan.
         http = connection_class(most_connections, MOST_OF_ONE_ADDRESS)
         config = _config(secure.app, http=http, lifespan="off", ssl_certfile=secure.certificate)
         try:
@@ -133,7 +136,7 @@ def run(
             raise EarmarkError(told) from error
         few = FewTaken(secure.listening, most_connections + MOST_HANDSHAKES, MOST_OF_ONE_ADDRESS + HANDSHAKES_OF_ONE)
         beside = (_Beside(config), few)
-    loop = "asyncio" if secure else "auto"  # others take connections by themselves, and as many as come
+    loop = "asyncio" if secure else "auto"  # other loops don't call `accept`, so they would bypass the limit
     config = _config(app, http=connection_class(most_connections), loop=loop)
     _Server(config, on_start, on_stop, beside).run(sockets=[listening])
 
@@ -144,20 +147,21 @@ def _config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         ws_max_size=MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # on one machine it costs more time than it saves
+        ws_per_message_deflate=False,  # within one machine it costs more time than it saves
         timeout_graceful_shutdown=2,
-        proxy_headers=False,  # whoever is on this machine could say that they came from elsewhere
+        proxy_headers=False,  # any program on this machine could forge its address
         server_header=False,
         **settings,
     )
 
 
 def bind(host: str, port: int, option: str = "--port") -> socket.socket:
-    """A socket on that name or address of this machine.
+    """Open a listening socket.
 
     Args:
-        port: 0 for any that is free.
-        option: by which another port is chosen.
+        host: a name or address of this machine.
+        port: the port to listen on; 0 for any free one.
+        option: the command-line option that sets the port, for the error message.
 
     Raises:
         EarmarkError: the host isn't this machine's, or the port is taken.
@@ -169,15 +173,15 @@ def bind(host: str, port: int, option: str = "--port") -> socket.socket:
             f"{host} is no address of this machine ({error}): choose another one with --host."
         ) from error
     listening = socket.socket(family)
-    # Connections that are accepted inherit these.
-    if os.name == "posix":  # on Windows it would let another program take the same port
+    # Accepted connections inherit these options.
+    if os.name == "posix":  # on Windows it would let another program use the same port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listening.bind(address)
-        listening.listen()  # only now is the port this one's: two sockets may be bound to it that don't listen yet
+        listening.listen()  # only this claims the port: two sockets can be bound to it while neither listens
     except (OSError, OverflowError) as error:
         listening.close()
         raise EarmarkError(f"Port {port} can't be used ({error}): choose another one with {option}.") from error

@@ -1,4 +1,4 @@
-"""A client's live session on a WebSocket: taken in or refused, counted, and closed with the reason."""
+"""A client's live session on a WebSocket: accepted or refused, counted, and closed with a reason."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earmark.web.metrics import Metrics
 
-REASON_BYTES = 123  # of a closing frame: RFC 6455, 5.5
-CLOSING_SECONDS = 10  # that a client who is behind has to read why it is let go
+REASON_BYTES = 123  # the most that a close frame holds: RFC 6455, 5.5
+CLOSING_SECONDS = 10  # how long a slow client has to read why it was dropped
 OWN_FAILURE = "The server met an error of its own."
 
 S = TypeVar("S")
 
 
 class Drop(Enum):
-    """Why the server ends a session: what the metrics call it, and the code it closes with (RFC 6455, 7.4.1)."""
+    """Why the server ends a session: the label in the metrics, and the close code (RFC 6455, 7.4.1)."""
 
     PROTOCOL = "protocol", 1008
     FAILED = "failed", 1011
@@ -36,7 +36,7 @@ class Drop(Enum):
 
 
 class ProtocolError(Exception):
-    """The client sent what can't be understood."""
+    """The client sent something that can't be understood."""
 
 
 class GoneError(Exception):
@@ -47,9 +47,9 @@ class Sessions(Generic[S]):
     """A server's live sessions.
 
     Args:
-        metrics: where they are counted.
+        metrics: where sessions are counted.
         most: how many may be open at once.
-        full: what a client is told when they are.
+        full: what a client is told when as many are open.
     """
 
     def __init__(self, metrics: Metrics, most: int, full: str) -> None:
@@ -61,15 +61,15 @@ class Sessions(Generic[S]):
         return len(self._open)
 
     def __iter__(self) -> Iterator[S]:
-        return iter(list(self._open))  # some may end meanwhile
+        return iter(list(self._open))  # a copy, as sessions may end during the iteration
 
     def refusal(self) -> tuple[Drop, str] | None:
-        """Why another one isn't taken in, if it isn't."""
+        """Why a further session is refused; None if there is room."""
         return (Drop.FULL, self._full) if len(self._open) >= self._most else None
 
     @contextmanager
     def holding(self, session: S) -> Iterator[None]:
-        """Count it among them for as long as the block lasts."""
+        """Count a session as open for the duration of the block."""
         self._open.add(session)
         self.metrics.open.inc()
         self.metrics.streams.inc()
@@ -81,14 +81,14 @@ class Sessions(Generic[S]):
 
 
 class LiveSession:
-    """One of them. Its kinds say what they do, in `parts`.
+    """One live session. Subclasses define what it does, in `parts`.
 
     Args:
-        sessions: those of the server.
+        sessions: the server's sessions.
         websocket: the connection, not accepted yet.
     """
 
-    tells_why: ClassVar[bool] = False  # whether a message comes before the closing frame, which cuts the reason
+    tells_why: ClassVar[bool] = False  # whether to send the reason before the close frame too, which may truncate it
 
     def __init__(self, sessions: Sessions[Any], websocket: WebSocket) -> None:
         self._sessions, self._websocket = sessions, websocket
@@ -96,14 +96,14 @@ class LiveSession:
         self._dropped: tuple[Drop, str] | None = None
 
     def parts(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """What is done at the same time. With the first that ends, the session does."""
+        """The session's concurrent tasks. When the first of them ends, so does the session."""
         raise NotImplementedError
 
     def free(self) -> None:
-        """Let go of what is large, now that the session is over."""
+        """Release large objects when the session is over."""
 
     async def run(self) -> None:
-        """Serve the client until it has said all, is gone, or has to be let go."""
+        """Serve the client until it is done, has gone, or must be dropped."""
         await self._websocket.accept()
         refusal = self._sessions.refusal()
         if refusal is not None:
@@ -114,26 +114,26 @@ class LiveSession:
             try:
                 await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
                 self._cancel()
-                await asyncio.wait(self._work)  # so that nothing is sent while the reason is
+                await asyncio.wait(self._work)  # so that they send nothing while the reason is sent
                 await self._end()
             finally:
                 self._cancel()
-                # An error holds the frames that it passed, those hold the session, and it the work with its error: a
-                # circle, which stays in memory until Python looks for those. A busy server does once in minutes.
+                # Break a reference cycle: an error holds its stack frames, these hold the session, and the session
+                # holds the tasks with the error. Garbage collection would free it only minutes later on a busy server.
                 self._work = []
                 self.free()
 
     def drop(self, why: Drop, reason: str) -> None:
-        """End it from the server's side."""
+        """End the session from the server's side."""
         if self._dropped is None and self._work:
             self._dropped = why, reason
             self._cancel()
 
     async def receive(self) -> str | bytes:
-        """The next message.
+        """Wait for the next message.
 
         Raises:
-            GoneError: there is none.
+            GoneError: the client has disconnected.
         """
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
@@ -142,7 +142,7 @@ class LiveSession:
         return message.get("text") or "" if data is None else data
 
     async def transmit(self, message: dict[str, Any] | bytes) -> None:
-        """Send a message, as JSON unless it is bytes; it waits for a client that doesn't read.
+        """Send a message, as JSON unless it is bytes. This blocks while the client doesn't read.
 
         Raises:
             GoneError: the connection was closed meanwhile.
@@ -152,15 +152,16 @@ class LiveSession:
                 await self._websocket.send_bytes(message)
             else:
                 await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
-        except RuntimeError as error:  # by which Starlette tells it
+        except RuntimeError as error:  # Starlette's sign of a closed connection
             raise GoneError from error
 
     async def close(self, code: int, reason: str, *, is_error: bool = False) -> None:
-        """Close the connection; the client may be gone, or not be reading.
+        """Close the connection. The client may have gone, or may not be reading.
 
         Args:
-            reason: as much of it as fits comes with the closing frame.
-            is_error: whether to send all of it before, as an error.
+            code: the close code, see RFC 6455, 7.4.1.
+            reason: sent in the close frame, truncated to what fits.
+            is_error: whether to send the whole reason first, as an error message.
         """
         cut = reason.encode()[:REASON_BYTES].decode(errors="ignore")
 
@@ -169,7 +170,7 @@ class LiveSession:
                 await self._websocket.send_json({"type": "error", "error": reason})
             await self._websocket.close(code, cut)
 
-        # By RuntimeError Starlette tells that the connection was closed before.
+        # Starlette raises RuntimeError if the connection is closed already.
         with suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError):
             await asyncio.wait_for(say(), CLOSING_SECONDS)
 
@@ -177,9 +178,9 @@ class LiveSession:
         """Count a message of sound that has been answered.
 
         Args:
-            seconds: how much sound it was.
-            has_windows: whether it completed some.
-            came: when it came in, in `time.monotonic`.
+            seconds: the duration of its sound.
+            has_windows: whether it completed any windows.
+            came: when it arrived, by `time.monotonic`.
         """
         metrics = self._sessions.metrics
         metrics.chunks.inc()
@@ -192,7 +193,7 @@ class LiveSession:
             task.cancel()
 
     async def _end(self) -> None:
-        """Say why, unless the client has gone or has been told all."""
+        """Tell the client why the session ends, unless it has gone or knows already."""
         errors = [task.exception() for task in self._work if not task.cancelled()]
         error = next((error for error in errors if error is not None), None)
         if isinstance(error, ProtocolError):
