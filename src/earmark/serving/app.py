@@ -32,9 +32,9 @@ from earmark.web.limits import Limits, Places
 from earmark.web.metrics import CountRequests, Metrics
 
 UPLOAD_BYTES = 2 << 30
-MOST_UPLOADS = 8  # at a time
+MOST_UPLOADS = 8  # files in progress at a time
 FILE_ROUTES = (("POST", "/api/recognize"), ("POST", "/api/detect"))
-SLOW_SECONDS, IDLE_SECONDS = 10.0, 60.0  # a client that reads, or sends, nothing for so long is let go
+SLOW_SECONDS, IDLE_SECONDS = 10.0, 60.0  # a client that reads or sends nothing for this long is dropped
 STREAM_HELP = """
 Besides these routes there is the WebSocket `/api/stream` for live sound. The client says what it will send, as the
 schema `Start` has it:
@@ -131,18 +131,18 @@ _FILE = {
 
 
 class Uploads:
-    """The files that are being recognized: few at a time, each on disk."""
+    """The files being recognized. Their number is limited, and each is held on disk."""
 
     def __init__(self) -> None:
         self._places = Places(MOST_UPLOADS, "files are being recognized")
 
     @asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Path]:
-        """The request's body as a file, for as long as the block lasts.
+        """Hold the request's body as a file for the duration of the block.
 
         Raises:
-            HTTPException: there are too many at a time, or it doesn't come as it should.
-            EarmarkError: it can't be used; what is told calls it "the file".
+            HTTPException: there are too many uploads at a time, or the upload fails.
+            EarmarkError: raised by the block. The message calls the file "The file", not by its path.
         """
         with self._places.one(), TemporaryDirectory(prefix="earmark-") as folder:
             path = Path(folder) / "sound"
@@ -163,14 +163,16 @@ def create_app(
     idle_seconds: float = IDLE_SECONDS,
     metrics: Metrics | None = None,
 ) -> FastAPI:
-    """The API of one recognizer as an ASGI app, for a `Guard` to stand before; its `state.streams` are live.
+    """Build the API of one recognizer as an ASGI app. Put a `Guard` in front of it.
+
+    The app's `state.streams` holds its live streams.
 
     Args:
-        recognizer: what answers.
-        max_streams: how many live streams it takes at a time.
-        origins: of other sites' pages, which browsers let read the answers.
+        recognizer: the recognizer to serve.
+        max_streams: the most live streams at a time.
+        origins: origins of other sites whose pages may read the answers (CORS).
         slow_seconds, idle_seconds: see `Streams`.
-        metrics: where it counts.
+        metrics: where the app counts; its own where None.
     """
     metrics = metrics or Metrics()
     scoring = ScoringThread(metrics)
@@ -203,7 +205,7 @@ def create_app(
         await streams.serve(websocket)
 
     def described() -> dict[str, Any]:
-        """OpenAPI knows no WebSockets: the message that starts a stream comes as a schema besides."""
+        """Add the schema of a stream's first message, as OpenAPI doesn't describe WebSockets."""
         if app.openapi_schema is None:
             plain = FastAPI.openapi(app)
             plain["components"]["schemas"]["Start"] = Start.model_json_schema()
@@ -215,7 +217,7 @@ def create_app(
 
 def _add_file_routes(app: FastAPI, recognizer: Recognizer, scoring: ScoringThread) -> None:
     uploads = Uploads()
-    one_clip = asyncio.Semaphore(1)  # at a time, so that live streams keep a core
+    one_clip = asyncio.Semaphore(1)  # one clip at a time, so that live streams keep a core
 
     @app.post("/api/recognize", responses=_problems(400, 403, 408, 413, 500, 503), openapi_extra=_FILE)
     async def recognize(request: Request) -> Recognition:
@@ -235,13 +237,13 @@ def _add_file_routes(app: FastAPI, recognizer: Recognizer, scoring: ScoringThrea
             source = await asyncio.to_thread(open_sound_file, str(path))
             parts = _detect(detector, source)
             try:
-                # A second of sound at a time, in turn with live streams.
+                # In steps of a second of sound, in turn with the live streams.
                 while (more := await scoring.run(lambda: next(parts, None))) is not None:
                     found += more
                     if await request.is_disconnected():
                         break
             finally:
-                await scoring.run(source.close)  # a request that is cancelled leaves that thread reading
+                await scoring.run(source.close)  # not here: that thread may still be reading for a cancelled request
         return Detections(detections=[DetectionFound(**as_dict(one)) for one in found])
 
 
@@ -272,7 +274,7 @@ def _add_information_routes(app: FastAPI, recognizer: Recognizer, streams: Strea
 
 def _recognize(recognizer: Recognizer, path: Path) -> Result:
     with open_sound_file(str(path)) as source:
-        clip = record_clip(source, CLIP_SECONDS + 1)  # who has more than a clip may is told so
+        clip = record_clip(source, CLIP_SECONDS + 1)  # a second more, so that a longer file is refused rather than cut
     return recognizer.recognize(clip.samples, clip.sample_rate)
 
 

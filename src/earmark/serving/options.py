@@ -1,4 +1,4 @@
-"""The options of a listening, as they come over the network: those of `Recognizer.listen`, by their own names."""
+"""Listening options as clients send them. They have the names of the options of `Recognizer.listen`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from earmark.recognizer.decisions import Decisions
 from earmark.recognizer.recognizer import Recognizer
 
 MOST_CHANNELS = 8
-MOST_WINDOWS = 101  # to be averaged or to agree: each stream holds as many
+MOST_WINDOWS = 101  # the most windows to average or to agree, as each stream must hold them
 
 
 class ListenOptions(BaseModel):
@@ -34,10 +34,14 @@ class ListenOptions(BaseModel):
     )
 
     def decisions(self, recognizer: Recognizer, label_thresholds: dict[str, float] | None) -> Decisions:
-        """The stage that these options ask for.
+        """Build the decision stage that these options describe.
+
+        Args:
+            recognizer: whose scores are decided on.
+            label_thresholds: thresholds of labels with their own.
 
         Raises:
-            EarmarkError: a value is out of its range, or a label isn't known.
+            EarmarkError: a value is out of range, or a label is unknown.
         """
         own = {name: getattr(self, name) for name in ListenOptions.model_fields}
         return recognizer.decisions(**own, label_thresholds=label_thresholds)
@@ -49,7 +53,7 @@ class DetectOptions(ListenOptions):
     label_threshold: list[str] = Field([], description="One label's own threshold, as LABEL=0.9. Repeat it for more.")
 
     def label_thresholds(self) -> dict[str, float]:
-        """What they say.
+        """Read the labels' own thresholds.
 
         Raises:
             EarmarkError: one can't be understood.

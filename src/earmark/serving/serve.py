@@ -29,17 +29,17 @@ def serve(
     """Serve a recognizer.
 
     Args:
-        model: what `load` takes.
+        model: anything that `load` takes.
         host: a name or address of this machine to listen on.
-        port: 0 for any that is free.
+        port: the port to listen on; 0 for any free one.
         tell: called with the server's address once it answers.
-        max_streams: how many live streams it takes at a time.
-        slow_seconds, idle_seconds: a client that reads, or sends, nothing for so long is let go.
+        max_streams: the most live streams at a time.
+        slow_seconds, idle_seconds: how long a client may read or send nothing before it is dropped.
         hosts: further names that clients may use for this machine.
-        origins: of other sites' pages that may ask.
+        origins: origins of other sites whose pages may send requests.
 
     Raises:
-        EarmarkError: the model can't be loaded, or the host or port be listened on.
+        EarmarkError: the model can't be loaded, or the server can't listen on this host or port.
     """
     metrics = Metrics()
     with metrics.loading(model):
@@ -59,7 +59,7 @@ def serve(
 
 
 def _visitors(host: str, hosts: Collection[str], origins: Collection[str]) -> Visitors:
-    """Who may ask: on loopback this machine alone; else whoever uses an address of it, or a name that was given."""
+    """Which requests are allowed: on loopback this machine's own; otherwise those to its addresses or given names."""
     names = {name.lower() for name in (*LOOPBACK, *hosts)}
     origins = {origin.lower().rstrip("/") for origin in origins}
     if _is_loopback(host):

@@ -1,4 +1,4 @@
-"""One client's stream: sound in, scores and detections out. docs/serve.md describes what is said."""
+"""One client's stream: sound in, scores and detections out. docs/serve.md describes the messages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from earmark.web.hearing import DetectionHearing, Hearing, ScoreHearing
 from earmark.web.metrics import Metrics
 from earmark.web.session import Drop, LiveSession, ProtocolError, Sessions
 
-WATCHED_SECONDS = 1.0  # how often streams are looked at
-STOPPING_SECONDS = 2.0  # that all clients together have to read that the server stops
-MESSAGE_SECONDS = 1  # of sound that a message may hold
+WATCHED_SECONDS = 1.0  # how often streams are checked
+STOPPING_SECONDS = 2.0  # how long all clients together have to read that the server stops
+MESSAGE_SECONDS = 1  # the most sound in one message
 STOPPING = "The server is stopping: connect again later."
 
 
@@ -34,12 +34,12 @@ class Streams(Sessions["Stream"]):
     """The live streams of one server.
 
     Args:
-        recognizer: what they hear by.
-        scoring: what scores them.
-        metrics: where they are counted.
+        recognizer: the recognizer of all streams.
+        scoring: the thread that scores all streams.
+        metrics: where streams are counted.
         most: how many may be open at once.
-        slow_seconds: a client that reads nothing for so long, while there is something to read, is let go.
-        idle_seconds: one that sends nothing for so long is, too.
+        slow_seconds: how long a client may leave a message unread before it is dropped.
+        idle_seconds: how long a client may send nothing before it is dropped.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Streams(Sessions["Stream"]):
         return (Drop.STOPPED, STOPPING) if self._is_stopping else super().refusal()
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Serve a client until it has ended its stream, is gone, or has to be let go."""
+        """Serve a client until it has ended its stream, has gone, or must be dropped."""
         await Stream(self, websocket).run()
 
     async def watch(self) -> None:
-        """Let go of clients that don't read what they are sent, or send nothing, for ever."""
+        """Run for ever, and drop clients that don't read their messages or that send nothing."""
         while True:
             await asyncio.sleep(WATCHED_SECONDS)
             now = time.monotonic()
@@ -73,7 +73,7 @@ class Streams(Sessions["Stream"]):
                 stream.check(now)
 
     async def end(self) -> None:
-        """End all of them, as the server does; who comes back meanwhile is sent away, too."""
+        """End all streams as the server stops. Clients that reconnect meanwhile are refused."""
         self._is_stopping = True
         for stream in self:
             stream.drop(Drop.STOPPED, STOPPING)
@@ -83,13 +83,13 @@ class Streams(Sessions["Stream"]):
 
 
 class Stream(LiveSession):
-    """One of them.
+    """One live stream.
 
-    Each chunk is answered before the next is taken in: who sends faster than the server hears, or doesn't read, is
-    held up by the network itself, and nobody else is.
+    Each chunk is answered before the next one is read. So a client that sends too fast, or doesn't read, is slowed
+    down by the network's own flow control, and no other client is.
 
     Args:
-        streams: what it shares with others.
+        streams: the server's streams, with what they share.
         websocket: the connection, not accepted yet.
     """
 
@@ -99,15 +99,15 @@ class Stream(LiveSession):
         super().__init__(streams, websocket)
         self._streams = streams
         self._state: Literal["receiving", "working", "sending"] = "working"
-        self._since = 0.0  # when that began, in `time.monotonic`
+        self._since = 0.0  # when this state began, by `time.monotonic`
         self._detections = 0
-        self._unsent: list[dict[str, Any]] = []  # detections
+        self._unsent: list[dict[str, Any]] = []  # messages of detections
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         return [self._serve()]
 
     def check(self, now: float) -> None:
-        """Drop it if it has been stuck for too long."""
+        """Drop the stream if it has been stuck for too long."""
         waited, slow, idle = now - self._since, self._streams.slow_seconds, self._streams.idle_seconds
         if self._state == "sending" and waited > slow:
             self.drop(Drop.SLOW, f"The client has not read its messages for {slow:g} s.")
@@ -126,7 +126,7 @@ class Stream(LiveSession):
         self._state = "working"
 
     async def _serve(self) -> None:
-        """Take in the start, then sound; options and samples that can't be used are the client's mistake as well."""
+        """Read the start message, then sound. Unusable options and samples count as protocol errors too."""
         try:
             start = await self._receive_start()
             await self._answer(start, self._hearing(start))
@@ -191,7 +191,7 @@ class Stream(LiveSession):
         self._unsent.clear()
 
     async def _receive_sound(self) -> bytes | None:
-        """The next message of sound; None where the stream ends."""
+        """Wait for the next message of sound; None at the end of the stream."""
         message = await self.receive()
         if isinstance(message, bytes):
             return message
@@ -205,7 +205,7 @@ class Stream(LiveSession):
 
 
 class _Decoder:
-    """A stream's sound from bytes, cut anywhere, to mono samples."""
+    """Decodes a stream's bytes, which may be split anywhere, into mono samples."""
 
     def __init__(self, start: Start) -> None:
         self.sample_rate = int(start.sample_rate)
@@ -217,15 +217,15 @@ class _Decoder:
 
     @property
     def seconds(self) -> float:
-        """How much sound has come."""
+        """The duration of the sound so far."""
         return self._samples / self.sample_rate
 
     def decode(self, data: bytes) -> Samples:
-        """The samples that the next bytes complete, shape [samples].
+        """Decode the samples that the next bytes complete, shape [samples].
 
         Raises:
-            ProtocolError: more than a message may hold.
-            EarmarkError: one is not a finite number.
+            ProtocolError: the message holds too much sound.
+            EarmarkError: a sample is not finite.
         """
         if len(data) > MESSAGE_SECONDS * self.sample_rate * self._step:
             raise ProtocolError("The message holds more than a second of sound: send shorter ones.")
