@@ -1,4 +1,4 @@
-"""The page on which people record, train and listen, and its server.
+"""The web page where people record, train and listen, and its server.
 
 It may import `web` and `project`.
 """

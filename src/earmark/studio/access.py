@@ -1,7 +1,7 @@
-"""Who may use a studio that is open to the network: codes that let one device in each, and the devices they let in.
+"""Who may use a studio that is open to the network: sign-in codes, and the devices that have signed in.
 
-A code is for one sign-in. Whoever has it becomes a device, known by a secret that its browser keeps in a cookie. Both
-are compared in constant time, and the secrets are held as hashes. All of it ends with the studio.
+A code is good for one sign-in. It makes a browser a device, identified by a secret that the browser keeps in a cookie.
+Codes and secrets are compared in constant time, and secrets are held as hashes. All of this ends with the studio.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 
 from earmark.errors import EarmarkError
 
-# Without I, L, O and U, which are taken for others: Crockford's base 32. Twelve of them are 60 bits.
+# Crockford's base 32, which has no I, L, O or U, as they are easily misread. Twelve characters are 60 bits.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_CHARACTERS, GROUP = 12, 4
 MISREAD = str.maketrans("ILO", "110")
 MOST_DEVICES = 20
-UNUSED_SECONDS = 24 * 3600.0  # after which a device must sign in again
-TRIES, TRY_SECONDS = 5, 60.0  # wrong codes from one address within that time
-MOST_ADDRESSES = 1_000  # whose tries are remembered
+UNUSED_SECONDS = 24 * 3600.0  # a device that was idle for longer must sign in again
+TRIES, TRY_SECONDS = 5, 60.0  # the most wrong codes from one address within this time
+MOST_ADDRESSES = 1_000  # the most addresses whose tries are remembered
 
 
 class TooManyTriesError(EarmarkError):
@@ -38,12 +38,12 @@ class Device:
     """A browser that has signed in.
 
     Attributes:
-        id: by which the page names it.
-        name: what it says that it is.
-        address: from where it signed in.
-        signed_in: when, in seconds since 1970.
-        used: when it last asked for something, on the monotonic clock, which no change of the time moves.
-        ended: set when it may ask no more.
+        id: identifies the device to the page.
+        name: the kind of device, according to its browser.
+        address: the IP address from which it signed in.
+        signed_in: when it signed in, in seconds since 1970.
+        used: when it last sent a request or sound, on the monotonic clock, which changes of the system time don't move.
+        ended: set when the device has been signed out.
     """
 
     id: str
@@ -59,12 +59,11 @@ class Access:
     """The codes and devices of one studio.
 
     Args:
-        clock: monotonic seconds.
+        clock: returns monotonic time in seconds.
 
     Attributes:
-        code: that lets the next device in.
-        watchers: called when a device has signed in or out or the code is another one, with what happened in a
-            sentence.
+        code: the code for the next sign-in.
+        watchers: called with a sentence on what happened, when a device has signed in or out or the code was renewed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,31 +74,31 @@ class Access:
         self.code = _new_code()
 
     def devices(self) -> list[Device]:
-        """Those that are signed in, the last one first."""
+        """The devices that are signed in, the latest first. Those idle for a day are signed out first."""
         now = self._clock()
         for device in [device for device in self._devices if now - device.used > UNUSED_SECONDS]:
             self._end(device, "was signed out, as it had not been used for a day")
         return self._devices[::-1]
 
     def renew_code(self) -> None:
-        """Make another code; the old one lets nobody in any more."""
+        """Make a new code. The old one is void."""
         self.code = _new_code()
         self._tell("There is a new code; the old one is void.")
 
     def sign_in(self, code: str, address: str, agent: str) -> str:
-        """Let a device in by the code, which is used up by that.
+        """Sign a device in with the code, which is used up by this.
 
         Args:
-            code: as somebody typed it.
-            address: from where.
+            code: the code as it was typed.
+            address: the device's IP address.
             agent: its browser's `User-Agent`.
 
         Returns:
             The device's secret.
 
         Raises:
-            TooManyTriesError: too many wrong ones came from that address within a minute.
-            EarmarkError: it is wrong or used up, or there are too many devices.
+            TooManyTriesError: too many wrong codes came from this address within a minute.
+            EarmarkError: the code is wrong or used up, or there are too many devices.
         """
         now = self._clock()
         wrong = self._tries(address, now)
@@ -118,7 +117,7 @@ class Access:
         return secret
 
     def device(self, secret: str) -> Device | None:
-        """Whose secret it is, if it is anybody's; it counts as used now."""
+        """Find the device with this secret, if there is one. It counts as used now."""
         digest, found = _digest(secret), None
         for device in self.devices():
             if hmac.compare_digest(device.secret_hash, digest):
@@ -128,14 +127,14 @@ class Access:
         return found
 
     def use(self, device: Device) -> None:
-        """Note that a device asks for something, or sends sound."""
+        """Note that a device has just sent a request or sound."""
         device.used = self._clock()
 
     def revoke(self, identity: str) -> None:
-        """Sign a device out: it may ask no more, and its connections end.
+        """Sign a device out. Its requests are refused from now on, and its connections end.
 
         Raises:
-            EarmarkError: there is none.
+            EarmarkError: no such device is signed in.
         """
         for device in self._devices:
             if device.id == identity:
@@ -150,7 +149,7 @@ class Access:
 
     def _tell(self, what: str) -> None:
         for watcher in self.watchers:
-            with suppress(OSError, ValueError):  # a terminal that is gone, or can't show a name, keeps nobody out
+            with suppress(OSError, ValueError):  # a terminal that is closed or can't show a name keeps nobody out
                 watcher(what)
 
     def _tries(self, address: str, now: float) -> deque[float]:
@@ -164,7 +163,7 @@ class Access:
 
 
 def describe_agent(agent: str) -> str:
-    """What a browser says that it runs on, in a word or two."""
+    """The kind of device that a browser says it runs on, in a word or two."""
     known = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "CrOS", "Linux")
     system = next((name for name in known if name in agent), "A device")
     model = re.search(r"Android [^;)]*; ([\w .-]{2,30})(?: Build|[;)])", agent)
@@ -178,7 +177,7 @@ def _new_code() -> str:
 
 
 def _as_code(typed: str) -> str:
-    """A code as it was meant: whatever case, dashes and spaces, and O for 0."""
+    """Normalize a typed code: case, dashes and spaces don't matter, nor do I, L and O for 1 and 0."""
     return re.sub(r"[\s-]", "", typed).upper().translate(MISREAD)
 
 

@@ -1,7 +1,7 @@
-"""The certificate by which a studio in the network serves HTTPS: made for this machine, kept, and renewed in time.
+"""The certificate for a studio's HTTPS in the network: made for this machine, kept on disk, and renewed in time.
 
-Browsers give a microphone to secure pages only. No authority can vouch for a machine in somebody's home, so the
-certificate is signed by itself: a browser warns once, and who doubts compares the fingerprint.
+Browsers grant the microphone only to secure pages. No authority can vouch for a machine in somebody's home, so the
+certificate is self-signed. A browser warns about it once, and users in doubt can compare the fingerprint.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from earmark.errors import EarmarkError
 from earmark.storage.files import write_atomically
 from earmark.web.guard import is_address
 
-FILE = "studio.pem"  # the key, then the certificate: one file, so that they can't disagree
-LIFETIME = timedelta(days=397)  # browsers trust none for longer: CA/Browser Forum, Baseline Requirements, 6.3.2
+FILE = "studio.pem"  # the key, then the certificate, in one file, so that they always match
+LIFETIME = timedelta(days=397)  # the longest that browsers accept: CA/Browser Forum, Baseline Requirements, 6.3.2
 RENEWED_BEFORE = timedelta(days=30)
 CLOCKS_APART = timedelta(days=1)  # a phone's clock may be behind
-MOST_NAMES = 20  # a laptop keeps the addresses that it had elsewhere, so that coming home asks for no new certificate
+MOST_NAMES = 20  # includes addresses that a laptop had in other networks: back there, it needs no new certificate
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", re.IGNORECASE)
 
 
@@ -43,10 +43,10 @@ class Certificate:
     """A certificate with its key.
 
     Attributes:
-        file: the key and the certificate, in PEM.
-        names: and addresses that it is good for.
-        fingerprint: SHA-256 of it, as browsers show it.
-        ends: when it is good no more.
+        file: the PEM file with the key and the certificate.
+        names: the names and addresses that the certificate is valid for.
+        fingerprint: the certificate's SHA-256 fingerprint, as browsers show it.
+        ends: when the certificate expires.
     """
 
     file: Path
@@ -56,16 +56,17 @@ class Certificate:
 
 
 def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = None) -> Certificate:
-    """This machine's certificate: the one that is kept in the folder, or a new one where that one is damaged, ends
-    within a month, or lacks a name.
+    """Read this machine's certificate, or make a new one.
+
+    A new one is made if the folder has none, or if the one there is damaged, expires within a month, or lacks a name.
 
     Args:
-        folder: of the user's own; made for nobody else to read.
-        names: and addresses by which the machine is reached.
-        now: the time, where it isn't the clock's.
+        folder: where the certificate is kept. Nobody but the user may read this folder.
+        names: the names and addresses by which the machine is reached.
+        now: the current time; the clock's where None.
 
     Raises:
-        EarmarkError: it can't be written.
+        EarmarkError: the certificate can't be written.
     """
     now = now or datetime.now(timezone.utc)
     wanted = [name for name in dict.fromkeys(names) if is_address(name) or _NAME.fullmatch(name)][:MOST_NAMES]
@@ -73,7 +74,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
     kept = _read_kept(file)
     _make_private(folder)
     if kept is not None and set(wanted) <= set(kept[1]) and _is_good(kept[0], now):
-        file.chmod(0o600)  # a backup may have come back for all to read
+        file.chmod(0o600)  # a restored backup may be readable by all
         return _describe(file, *kept)
     known = [name for name in (kept[1] if kept else ()) if name not in wanted]
     names = tuple([*wanted, *known][:MOST_NAMES])
@@ -86,7 +87,7 @@ def own_certificate(folder: Path, names: Iterable[str], now: datetime | None = N
 
 
 def _read_kept(file: Path) -> tuple[x509.Certificate, tuple[str, ...]] | None:
-    """What is kept, if its key belongs to it."""
+    """The kept certificate with its names and addresses, if the key belongs to it."""
     with suppress(OSError, ValueError, TypeError, x509.ExtensionNotFound):
         pem = file.read_bytes()
         key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
@@ -103,7 +104,7 @@ def _is_good(certificate: x509.Certificate, now: datetime) -> bool:
 
 
 def _sign(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...], now: datetime) -> x509.Certificate:
-    """A certificate for servers alone: with it nobody can vouch for others."""
+    """Sign a certificate for server use only. It can't be used to sign others."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Earmark studio")])
     alternatives = [
         x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name) for name in names

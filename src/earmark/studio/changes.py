@@ -1,4 +1,4 @@
-"""What the page can change. Each function makes one change and returns what takes it back."""
+"""The changes that the page can make. Each function makes one change and returns a function that undoes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def remove_label(project: Project, name: str) -> Undo:
 
 
 def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
-    project.label(label)  # a page's upload, unlike a recording, is for a label that is there
+    project.label(label)  # unlike a recording, an upload needs a label that exists
     recordings = read_sound(data, file_name, label)
     for recording in recordings:
         check_length(recording)

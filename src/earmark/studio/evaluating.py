@@ -1,4 +1,4 @@
-"""An evaluation as the studio keeps it: the report, and its numbers beside it."""
+"""An evaluation as the studio keeps it: the report, with its numbers in a file beside it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from earmark.progress import Report
 
 EVALUATION_FILE = "evaluation.json"
-_NEEDED = {"method", "accuracy", "labels", "confusion", "recommendation", "advice"}  # by the page
+_NEEDED = {"method", "accuracy", "labels", "confusion", "recommendation", "advice"}  # what the page needs
 
 
 def evaluate(project: Project, report: Report) -> None:
-    """Evaluate a training on the project's base, and keep what came of it in the folder of that base's model.
+    """Evaluate a training on the project's base, and save the results in the folder of that base's model.
 
-    Without matplotlib there are the numbers alone, and why there is no report.
+    Without matplotlib, only the numbers are saved, and the reason why there is no report.
 
     Raises:
-        EarmarkError: see `Project.evaluate`; or the folder can't be written.
+        EarmarkError: the folder can't be written, or as in `Project.evaluate`.
     """
     base, now = project.base, project.fingerprint()
     evaluation = project.evaluate(base, report=report)
@@ -35,7 +35,7 @@ def evaluate(project: Project, report: Report) -> None:
     try:
         write_report(evaluation, file, title=project.name, model_card=_card(project, file.parent.name, now))
     except EarmarkError as error:
-        file.unlink(missing_ok=True)  # it would be an older evaluation's
+        file.unlink(missing_ok=True)  # it would be that of an older evaluation
         remedy = str(error)
     kept = {
         **as_dict(evaluation),
@@ -44,15 +44,16 @@ def evaluate(project: Project, report: Report) -> None:
         "clips_fingerprint": now,
         "report_remedy": remedy,
     }
-    # Last, since the page believes it: whoever stops the worker before this moment leaves the old numbers.
+    # This comes last, as the page relies on it: if the worker is stopped before, the old numbers stay.
     write_atomically(file.with_name(EVALUATION_FILE), json.dumps(kept, allow_nan=False).encode())
 
 
 def read_evaluation(project: Project, now: str) -> dict[str, Any] | None:
-    """The last evaluation on the project's base, or None.
+    """Read the last evaluation on the project's base; None if there is none.
 
     Args:
-        now: the project's fingerprint; with another one than the evaluation's, that is stale.
+        project: the evaluated project.
+        now: the project's current fingerprint. If the evaluation has another one, it is stale.
     """
     report = project.report_file()
     try:
@@ -60,7 +61,7 @@ def read_evaluation(project: Project, now: str) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(kept, dict) or not kept.keys() >= _NEEDED:
-        return None  # somebody's hand, or another Earmark's
+        return None  # edited by hand, or written by another version
     address = "/api/report" if report.is_file() else None
     return {**kept, "stale": kept.get("clips_fingerprint") != now, "report": address}
 

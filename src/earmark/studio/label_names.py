@@ -1,4 +1,4 @@
-"""Which label is which while labels are renamed."""
+"""Keeps track of labels while they are renamed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Container
 
 
 class LabelNames:
-    """An id for each label, the same under every name that it gets, and what a former name is now.
+    """Gives each label an id that survives renaming, and resolves former names.
 
-    A page goes on with the old name until it learns the new one: what it records or asks for meanwhile is for the same
-    label. Ids last as long as the studio runs.
+    A page uses the old name until it learns the new one. What it records or requests meanwhile is for the same label.
+    Ids last as long as the studio runs.
 
     Attributes:
-        lock: held by who renames a label, and by who reads labels with their ids, so that the two fit.
+        lock: hold it to rename a label, or to read labels with their ids, so that the two agree.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class LabelNames:
         return self._ids.setdefault(name, secrets.token_hex(4))
 
     def rename(self, old: str, new: str) -> None:
-        """The label has its new name already. Nothing happens where that is the old one."""
+        """Note that a label was renamed. Call this after the renaming; if both names are the same, nothing happens."""
         if old == new:
             return
         self._ids[new] = self.id(old)
@@ -35,7 +35,7 @@ class LabelNames:
         self._renamed.pop(new, None)
 
     def current(self, name: str, labels: Container[str]) -> str:
-        """What the label of that name, or former name, is called among `labels`."""
+        """Find the current name, among `labels`, of the label with this current or former name."""
         while name not in labels and name in self._renamed:
             name = self._renamed[name]
         return name

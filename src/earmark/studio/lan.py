@@ -20,7 +20,7 @@ from earmark.studio.policy import VISITORS
 from earmark.studio.sign_in import DEVICE
 from earmark.web.guard import LOOPBACK, Visitors
 
-NOWHERE = ("192.0.2.1", 9)  # kept for documentation: RFC 5737; to ask for a route sends nothing
+NOWHERE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737): looking up its route sends nothing
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Lan:
     """A studio that phones in the network can use.
 
     Attributes:
-        port: of its HTTPS.
-        addresses: of this machine, the likeliest first.
-        certificate: by which it serves.
-        access: who may use it.
+        port: the HTTPS port.
+        addresses: this machine's IPv4 addresses, the likeliest first.
+        certificate: the certificate for HTTPS.
+        access: who may use the studio.
     """
 
     port: int
@@ -41,12 +41,12 @@ class Lan:
 
     @property
     def urls(self) -> list[str]:
-        """Its addresses in a browser."""
+        """The studio's URLs in the network."""
         return [f"https://{address}:{self.port}" for address in self.addresses]
 
     @property
     def invitation(self) -> str:
-        """The address with the code after its #, which a browser sends to nobody; the sign-in page reads it."""
+        """The URL with the code in its fragment, which browsers don't send; the sign-in page reads it."""
         return f"{self.urls[0]}/#{self.access.code}"
 
     @property
@@ -59,7 +59,7 @@ class Lan:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What the page on this machine shows of it."""
+        """What the page on this machine shows: URLs, code, fingerprint and devices."""
         devices = [
             {"id": device.id, "name": device.name, "address": device.address, "signed_in": device.signed_in}
             for device in self.access.devices()
@@ -72,13 +72,13 @@ class Lan:
         }
 
     def qr_code(self) -> bytes:
-        """The invitation as an SVG picture."""
+        """The invitation as a QR code, an SVG image."""
         picture = io.BytesIO()
         segno.make(self.invitation, error="m").save(picture, kind="svg", scale=4, light="#fff", xmldecl=False)
         return picture.getvalue()
 
     def qr_text(self) -> str:
-        """The same for a terminal, in half blocks."""
+        """The invitation as a QR code for a terminal, in half blocks."""
         text = io.StringIO()
         segno.make(self.invitation, error="l").terminal(text, border=2, compact=True)
         return text.getvalue()
@@ -88,11 +88,11 @@ def open_lan(port: int, folder: Path | None = None) -> Lan:
     """Prepare the studio for the network.
 
     Args:
-        port: of its HTTPS.
+        port: the HTTPS port.
         folder: where the certificate is kept; the user's data folder where None.
 
     Raises:
-        EarmarkError: this machine is in no network, or the certificate can't be kept.
+        EarmarkError: this machine is in no network, or the certificate can't be saved.
     """
     addresses = own_addresses()
     if not addresses:
@@ -104,7 +104,7 @@ def open_lan(port: int, folder: Path | None = None) -> Lan:
 
 
 def own_addresses() -> tuple[str, ...]:
-    """This machine's IPv4 addresses, but for loopback; the one that leads out of the network comes first."""
+    """This machine's IPv4 addresses, without loopback and link-local ones. The default route's comes first."""
     found = [
         str(address.ip)
         for adapter in ifaddr.get_adapters()
@@ -116,12 +116,12 @@ def own_addresses() -> tuple[str, ...]:
             asking.connect(NOWHERE)
             found.sort(key=lambda address: address != asking.getsockname()[0])
         except OSError:
-            pass  # no route leads out: any of them may be the one
+            pass  # no default route: keep their order
     return tuple(dict.fromkeys(found))
 
 
 def add_lan_routes(app: FastAPI, lan: Lan | None) -> None:
-    """What the page asks of it: pages on this machine manage it, and a device learns that it is one."""
+    """Add the routes for network access: pages on this machine manage it, and a device learns its id."""
 
     def managed(request: Request) -> Lan:
         if lan is None or DEVICE in request.scope:

@@ -1,4 +1,4 @@
-"""A page's live sound: the spectrogram that the page shows, and the scores and detections of what it listens with."""
+"""A page's live sound: the spectrogram that the page shows, and the scores and detections of its model."""
 
 from __future__ import annotations
 
@@ -19,51 +19,52 @@ from earmark.web.batching import ScoringThread
 from earmark.web.limits import Allowance
 from earmark.web.session import ProtocolError
 
-HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level; how many frames, windows and labels
-WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream, and when that was captured
-PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB; a byte of a picture spans them
-# Live sound that a page may send: it lasts as long as it takes, but for what a busy network held up.
-SOUND_RATE, SOUND_AT_ONCE = 2.0, 180.0  # seconds a second, and seconds
+HEARD_HEADER = struct.Struct("<IfHHHxx")  # first frame's index, peak level, counts of frames, windows and labels
+WINDOW_HEADER = struct.Struct("<dd")  # a window's end in the stream (s), and when it was captured (ms since 1970)
+PICTURE_FLOOR, PICTURE_RANGE = -120.0, 100.0  # dB: the level of a picture's byte 0, and what its 255 steps span
+# How much live sound a page may send. It comes in real time, except for sound that a busy network has held up.
+SOUND_RATE, SOUND_AT_ONCE = 2.0, 180.0  # seconds of sound per second, and at once
 
 
 class LiveSound:
-    """One page's, in chunks that are numbered.
+    """One page's live sound, in numbered chunks.
 
     Args:
-        scoring: what scores windows.
+        scoring: the thread that scores windows.
         send: queues a message for the page.
 
     Attributes:
-        sample_rate: of the sound, in Hz; 0 before the page has told it.
+        sample_rate: the sound's sample rate in Hz; 0 until the page has sent it.
     """
 
     def __init__(self, scoring: ScoringThread, send: Callable[[dict[str, Any] | bytes], None]) -> None:
         self._scoring, self._send = scoring, send
         self.sample_rate = 0
         self._front_end: StreamingSpectrogram | None = None
-        self._next = 0  # chunk
+        self._next = 0  # number of the next chunk
         self._shown = 0  # frames since the page connected
-        self._frames = 0  # frames, and
-        self._seconds = 0.0  # seconds of sound, since the stream began anew
-        self._began = 0.0  # when its first sample was captured, in ms since 1970
+        self._frames = 0  # frames since the stream last restarted
+        self._seconds = 0.0  # seconds of sound since the stream last restarted
+        self._began = 0.0  # when the first sample since then was captured, in ms since 1970
         self._hearing: PageHearing | None = None
-        self._detections = 0  # told since the page connected
+        self._detections = 0  # detections reported since the page connected
         self._allowance = Allowance(SOUND_RATE, SOUND_AT_ONCE)
 
     def begin(self, sample_rate: int, number: int) -> None:
-        """Begin the stream, or begin anew, with the chunk of that number."""
+        """Start the stream, or restart it, with the chunk of this number."""
         self.sample_rate, self._next = sample_rate, number
         self._restart()
 
     def listen(self, model: str, recognizer: Recognizer, threshold: float | None) -> None:
-        """Listen from now on.
+        """Start listening.
 
         Args:
-            model: what the protocol calls it.
-            threshold: see `PageHearing`.
+            model: the model's name in the protocol.
+            recognizer: what to listen with.
+            threshold: the `probability_threshold` of `PageHearing`.
 
         Raises:
-            EarmarkError: the threshold is out of its range.
+            EarmarkError: the threshold is out of range.
         """
         self._hearing = PageHearing(
             model, self._scoring, recognizer, threshold, self._tell_detection,
@@ -71,22 +72,22 @@ class LiveSound:
         )  # fmt: skip
 
     def stop_listening(self) -> None:
-        """Listen no more."""
+        """Stop listening, and report the detections that end with it."""
         if self._hearing is not None:
             self._hearing.finish()
         self._hearing = None
 
     def tell_listening(self, model: str, recognizer: Recognizer | None) -> None:
-        """Tell the page whether it listens now.
+        """Tell the page whether it is listening now.
 
         Args:
-            model, recognizer: what it asked for, even where it doesn't listen.
+            model, recognizer: what the page asked for, even if it isn't listening.
         """
         labels = list(recognizer.labels) if recognizer else []
         self._send({"type": "listening", "on": self._hearing is not None, "model": model, "labels": labels})
 
     def replace(self, model: str, recognizer: Recognizer | None) -> None:
-        """Listen with this recognizer from now on, if the page listens with that model."""
+        """If the page listens with this model, listen with this recognizer from now on. Stop if there is none."""
         if self._hearing is not None and self._hearing.model == model:
             threshold = self._hearing.probability_threshold
             self.stop_listening()
@@ -95,23 +96,28 @@ class LiveSound:
             self.tell_listening(model, recognizer)
 
     def change_threshold(self, value: float) -> None:
-        """Change what a score must reach; nothing where the listening has ended meanwhile.
+        """Change the probability threshold. This does nothing if the page isn't listening any more.
 
         Raises:
-            EarmarkError: the threshold is out of its range.
+            EarmarkError: the threshold is out of range.
         """
         if self._hearing is not None:
             self._hearing.probability_threshold = value
 
     def is_new(self, number: int) -> bool:
-        """Whether that chunk belongs to the live stream, and isn't sent again for a recording."""
+        """Whether this chunk belongs to the live stream. If not, it was resent for a recording."""
         return number >= self._next
 
     async def process(self, number: int, samples: Samples, captured: float) -> list[ScoredWindow]:
-        """The stream's next chunk: show what is heard of it, and return the windows that it completes.
+        """Process the stream's next chunk, and send the page what to show of it.
 
         Args:
-            captured: when its last sample was, in ms since 1970.
+            number: the chunk's number.
+            samples: the chunk's sound, shape [samples].
+            captured: when its last sample was captured, in ms since 1970.
+
+        Returns:
+            The windows that it completes, scored.
 
         Raises:
             ProtocolError: sound comes faster than it can have been captured.
@@ -125,7 +131,7 @@ class LiveSound:
         frames = self._front_end.process(samples)
         self._seconds += len(samples) / self.sample_rate
         self._began = captured - 1000 * self._seconds
-        # Counted before the scores are in: meanwhile another model may take over, and hear what comes after these.
+        # Count frames before awaiting the scores: another model may take over meanwhile, starting after these frames.
         first = self._shown
         self._frames += len(frames)
         self._shown += len(frames)
@@ -135,12 +141,14 @@ class LiveSound:
         return windows
 
     def free(self) -> None:
-        """Free at once what is large: what hears tells this, which holds it, and such a circle stays in memory until
-        Python looks for those, which a busy server does once in minutes."""
+        """Release large objects at once by breaking a reference cycle: the recognition holds this object's callback.
+
+        Garbage collection would free it only minutes later on a busy server.
+        """
         self._front_end = self._hearing = None
 
     def _restart(self) -> None:
-        """Begin anew after a gap: frames must not join what lies on its two sides."""
+        """Restart after a gap, as no frame may span it."""
         self._front_end = StreamingSpectrogram(self.sample_rate)
         hearing = self._hearing
         self.stop_listening()
@@ -154,11 +162,11 @@ class LiveSound:
         self._send({**told, "captured": self._captured(detection.end)})
 
     def _captured(self, seconds: float) -> float:
-        """When this moment of the stream was captured, in ms since 1970."""
+        """When this position in the stream, in seconds, was captured, in ms since 1970."""
         return self._began + 1000 * seconds
 
     def _heard(self, first: int, frames: Spectrogram, samples: Samples, windows: list[ScoredWindow]) -> bytes:
-        """What the page shows of a chunk. One message for all of it: at 43 a second, each one costs."""
+        """Pack what the page shows of a chunk into one message. At 43 chunks per second, every message counts."""
         peak = 20 * math.log10(max(float(np.abs(samples).max(initial=0)), 1e-8))
         labels = len(windows[0].scores) if windows else 0
         parts = [HEARD_HEADER.pack(first & 0xFFFFFFFF, peak, len(frames), len(windows), labels)]
@@ -169,6 +177,6 @@ class LiveSound:
 
 
 def picture(frames: Spectrogram) -> npt.NDArray[np.uint8]:
-    """Frames as bytes for a picture: −120 dB is 0, −20 dB is 255."""
+    """Scale frames to the bytes of a picture: −120 dB is 0, and −20 dB is 255."""
     scaled = (frames - np.float32(PICTURE_FLOOR)) * np.float32(255 / PICTURE_RANGE)
     return scaled.clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What one page listens for: its recognizer at work on the frames that the page sees, or on frames of its own."""
+"""A page's recognizer at work, on the frames that the page shows or on frames of its own front end."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from earmark.web.hearing import ScoreHearing, Tell
 
 
 class PageHearing:
-    """What one page hears by one model, from the moment it began to listen.
+    """One page's recognition with one model, from the moment it starts to listen.
 
     Args:
-        model: what the protocol calls it.
-        scoring: what scores the windows.
-        recognizer: whose network does.
+        model: the model's name in the protocol.
+        scoring: the thread that scores the windows.
+        recognizer: the recognizer whose network scores.
         probability_threshold: see `Decisions`; None for scores without detections.
         tell: see `web.hearing.Hearing`.
-        sample_rate: of the sound, in Hz.
-        first_frame: how many frames of the spectrogram, and
-        seconds: how much sound the stream had before this.
+        sample_rate: the sound's sample rate in Hz.
+        first_frame: how many frames of the spectrogram the stream had before.
+        seconds: how many seconds of sound the stream had before.
 
     Raises:
-        EarmarkError: the threshold is out of its range.
+        EarmarkError: the threshold is out of range.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PageHearing:
     ) -> None:
         self.model, self.recognizer = model, recognizer
         front_end = recognizer.front_end
-        self._own_frames: StreamingFrames | None = None  # where the network hears other ones than the page shows
+        self._own_frames: StreamingFrames | None = None  # if the network takes other frames than the page shows
         start: float = first_frame
         if front_end is not SPECTROGRAM:
             self._own_frames = front_end.stream(sample_rate)
@@ -52,7 +52,7 @@ class PageHearing:
 
     @property
     def probability_threshold(self) -> float | None:
-        """What a score must reach; setting it does nothing where detections weren't asked for."""
+        """What a score must reach for a detection. Without detections it is None, and setting it does nothing."""
         return None if self._decisions is None else self._decisions.probability_threshold
 
     @probability_threshold.setter
@@ -61,15 +61,19 @@ class PageHearing:
             self._decisions.probability_threshold = value
 
     async def process(self, frames: Spectrogram, samples: Samples) -> list[ScoredWindow]:
-        """The next sound, as samples and as the frames that they completed, shape [frames, bins].
+        """Process the next sound.
+
+        Args:
+            frames: the frames that the samples complete, shape [frames, bins].
+            samples: the sound itself, shape [samples].
 
         Returns:
-            The windows that it completes, scored; none if the listening ended meanwhile.
+            The windows that it completes, scored. If the listening has ended meanwhile, there are none.
         """
         if self._own_frames is not None:
             frames = self._own_frames.process(samples)
         return await self._hearing.process(frames)
 
     def finish(self) -> None:
-        """Tell of the detections that the end of the listening ends."""
+        """End the listening, and report the detections that end with it."""
         self._hearing.finish()

@@ -1,4 +1,4 @@
-"""A page's live session: its commands and chunks of sound in, messages out. docs/studio-protocol.md describes them."""
+"""A page's live session: commands and chunks of sound in, messages out. docs/studio-protocol.md describes them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from earmark.studio.state import Studio
 from earmark.web.limits import Allowance
 from earmark.web.session import Drop, LiveSession, ProtocolError
 
-HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, time of capture
+HEADER = struct.Struct("<IB3xd")  # a chunk's number, format, and time of capture
 ENCODINGS: tuple[Encoding, ...] = ("s16le", "f32le")
-PROJECT = "project"  # the model of the project itself, as the protocol calls it; any other goes by its own name
-COMMANDS_A_SECOND, COMMANDS_AT_ONCE = 50.0, 1_000.0  # of a page: a hundred recordings are sent again by two each
-UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page that far behind is let go
+PROJECT = "project"  # the protocol's name for the project's own model; other models go by their own names
+COMMANDS_A_SECOND, COMMANDS_AT_ONCE = 50.0, 1_000.0  # per page: resending a hundred recordings takes two for each
+UNSENT_MESSAGES = 2_000  # about 20 s of live messages: a page further behind is dropped
 
 
 class Outbox:
-    """Messages that wait to be sent to a page.
+    """A queue of messages to a page.
 
     Attributes:
         overflowed: set when the page is too far behind.
@@ -43,7 +43,7 @@ class Outbox:
         self._messages: asyncio.Queue[dict[str, Any] | bytes] = asyncio.Queue(UNSENT_MESSAGES)
 
     def put(self, message: dict[str, Any] | bytes) -> None:
-        """Queue a message; a page too far behind loses its connection, and resends on the next."""
+        """Queue a message. A page too far behind is disconnected, and resends its recordings on its next connection."""
         try:
             self._messages.put_nowait(message)
         except asyncio.QueueFull:
@@ -54,7 +54,7 @@ class Outbox:
         return await self._messages.get()
 
     def clear(self) -> None:
-        """Hold no messages any more, nor any that come."""
+        """Discard all messages, and those still to come."""
         self._messages = asyncio.Queue(1)
 
 
@@ -62,7 +62,7 @@ class PageSession(LiveSession):
     """A connected page.
 
     Args:
-        studio: what it shares with other pages.
+        studio: what all pages share.
         websocket: the connection, not accepted yet.
     """
 
@@ -77,7 +77,7 @@ class PageSession(LiveSession):
     async def run(self) -> None:
         try:
             await super().run()
-        finally:  # a recording that is complete gets saved, whether or not its page still waits
+        finally:  # a complete recording is saved even if its page has gone
             await self._recorder.wait_until_saved()
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
@@ -93,7 +93,7 @@ class PageSession(LiveSession):
         self._outbox.put(message)
 
     def use(self, recognizer: Recognizer | None) -> None:
-        """Listen with this recognizer from now on, if the page listens with the project's."""
+        """If the page listens with the project's model, listen with this recognizer from now on."""
         self._sound.replace(PROJECT, recognizer)
 
     async def _receive_all(self) -> None:
@@ -137,7 +137,7 @@ class PageSession(LiveSession):
             raise ProtocolError("Message not understood.") from error
 
     async def _listen(self, message: dict[str, Any]) -> None:
-        """Start or stop; the page's sound waits here for the moment in which the pretrained model is loaded."""
+        """Start or stop listening. While the pretrained model loads, the page's sound waits."""
         on, model, threshold = bool(message["on"]), message.get("model", PROJECT), message.get("probability_threshold")
         if not isinstance(model, str):
             raise ProtocolError("Model not understood.")
@@ -192,7 +192,7 @@ class PageSession(LiveSession):
 
 
 def _decode(data: bytes, rate: int) -> tuple[int, Samples, float]:
-    """A chunk's number, its samples, and when the last of them was captured."""
+    """Decode a chunk into its number, its samples, and when the last of them was captured (ms since 1970)."""
     if len(data) < HEADER.size:
         raise ProtocolError("Chunk too short.")
     number, encoding, captured = HEADER.unpack_from(data)

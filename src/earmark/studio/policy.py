@@ -1,4 +1,4 @@
-"""What the studio asks of its visitors, and what browsers may load of it."""
+"""Which requests the studio allows, and what browsers may load on its pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A report is one file without scripts: its figures, sounds and style are in it.
+# A report is a single file without scripts. Its figures, sounds and styles are inside.
 REPORT_POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

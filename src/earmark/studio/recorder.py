@@ -1,4 +1,4 @@
-"""What a page records: chunks held until a recording is complete, then saved."""
+"""A page's recordings: chunks are held until a recording is complete, then saved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
 from earmark.studio.state import RECORDING_SECONDS, Studio
 
-HELD_SECONDS = 20 * RECORDING_SECONDS  # of all unfinished recordings of one page
+HELD_SECONDS = 20 * RECORDING_SECONDS  # in all unfinished recordings of one page
 HELD_RECORDINGS = 100
 
 
 @dataclass
 class OpenRecording:
-    """A recording under way: chunks first ≤ number < end, in whatever order they come, each once."""
+    """A recording under way. It takes each chunk with first ≤ number < end once, in any order."""
 
     label: str
     sample_rate: int
@@ -33,49 +33,49 @@ class OpenRecording:
 
     @property
     def seconds(self) -> float:
-        """How much of it has come."""
+        """The duration of the chunks so far."""
         return self.samples / self.sample_rate
 
     @property
     def is_complete(self) -> bool:
-        """Whether its end is known, and everything before it has come."""
+        """Whether its end is known and all chunks before it have come."""
         return self.end is not None and len(self.chunks) >= self.end - self.first
 
     def wants(self, number: int) -> bool:
-        """Whether the chunk of that number is one of its own, and has not come yet."""
+        """Whether the chunk of this number belongs to the recording and has not come yet."""
         return self.first <= number and (self.end is None or number < self.end) and number not in self.chunks
 
     def add(self, number: int, samples: Samples) -> None:
-        """Hold a chunk."""
+        """Add a chunk."""
         self.chunks[number] = samples
         self.samples += len(samples)
 
     def stop(self, end: int) -> None:
-        """Forget what came after its end, and want no more of that."""
+        """End the recording before the chunk of this number, and forget later chunks."""
         self.end = end
         self.chunks = {number: chunk for number, chunk in self.chunks.items() if number < end}
         self.samples = sum(map(len, self.chunks.values()))
 
     def examples(self) -> int:
-        """How many it would count now; see `Project.examples_in`."""
+        """How many examples it would give now; see `Project.examples_in`."""
         windows = example_count(self.samples, self.sample_rate, SOUND_FRAMES)
         return min(1, windows) if self.is_one_example else windows
 
     def clip(self) -> Clip:
-        """All of it.
+        """Join the chunks into a clip.
 
         Raises:
-            EarmarkError: it is no clip.
+            EarmarkError: the sound is no valid clip.
         """
         chunks = (self.chunks[number] for number in sorted(self.chunks))
         return as_clip(np.concatenate([np.zeros(0, np.float32), *chunks]), self.sample_rate, "the recording")
 
 
 class Recorder:
-    """The recordings of one page, each by the id that the page gave it.
+    """The recordings of one page, each with the id that the page gave it.
 
     Args:
-        studio: where they are saved.
+        studio: where recordings are saved.
         send: queues a message for the page.
     """
 
@@ -85,7 +85,7 @@ class Recorder:
         self._saving: set[asyncio.Task[None]] = set()
 
     def takes(self, identity: str) -> bool:
-        """Whether this recording may begin. Else the page is told that it is saved already, or why it may not."""
+        """Whether this recording may begin. If not, tell the page that it is saved already, or why it is refused."""
         if (clip := self._studio.saved(identity)) is not None:
             self._send({"type": "saved", "recording": identity, "clip": clip})
         elif len(self._recordings) >= HELD_RECORDINGS:
@@ -95,12 +95,12 @@ class Recorder:
         return False
 
     def begin(self, identity: str, label: str, sample_rate: int, first: int) -> None:
-        """Begin a recording with the chunk of that number."""
+        """Begin a recording with the chunk of this number."""
         is_one_example = self._studio.project.mode == WORDS_MODE
         self._recordings[identity] = OpenRecording(label, sample_rate, first, is_one_example)
 
     def stop(self, identity: str, end: int) -> None:
-        """End a recording before the chunk of that number."""
+        """End a recording before the chunk of this number."""
         recording = self._recordings.get(identity)
         if recording is not None:
             recording.stop(end)
@@ -111,17 +111,17 @@ class Recorder:
         self._recordings.pop(identity, None)
 
     def discard_all(self) -> None:
-        """Forget those that are under way. What is complete is being saved and stays."""
+        """Forget the recordings under way. Complete ones are being saved, and stay."""
         self._recordings.clear()
 
     def process(self, number: int, samples: Samples) -> None:
-        """Add a chunk to whatever recordings want it."""
+        """Add a chunk to every recording that wants it."""
         for identity, recording in list(self._recordings.items()):
             if recording.wants(number):
                 self._keep(identity, recording, number, samples)
 
     async def wait_until_saved(self) -> None:
-        """Wait for all that was complete."""
+        """Wait until all complete recordings are saved."""
         if self._saving:
             await asyncio.wait(self._saving)
 
@@ -144,7 +144,7 @@ class Recorder:
 
     async def _save(self, identity: str, recording: OpenRecording) -> None:
         try:
-            # Off the event loop: a minute of sound is long enough to hold up everybody's live sound.
+            # Not in the event loop: joining a minute of sound takes long enough to delay everybody's live sound.
             clip = await asyncio.to_thread(recording.clip)
             saved = await self._studio.save(identity, recording.label, clip)
             self._send({"type": "saved", "recording": identity, "clip": saved})

@@ -31,20 +31,21 @@ def serve(
     lan_port: int | None = None,
     invite: Callable[[Lan, str], None] | None = None,
 ) -> None:
-    """Serve the project at `path`, made where there is none, on loopback and, if asked, over HTTPS in the network.
+    """Serve a project on loopback and, if asked, over HTTPS in the network.
 
-    A new one for short sounds has the codelab's three labels; one for words has none, as nobody can guess them.
+    The project is made if there is none. A new one for short sounds has the codelab's three labels. A new one for
+    words has no labels, as nobody can guess them.
 
     Args:
         path: the project's folder.
-        port: 0 for any that is free.
-        browser: whether to open the page, where there is a screen.
-        tell: called with the page's address once it answers.
-        mode: "sounds" or "words", which a project that is there is changed to; where None, it stays as it is, and a
-            new one is for sounds.
-        lan_port: of the HTTPS in the network, where devices must sign in; where None, there is none.
-        invite: called with the studio in the network and "" once it answers; and with a sentence of what happened
-            when a device has signed in or out or there is another code.
+        port: the port on loopback; 0 for any free one.
+        browser: whether to open the page, if there is a screen.
+        tell: called with the page's address once the server answers.
+        mode: "sounds" or "words"; an existing project is changed to it. Where None, an existing project stays as it
+            is, and a new one is for sounds.
+        lan_port: the port of HTTPS in the network, where devices must sign in; None for no access from the network.
+        invite: called with the studio in the network and a text. The text is "" once the server answers. When a device
+            has signed in or out, or the code was renewed, it is a sentence on what happened.
 
     Raises:
         EarmarkError: the mode is unknown, the project can't be opened or made, a port is taken, or the machine is in

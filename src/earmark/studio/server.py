@@ -39,7 +39,7 @@ from earmark.web.metrics import CountRequests
 
 PICTURE_COLUMNS = 200
 CLIP_BYTES = 256 << 20
-MOST_UPLOADS, MOST_EXPORTS = 8, 4  # at a time
+MOST_UPLOADS, MOST_EXPORTS = 8, 4  # in progress at a time
 FILE_ROUTES = (("POST", "/api/clips"), ("POST", "/api/import"))
 STATIC = Path(str(files("earmark.studio") / "static"))
 
@@ -55,7 +55,7 @@ class NewLabel(BaseModel):
 
 
 class LabelChange(BaseModel):
-    """What to change of a label."""
+    """The changes to a label; None leaves a value as it is."""
 
     name: str | None = None
     colour: str | None = None
@@ -63,14 +63,14 @@ class LabelChange(BaseModel):
 
 
 class ProjectChange(BaseModel):
-    """What is to be taught, or what it is to be trained on."""
+    """The mode to change to, or the base to train on."""
 
     mode: str | None = None
     base: str | None = None
 
 
 class ClipChange(BaseModel):
-    """Where to move a clip, or the seconds to trim it to."""
+    """The label to move a clip to, or the start and end, in seconds, to trim it to."""
 
     label: str | None = None
     start: FiniteFloat | None = None
@@ -78,7 +78,7 @@ class ClipChange(BaseModel):
 
 
 class _Download(StreamingResponse):
-    """A zip on its way; what is held for it is let go of when it has been sent, or its reader has gone."""
+    """A zip download. What is held for it is released once it has been sent or its client has gone."""
 
     def __init__(self, file: IO[bytes], held: ExitStack) -> None:
         headers = {"Content-Disposition": 'attachment; filename="recordings.zip"'}
@@ -91,11 +91,11 @@ class _Download(StreamingResponse):
 
 
 def create_app(project: Project, lan: Lan | None = None) -> FastAPI:
-    """The studio of one project as an ASGI app, for a `Guard` to stand before.
+    """Build the studio of one project as an ASGI app. Put a `Guard` in front of it.
 
     Args:
-        project: whose studio.
-        lan: where it answers besides, whose devices its pages manage.
+        project: the project to serve.
+        lan: the studio's access from the network, if it has any. Pages on this machine manage its devices.
     """
     studio = Studio(project)
 
@@ -274,7 +274,7 @@ def _clip_picture(recording: Recording) -> bytes:
 
 
 def _squeeze(frames: Spectrogram) -> Spectrogram:
-    """At most 200 columns, each the loudest of those it stands for."""
+    """Reduce frames to at most 200 columns, each the maximum of the frames that it stands for."""
     if len(frames) <= PICTURE_COLUMNS:
         return frames
     edges = np.linspace(0, len(frames), PICTURE_COLUMNS, endpoint=False).astype(int)

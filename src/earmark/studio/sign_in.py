@@ -1,4 +1,4 @@
-"""Shows a sign-in page, and nothing else, to whoever reaches the studio over the network without having signed in."""
+"""Shows only a sign-in page to clients in the network that haven't signed in."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from starlette.websockets import WebSocketClose
 from earmark.errors import EarmarkError
 from earmark.studio.access import Access, Device, TooManyTriesError
 
-# A cookie of such a name is taken only from this very host, over HTTPS: RFC 6265bis, 4.1.3.2.
+# Browsers accept a cookie with this prefix only from the host itself, over HTTPS: RFC 6265bis, 4.1.3.2.
 COOKIE = "__Host-earmark"
-DEVICE = "earmark.device"  # in the scope of what a device asks for
+DEVICE = "earmark.device"  # the key of the device in the scope of its requests
 SESSION = "/api/session"
 MOST_BODY_BYTES = 1_000
 BODY_SECONDS = 10
@@ -36,11 +36,13 @@ SIGNED_OUT = "This device isn't signed in: open the studio's address again and t
 
 @dataclass(frozen=True)
 class SignIn:
-    """ASGI middleware in front of the studio's app. What a device asks for has it in the scope as `earmark.device`.
+    """ASGI middleware that admits only signed-in devices to the studio's app.
+
+    The scope of a device's request holds the device as `earmark.device`.
 
     Args:
-        app: the studio's.
-        access: who may use it.
+        app: the studio's app.
+        access: who may use the studio.
     """
 
     app: ASGIApp
@@ -94,7 +96,7 @@ class SignIn:
         return answer
 
     async def _serve(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the app answer; once the device is signed out, nothing of it goes in or out any more."""
+        """Pass a request to the app. Once the device is signed out, nothing more passes in either direction."""
 
         is_answered = False
 
@@ -119,7 +121,7 @@ class SignIn:
 
 @asynccontextmanager
 async def _closed_at_the_end(device: Device, scope: Scope, send: Send) -> AsyncIterator[None]:
-    """Close a WebSocket in the moment in which its device is signed out."""
+    """Close a WebSocket as soon as its device is signed out."""
 
     async def close() -> None:
         await device.ended.wait()
@@ -148,8 +150,11 @@ async def _read_code(request: Request) -> str:
 
 
 def _secrets(scope: Scope) -> Iterator[str]:
-    """What the cookies of our name hold. Cookies know no ports: those of other servers on this machine come along,
-    in whatever form, and there may be one of our name among them."""
+    """The values of all cookies with our name.
+
+    Cookies aren't separated by port. So those of other servers on this machine come too, in any form, and one of them
+    may have our name.
+    """
     for name, value in scope["headers"]:
         if name == b"cookie":
             for cookie in value.decode("latin-1").split(";"):

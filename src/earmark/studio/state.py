@@ -1,4 +1,4 @@
-"""What all pages of one studio share: the project, its undo history, the trainer, the model, and who is connected."""
+"""What all pages of one studio share: the project, its undo history, the trainer, the model, and the open sessions."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from earmark.web.batching import ScoringThread
 from earmark.web.metrics import Metrics
 from earmark.web.session import Sessions
 
-MOST_PAGES = 32  # at a time
+MOST_PAGES = 32  # open at a time
 UNDO_STEPS = 100
 RECORDING_SECONDS = 60
 UPLOAD_BYTES = 2 << 30
-WATCH_SECONDS = 1.0  # between two looks at what other programs have done to the project
-WATCH_SHARE = 0.02  # of the time, at most: a look at many files takes long
+WATCH_SECONDS = 1.0  # between two checks for what other programs have done to the project
+WATCH_SHARE = 0.02  # the most time spent on these checks, as a share: a check of many files takes long
 
 
 class Page(Protocol):
-    """A connected page, as far as the studio needs to know it."""
+    """A connected page, as the studio sees it."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Queue a message for the page."""
 
     def use(self, recognizer: Recognizer | None) -> None:
-        """Listen with this recognizer from now on."""
+        """If the page listens with the project's model, listen with this recognizer from now on."""
 
 
 class Studio:
-    """One project, served to any number of pages. Changes happen one at a time, in a thread.
+    """One project, served to several pages. Changes run in threads, one at a time.
 
     Args:
-        project: which one.
+        project: the project to serve.
     """
 
     def __init__(self, project: Project) -> None:
@@ -61,48 +61,48 @@ class Studio:
         self.scoring = ScoringThread(self.metrics)
         self.trainer = Trainer(project.path, self._on_report)
         self.recognizer: Recognizer | None = None
-        self._model = ""  # its name
+        self._model = ""  # the model's name
         self._words: Recognizer | None = None
         self._words_lock = asyncio.Lock()
         full = f"{MOST_PAGES} pages are open already: close one of them."
         self.sessions: Sessions[Page] = Sessions(self.metrics, MOST_PAGES, full)
         self._epochs: list[JobReport] = []
-        self._progress: JobReport | None = None  # of the job that is running, where it tells any
+        self._progress: JobReport | None = None  # the running job's latest progress, if it has reported any
         self._undo: deque[tuple[int, str, Undo]] = deque(maxlen=UNDO_STEPS)
         self._steps = 0
         self.names = LabelNames()
         self._undo_lock, self._save_lock = asyncio.Lock(), asyncio.Lock()
-        # So that a page notices when another project is served at its address.
+        # Lets a page notice when another project is served at its address.
         self._id = hashlib.sha256(os.fsencode(project.path.resolve())).hexdigest()[:16]
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
-        self._model_state: object = None  # of what the model was loaded from
-        self._seen: object = None  # the project's state when it was last looked at
-        # Which recordings are on disk, so that one sent again after a lost connection isn't saved twice.
+        self._model_state: object = None  # the state of the models on disk when the model was loaded
+        self._seen: object = None  # the project's state at the last check
+        # The recordings on disk, so that one resent after a lost connection isn't saved twice.
         self._saved = dict(filter(None, map(self._recording, project.clips())))
 
     async def start(self) -> None:
         """Load the model, if there is one, and get the trainer ready."""
-        with suppress(EarmarkError):  # another program is changing the project: the next studio tidies up
+        with suppress(EarmarkError):  # another program is changing the project: the next start tidies up
             await asyncio.to_thread(self.project.empty_trash)
-        with suppress(EarmarkError):  # told when a page asks
+        with suppress(EarmarkError):  # reported when a page asks
             self._seen, _ = await asyncio.to_thread(self.project.state)
         await self.trainer.start()
         await self._load_model()
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """End the trainer, and the thread that scores."""
+        """Stop the trainer and the scoring thread."""
         if self._watcher is not None:
             self._watcher.cancel()
         await self.trainer.stop()
         self.scoring.stop()
 
     async def words(self) -> Recognizer:
-        """The pretrained words: loaded for the first page that wants them, and shared with every other.
+        """The pretrained recognizer of words. It is loaded for the first page that needs it, then shared by all.
 
         Raises:
-            EarmarkError: they can't be loaded.
+            EarmarkError: it can't be loaded.
         """
         async with self._words_lock:
             if self._words is None:
@@ -111,12 +111,17 @@ class Studio:
         return self._words
 
     async def change(self, description: str, operation: Callable[[], Undo | None]) -> dict[str, Any]:
-        """Change labels or clips, and describe the project then."""
+        """Change labels or clips, then describe the project.
+
+        Args:
+            description: names the change in the undo history.
+            operation: makes the change, and returns what undoes it; None if nothing changed.
+        """
         await self._apply(description, operation)
         return await self.describe()
 
     async def _apply(self, description: str, operation: Callable[[], Undo | None]) -> None:
-        """Change labels or clips; what the operation returns takes the change back, None where nothing changed."""
+        """Change labels or clips, and add the change to the undo history; see `change`."""
         undo = await asyncio.to_thread(operation)
         if undo is not None:
             self._steps += 1
@@ -124,10 +129,13 @@ class Studio:
             self.broadcast({"type": "changed"})
 
     async def undo(self, step: int | None = None) -> dict[str, Any]:
-        """Take back the last change, if it is still the step that is meant.
+        """Undo the last change.
+
+        Args:
+            step: the step to undo, which must be the last one; None for whichever is the last.
 
         Raises:
-            EarmarkError: there is none, it is another one, or it can't be taken back.
+            EarmarkError: there is nothing to undo, the last change is another step, or it can't be undone.
         """
         async with self._undo_lock:
             if not self._undo:
@@ -141,37 +149,40 @@ class Studio:
         return await self.describe()
 
     def current(self, label: str) -> str:
-        """What a label is called now that a page knows by this name."""
+        """The current name of a label that a page knows by this name."""
         return self.names.current(label, self.project.labels)
 
     def saved(self, recording: str) -> str | None:
-        """The clip id of a recording that is on disk already."""
+        """The clip id of a recording that is saved already; None if it isn't."""
         return self._saved.get(recording)
 
     async def save(self, recording: str, label: str, clip: Clip) -> str:
-        """Save a recording and return its clip id; a label deleted meanwhile comes back, so that nothing is lost.
+        """Save a recording. If its label was deleted meanwhile, it comes back, so that nothing is lost.
+
+        Returns:
+            The clip's id.
 
         Raises:
-            EarmarkError: it is too short, or can't be written.
+            EarmarkError: the recording is too short, or can't be written.
         """
         check_length(clip)
 
         def add() -> Undo:
-            with self.project.lock:  # it keeps its name until the recording is there
+            with self.project.lock:  # so that the label isn't renamed before the recording is saved
                 saved = self.project.add(self.current(label), clip, name=recording_name(recording))
             self._saved[recording] = saved.id
             return lambda: self.project.remove_clip(saved)
 
-        async with self._save_lock:  # its page may have sent it again while it is being saved
+        async with self._save_lock:  # the page may have resent it while it is being saved
             if recording not in self._saved:
                 await self._apply("Add recording", add)
             return self._saved[recording]
 
     async def configure(self, mode: str | None, base: str | None) -> dict[str, Any]:
-        """Change what is taught, or what it is trained on; the recordings stay.
+        """Change the mode, or the base to train on. The recordings stay.
 
         Raises:
-            EarmarkError: there is no such mode or base, or both are to be changed.
+            EarmarkError: there is no such mode or base, or both were given.
         """
         if mode is not None and base is not None:
             raise EarmarkError("The bases are the mode's: change the mode first, then the base.")
@@ -180,7 +191,7 @@ class Studio:
         if base is not None:
             await asyncio.to_thread(self.project.set_base, base)
         if self.trainer.job != "training":
-            self._epochs.clear()  # they tell of another training
+            self._epochs.clear()  # they belong to another training
         await self._load_model()
         return await self.describe()
 
@@ -188,24 +199,24 @@ class Studio:
         """Start a training or an evaluation.
 
         Raises:
-            EarmarkError: one is running already.
+            EarmarkError: a job is running already.
         """
         await self.trainer.begin(job)
         return await self.describe()
 
     async def cancel(self, job: Job) -> dict[str, Any]:
-        """Stop it, if it is running."""
+        """Stop this job, if it is running."""
         await self.trainer.cancel(job)
         if job == "training":
-            await self._load_model()  # the cancelling may have come in the very moment in which it was written
+            await self._load_model()  # the new model may have been written just before the training was cancelled
         return await self.describe()
 
     async def evaluation(self) -> dict[str, Any] | None:
-        """The last evaluation on the project's base."""
+        """The last evaluation on the project's base; None if there is none."""
         return await asyncio.to_thread(lambda: read_evaluation(self.project, self.project.fingerprint()))
 
     async def describe(self) -> dict[str, Any]:
-        """The project as `GET /api/project` gives it."""
+        """Describe the project, as the answer to `GET /api/project`."""
         described = await asyncio.to_thread(self._describe_project)
         described["undo"] = self._undo[-1][1] if self._undo else None
         described["undo_step"] = self._undo[-1][0] if self._undo else None
@@ -298,7 +309,7 @@ class Studio:
             self.broadcast({"type": job, **report})
 
     async def _take_over(self, job: Job, report: JobReport) -> None:
-        """Put a new model to work, then say that the job is done."""
+        """Load a newly trained model, then tell the pages that the job is done."""
         if job == "training":
             await self._load_model()
         else:
@@ -313,14 +324,14 @@ class Studio:
         self.broadcast({"type": "changed"})
 
     async def _watch(self) -> None:
-        """Tell the pages what other programs do to the project: another studio, a terminal, a file manager."""
+        """Notify pages when other programs change the project, as another studio, a terminal or a file manager."""
         took = 0.0
         while True:
             await asyncio.sleep(max(WATCH_SECONDS, took / WATCH_SHARE))
             if not self.sessions:
                 continue
             began = time.monotonic()
-            with suppress(EarmarkError):  # told when a page asks
+            with suppress(EarmarkError):  # reported when a page asks
                 recorded, models = await asyncio.to_thread(self.project.state)
                 if models != self._model_state and self.trainer.job is None:
                     await self._load_model()
@@ -330,9 +341,9 @@ class Studio:
             took = time.monotonic() - began
 
     def _find_model(self) -> tuple[str, Recognizer | None]:
-        """The model of the project's base, else the newest one for sounds of the project's mode.
+        """Find the model on the project's base, else the newest one of the project's mode.
 
-        There may be none yet, or only one that somebody damaged: the page then asks to train.
+        There may be none yet, or only a damaged one. The page then asks the user to train.
         """
         project = self.project
         self._model_state = project.state()[1]
@@ -346,7 +357,7 @@ class Studio:
 
 
 def _colours(card: dict[str, Any], labels: tuple[str, ...]) -> list[str | None]:
-    """The colours that the model's labels had at its training, which they keep whatever becomes of the classes."""
+    """The colours that the labels had when the model was trained. They stay, whatever becomes of the classes."""
     entries = card.get("labels")
     known = {
         entry["name"]: entry.get("colour")

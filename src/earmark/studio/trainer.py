@@ -1,6 +1,6 @@
-"""Training and evaluation in a process of its own: it never stalls the live sound, and can be stopped at any moment.
+"""Training and evaluation in a worker process, which never stalls the live sound and can be stopped at any moment.
 
-The worker waits with all modules loaded, does one job after the other at low priority, and reports by lines of JSON.
+The worker waits with all modules loaded. It does one job after another at low priority, and reports as lines of JSON.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Trainer:
     """The studio's end of the worker.
 
     Args:
-        project: its folder.
-        report: called in the event loop with the job and each message, as the WebSocket sends it: a state of
+        project: the project's folder.
+        report: called in the event loop with the job and each message, as the WebSocket sends it. Its state is
             "started", "progress", "epoch", "done", "cancelled" or "failed".
 
     Attributes:
-        job: what is being done, if anything.
+        job: the running job, if any.
     """
 
     def __init__(self, project: Path, report: Callable[[Job, JobReport], None]) -> None:
@@ -44,7 +44,7 @@ class Trainer:
         self.job: Job | None = None
 
     async def start(self) -> None:
-        """Start the worker, which then loads its modules in the background."""
+        """Start the worker. It loads its modules in the background."""
         async with self._lock:
             await self._start()
 
@@ -56,7 +56,7 @@ class Trainer:
             str(self._project),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl+C is for the server, which then ends the worker
+            start_new_session=True,  # so that Ctrl+C reaches only the server, which then stops the worker
         )
         self._reader = asyncio.create_task(self._read(self._process))
 
@@ -64,7 +64,7 @@ class Trainer:
         """Start a job.
 
         Raises:
-            EarmarkError: one is running already.
+            EarmarkError: a job is running already.
         """
         async with self._lock:
             if self.job is not None:
@@ -79,9 +79,9 @@ class Trainer:
             await self._process.stdin.drain()
 
     async def cancel(self, job: Job) -> None:
-        """Stop the job, if it is the one that is running; the old model or evaluation stays.
+        """Stop this job, if it is running. The old model or evaluation stays.
 
-        After the last epoch the new model is being written, and the training ends as done.
+        After the last epoch the new model is being written. Then the training isn't stopped, and ends as done.
         """
         async with self._lock:
             if self.job == job and not self._is_finishing:
@@ -91,7 +91,7 @@ class Trainer:
                 await self._start()
 
     async def stop(self) -> None:
-        """End the worker."""
+        """Stop the worker."""
         async with self._lock:
             await self._stop()
 
@@ -121,15 +121,15 @@ _NAMES: dict[Job, str] = {"training": "A training", "evaluation": "An evaluation
 
 
 def _work(project: Path) -> None:
-    """The worker: for each line on standard input, one job."""
+    """Run the worker, which does one job for each line on standard input."""
     reports = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes to the log, not among the reports
+    os.dup2(2, 1)  # so that what libraries print goes to the log, not among the reports
 
     def report(**values: object) -> None:
         try:
             reports.write(json.dumps(values) + "\n")
             reports.flush()
-        except BrokenPipeError:  # the server is gone
+        except BrokenPipeError:  # the server has gone
             os._exit(1)
 
     _warm_up()
@@ -138,7 +138,7 @@ def _work(project: Path) -> None:
 
 
 def _do(job: str, project: Path, report: Callable[..., None]) -> JobReport:
-    """Do a job and return how it ended; any other error ends the worker, with its traceback in the log."""
+    """Do a job and return how it ended. An unexpected error ends the worker, with a traceback in the log."""
 
     def on_progress(what: str, done: int, count: int) -> None:
         report(state="progress", what=what, done=done, count=count)
@@ -159,10 +159,10 @@ def _do(job: str, project: Path, report: Callable[..., None]) -> JobReport:
 
 
 def _warm_up() -> None:
-    """Load what training needs before anybody waits for it."""
+    """Lower the priority, and load what training needs before anybody waits for it."""
     if hasattr(os, "nice"):
         os.nice(10)
-    with suppress(ModuleNotFoundError):  # told when a training is asked for
+    with suppress(ModuleNotFoundError):  # reported when a training is started
         import earmark.training.heads  # noqa: F401 (to have it loaded, with the codelab's network)
 
 

@@ -1,5 +1,5 @@
-/** The project over HTTP. Every function rejects with an Error whose message can be shown as it is;
- * its `isAnswer` tells that the server gave it. */
+/** The project over HTTP. Every function rejects with an Error whose message can be shown as it is.
+ * Its `isAnswer` is set if the message is the server's answer. */
 
 const UNREACHABLE = "The studio's server can't be reached. Start it again and repeat this step.";
 

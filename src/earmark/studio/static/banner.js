@@ -1,4 +1,4 @@
-/** The banner at the top: what keeps the page from working, and how many recordings wait until that is over. */
+/** The banner at the top: what keeps the page from working, and how many recordings are waiting for it to end. */
 
 import { byId, counted, setText } from "./dom.js";
 

@@ -1,4 +1,4 @@
-/** Runs on the audio thread: gathers the microphone into chunks of 1,024 mono samples, about a frame. */
+/** Runs on the audio thread: collects the microphone's sound into chunks of 1,024 mono samples, about a frame. */
 
 const CHUNK_SAMPLES = 1_024;
 

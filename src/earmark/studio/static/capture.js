@@ -1,4 +1,4 @@
-/** From the microphone into recordings: a press starts one once the microphone is on, and what comes in goes into it. */
+/** Records from the microphone: a press starts a recording once the microphone is on, and its sound goes into it. */
 
 import { notify } from "./notice.js";
 import { Recorder } from "./recorder.js";

@@ -1,4 +1,4 @@
-/** Changes to the project, each of which can be taken back: by the notice that tells of it, a button, or Ctrl+Z. */
+/** Changes to the project. Each can be undone: from the notice about it, with a button, or with Ctrl+Z. */
 
 import * as api from "./api.js";
 import { byId, isTyping } from "./dom.js";

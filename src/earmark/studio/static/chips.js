@@ -1,4 +1,4 @@
-/** The words that can be said, each with its score as it goes. */
+/** The words that can be recognized, each with its live score. */
 
 import { element, onceAFrame, setText } from "./dom.js";
 

@@ -1,4 +1,4 @@
-/** What is taught, and what it is trained on. */
+/** The choice of mode, sounds or words, and of the base to train on. */
 
 import * as api from "./api.js";
 import { arrange, byId, element, Entry, setText } from "./dom.js";

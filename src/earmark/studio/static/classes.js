@@ -1,4 +1,4 @@
-/** The cards of the classes: their names, colours, record buttons and recordings. */
+/** The cards of the classes, with their names, colours, record buttons and recordings. */
 
 import { CLIP_TYPE, ClipList } from "./clips.js";
 import { arrange, byId, counted, element, Entry, setText } from "./dom.js";

@@ -1,4 +1,4 @@
-/** A label's recordings: pictures to play, trim, move and delete. */
+/** A label's recordings, shown as spectrograms to play, trim, move and delete. */
 
 import * as api from "./api.js";
 import { arrange, duration, element, icon, iconButton, setIcon } from "./dom.js";

@@ -1,4 +1,5 @@
-/** How much was collected, on the status line. That also tells of training and listening: a count is shown when it is new. */
+/** How much has been collected, on the status line. The line also shows training and listening, so a count is shown
+ * only when it is new. */
 
 import { counted } from "./dom.js";
 import { unit } from "./labels.js";

@@ -1,4 +1,4 @@
-/** The line drawing of a training: loss and accuracy after each epoch. */
+/** The training curve: loss and accuracy after each epoch. */
 
 import { drawing } from "./dom.js";
 

@@ -1,4 +1,4 @@
-/** The list of the last detections, newest first. One that still grows keeps its place. */
+/** The list of recent detections, newest first. A detection that still grows keeps its place. */
 
 import { element, setText } from "./dom.js";
 import { scoreText } from "./chips.js";

@@ -1,4 +1,4 @@
-/** The status line, read aloud by screen readers without flooding them. */
+/** The status line. Screen readers read it aloud, but only now and then while it changes often. */
 
 import { setText } from "./dom.js";
 

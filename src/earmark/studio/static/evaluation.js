@@ -1,4 +1,4 @@
-/** The evaluation: start, cancel, and what came of it, in short and in a dialog. */
+/** The evaluation: start, cancel, and the results, in brief and in a dialog. */
 
 import * as api from "./api.js";
 import { byId, counted, element, onPress, setText, showProgress } from "./dom.js";

@@ -1,4 +1,4 @@
-/** Sound files, and files of many recordings, that are dropped or chosen. */
+/** Takes in dropped or chosen files: sound files, and files with many recordings. */
 
 import * as api from "./api.js";
 import { byId, counted } from "./dom.js";

@@ -1,4 +1,4 @@
-/** What the server heard of the sound, as it comes in one binary message. docs/studio-protocol.md has its layout. */
+/** Reads the server's binary message about a chunk of sound. docs/studio-protocol.md describes its layout. */
 
 const HEADER_BYTES = 16;
 const WINDOW_HEADER_BYTES = 16;

@@ -1,4 +1,5 @@
-/** The views that listen: one to the project's model, one to the words. The page has one microphone, so one at a time. */
+/** The two views that listen: with the project's model, and with the words. Only one can at a time, as they share
+ * the microphone. */
 
 export class Hearing {
   #listening;

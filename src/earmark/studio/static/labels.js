@@ -1,4 +1,4 @@
-/** What labels and recordings are called where a person reads it. */
+/** The names of labels and recordings as the user sees them. */
 
 const RESERVED = { _background_noise_: "Background noise", _unknown_: "Something else" };
 

@@ -1,11 +1,11 @@
 /**
- * Listening with the project's model: the scores as they come. Of short sounds, the first two classes move a slider,
- * window by window; of words, the server tells what was detected.
+ * Listening with the project's model: shows the scores as they come. With short sounds, the first two classes move a
+ * slider, window by window. With words, the server sends the detections.
  *
  * Other scripts can follow: each prediction is dispatched on `document` as a CustomEvent `earmark:prediction` with
  * `detail` {label, index, scores, time, captured, shown, value}. `time` is the end of the prediction in seconds of the
- * stream; `captured` and `shown` are when its sound was heard and when the slider had moved, in ms since 1970; `value`
- * is the slider's.
+ * stream. `captured` is when its sound was captured and `shown` when the slider had moved, both in ms since 1970.
+ * `value` is the slider's value.
  */
 
 import { byId, element, onceAFrame, onPress, setText } from "./dom.js";

@@ -1,4 +1,4 @@
-/** The WebSocket to the server. It comes back by itself when the connection is lost. */
+/** The WebSocket to the server. It reconnects by itself when the connection is lost. */
 
 const FIRST_DELAY = 250; // ms
 const LONGEST_DELAY = 5_000; // ms

@@ -1,4 +1,4 @@
-/** The studio's page: this module joins its parts. */
+/** The main module of the studio's page: joins its parts. */
 
 import * as api from "./api.js";
 import { Banner } from "./banner.js";

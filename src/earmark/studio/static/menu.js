@@ -1,4 +1,4 @@
-/** The one menu of the page, opened at whatever button asks for it. */
+/** The page's only menu. It opens beside the button that asks for it. */
 
 import { byId, element, iconButton } from "./dom.js";
 

@@ -1,4 +1,4 @@
-/** The microphone: permission, device, and its sound in chunks. */
+/** The microphone: permission, choice of device, and sound in chunks. */
 
 const REMEMBERED = "earmark.device";
 const REMEDIES = {

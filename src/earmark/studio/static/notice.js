@@ -1,4 +1,4 @@
-/** Notices at the edge of the page: what happened, and what can be done about it. */
+/** Notices at the edge of the page: what happened, and what the user can do about it. */
 
 import { byId, element, iconButton } from "./dom.js";
 

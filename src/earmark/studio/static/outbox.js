@@ -1,6 +1,6 @@
 /**
- * What leaves the page: the live sound in numbered chunks, and recordings, which are spans of those chunks.
- * A recording is held here until the server says that it is saved.
+ * What the page sends: live sound in numbered chunks, and recordings, which are spans of these chunks.
+ * A recording is held here until the server confirms that it is saved.
  */
 
 import * as shelf from "./shelf.js";

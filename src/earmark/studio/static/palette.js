@@ -1,4 +1,4 @@
-/** The colours of palette.css, for what a script draws. */
+/** The colours of palette.css, for scripts that draw. */
 
 const style = getComputedStyle(document.documentElement);
 

@@ -1,4 +1,4 @@
-/** Phones as microphones: on the studio's computer how one gets in, and which are in; on a phone the way out. */
+/** Phones as microphones. The studio's computer shows how to sign in and who is; a phone can sign out. */
 
 import * as api from "./api.js";
 import { arrange, byId, element, setText } from "./dom.js";

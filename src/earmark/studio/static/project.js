@@ -1,4 +1,4 @@
-/** The project as the server last told it. Dispatches `change` whenever that is something new. */
+/** The project as the server last described it. Dispatches `change` whenever the description is new. */
 
 import { readProject } from "./api.js";
 import { colour } from "./palette.js";

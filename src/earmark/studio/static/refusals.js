@@ -1,7 +1,7 @@
 /**
- * Recordings that the server could not save. One notice tells of all, lest they cover the page, and offers to send them
- * again, to download them as sound files, or to delete them. Whoever closes it keeps the recordings: they are sent again
- * with the next connection, or by the next page.
+ * Recordings that the server could not save. One notice covers them all, so that they don't fill the page. It offers to
+ * send them again, to download them as sound files, or to delete them. Closing the notice keeps the recordings: they
+ * are sent again on the next connection, or by the next page.
  */
 
 import { element } from "./dom.js";

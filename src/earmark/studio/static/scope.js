@@ -1,4 +1,4 @@
-/** The live spectrogram: it scrolls to the left, and a strip below it shows what was recorded. */
+/** The live spectrogram. It scrolls to the left, and a strip below it shows what was recorded. */
 
 import { onceAFrame } from "./dom.js";
 import { colour } from "./palette.js";

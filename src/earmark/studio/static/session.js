@@ -1,4 +1,4 @@
-/** The session with the server: the project as it is there, and what is told and asked anew with each connection. */
+/** The session with the server: keeps the project current, and repeats what each new connection needs. */
 
 import { notifyError } from "./notice.js";
 

@@ -1,4 +1,4 @@
-/** Finished but unsaved recordings in the browser's database, where they outlive a reload. */
+/** Keeps finished but unsaved recordings in the browser's database, where they survive a reload. */
 
 const STORE = "recordings";
 

@@ -1,4 +1,4 @@
-/** The microphone's panel: help, choice of device, level. */
+/** The microphone panel: help, choice of device, and level. */
 
 import { byId, element, onceAFrame, setText } from "./dom.js";
 import { peakLevel } from "./microphone.js";

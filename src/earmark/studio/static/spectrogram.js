@@ -1,4 +1,4 @@
-/** Pictures of spectrograms: bytes from the server to pixels. */
+/** Draws spectrograms: turns the server's bytes into pixels. */
 
 import { readSpectrogram } from "./api.js";
 import { colours } from "./palette.js";

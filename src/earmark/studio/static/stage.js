@@ -1,4 +1,4 @@
-/** The word just heard, large, and the last ones. What is a word, and when, the server decides; here it is shown. */
+/** Shows the word just heard, large, and the words before it. The server decides which words were said, and when. */
 
 import { scoreText } from "./chips.js";
 import { Detections } from "./detections.js";

@@ -1,4 +1,4 @@
-/** The page's views as tabs. The chosen one stands in the address, so that a reload and a bookmark keep it. */
+/** The page's views as tabs. The address holds the chosen one, so that reloads and bookmarks keep it. */
 
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 

@@ -1,4 +1,4 @@
-/** The slider of what a score must reach for a detection. */
+/** The slider for the threshold: what a score must reach for a detection. */
 
 import { setText } from "./dom.js";
 

@@ -1,4 +1,4 @@
-/** The training panel: start, cancel, and what happens in between. */
+/** The training panel: start, cancel, and progress. */
 
 import * as api from "./api.js";
 import { byId, counted, onPress, setText, showProgress } from "./dom.js";

@@ -1,4 +1,4 @@
-/** Sound as a WAV file of 32-bit floats, sample for sample (RIFF, WAVE_FORMAT_IEEE_FLOAT). */
+/** Writes sound as a WAV file of 32-bit floats, so every sample is kept exactly (RIFF, WAVE_FORMAT_IEEE_FLOAT). */
 
 const HEADER_BYTES = 44;
 const FLOAT = 3;

@@ -1,6 +1,6 @@
 /**
- * The words view: the pretrained recognizer on the microphone. What is a word, and when, the server decides; here it is
- * shown.
+ * The words view: the pretrained recognizer on the microphone. The server decides which words were said, and when; this
+ * view shows them.
  */
 
 import { Chips } from "./chips.js";
