@@ -1,4 +1,4 @@
-"""The command `earmark`: one module for each group of commands, and what they show on the terminal.
+"""The `earmark` command: one module for each group of commands, and their terminal output.
 
 It may import everything.
 """

@@ -12,7 +12,7 @@ from earmark.cli.terminal import put, task_progress
 if TYPE_CHECKING:
     from earmark.bench import Bench, Spread
 
-UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))  # in microseconds
+UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))  # each with its size in microseconds
 
 
 def bench(
@@ -66,7 +66,7 @@ def _show(found: Bench) -> None:
 
 
 def _rows(found: Bench) -> list[tuple[str, Spread, float]]:
-    """What it is, how long it takes, and how many microseconds the unit has."""
+    """The table's rows: what was measured, the times, and their unit in microseconds."""
     rows = [
         (f"a frame ({1e3 * found.frame_seconds:.0f} ms): the front end", found.frame_us, 1.0),
         ("a window alone: the network", found.window_us, 1.0),
@@ -85,6 +85,6 @@ def _rows(found: Bench) -> list[tuple[str, Spread, float]]:
 
 
 def _time(microseconds: float) -> str:
-    """Three digits, in the unit that suits."""
+    """Format a time with three digits, in a suitable unit."""
     size, unit = next((entry for entry in UNITS if microseconds >= entry[0]), UNITS[-1])
     return f"{microseconds / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""What `earmark evaluate` does, and an evaluation on the terminal."""
+"""The work of `earmark evaluate`, and its output on the terminal."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ def evaluate_files(
     false_alarms_per_hour: float = 1.0,
     report: Report | None = None,
 ) -> tuple[Evaluation, Path]:
-    """Evaluate a project or a model, and write the report: what `earmark evaluate` does.
+    """Evaluate a project or a model, and write the report.
 
     Args:
-        model: a project's folder, or what `load` takes; the latter needs `test`.
+        model: a project's folder, or anything that `load` takes, which needs `test`.
         test: see `evaluate_on`.
         folds, background, report: see `cross_validate`.
-        base: of the training that is evaluated.
-        report_file: where the report goes; beside the project's model where None.
-        false_alarms_per_hour: what the recommended threshold keeps to.
+        base: the base of the training to evaluate.
+        report_file: where to write the report; beside the project's model where None.
+        false_alarms_per_hour: the most that the recommended threshold may cause.
 
     Returns:
         The evaluation, and the report's file.
 
     Raises:
-        EarmarkError: nothing there, no test folder for a model, or as in `cross_validate` and `evaluate_on`.
+        EarmarkError: there is nothing at `model`, a model has no test folder, or as in `cross_validate` and
+            `evaluate_on`.
     """
     is_project = os.path.isfile(Path(model) / PROJECT_FILE)  # noqa: PTH113 (Path.is_file raises for unfit names)
     if test is None and not is_project:
         raise EarmarkError(f"{model} is no project: name a folder of labelled recordings with --test.")
-    if not is_project or (test is not None and str(model) == WORDS_MODEL):  # as `load` takes it
+    if not is_project or (test is not None and str(model) == WORDS_MODEL):  # as `load` reads it
         assert test is not None
         evaluation = evaluate_on(load(model), test, background, report=report)
         title, card, default = str(model), None, Path(REPORT_FILE)
@@ -75,7 +76,7 @@ def evaluate_files(
 
 
 def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) -> None:
-    """Print accuracy, labels, confusion, the recommended threshold and what to record next."""
+    """Print the accuracy, the labels, the confusion, the recommended threshold, and what to record next."""
     console = Console(highlight=False)
     console.print(f"Accuracy {evaluation.accuracy} recordings ({evaluation.method})", markup=False, soft_wrap=True)
     table = Table("label", "recordings", "recall", "precision", "most often taken for")
@@ -87,7 +88,7 @@ def show_evaluation(evaluation: Evaluation, false_alarms_per_hour: float = 1.0) 
         wrong = {other: count for other, count in others.items() if other != label and count}
         worst = max(wrong, key=wrong.__getitem__) if wrong else ""
         table.add_row(
-            Text(label),  # not a string, in which Rich would look for its markup
+            Text(label),  # not a string, as Rich would look for markup in it
             str(evaluation.counts.get(label, recall.count)),
             _percent(recall),
             _percent(evaluation.precision(label)),

@@ -1,4 +1,4 @@
-"""`earmark import` and `earmark export`: recordings and models of other programs, in and out."""
+"""`earmark import` and `earmark export`: exchange recordings and models with other programs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from earmark.labels import THRESHOLD
 if TYPE_CHECKING:
     from earmark.project import Project
 
-MOST_TOLD = 20  # recordings that were left out
+MOST_TOLD = 20  # the most skipped recordings to list
 
 
 class ExportFormat(str, Enum):
-    """What can be written: the first three are models, the others are recordings."""
+    """The export formats: the first three are for models, the others for recordings."""
 
     tfjs = "tfjs"
     teachable_machine = "teachable-machine"
@@ -36,14 +36,14 @@ class ExportFormat(str, Enum):
 
 
 class OnnxInput(str, Enum):
-    """What an exported ONNX model takes."""
+    """The input of an exported ONNX model."""
 
     waveform = "waveform"
     window = "window"
 
 
 class Split(str, Enum):
-    """A data set's part."""
+    """A part of a data set."""
 
     train = "train"
     validation = "validation"
@@ -92,7 +92,7 @@ def import_(
 
 @contextmanager
 def _filled(folder: Path) -> Iterator[Project]:
-    """The project in that folder. It is made if it is not there, and goes again if it gets no recording."""
+    """Open the project in this folder, or make it. A new project that gets no recording is removed again."""
     from earmark.project import Project
 
     new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
@@ -159,7 +159,7 @@ def _recordings(count: int) -> str:
 
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
-    """The first of what was left out, and how many more."""
+    """List the first of the skipped recordings, and say how many more there are."""
     for name, reason in skipped[:MOST_TOLD]:
         complain(f"{name}: {reason}", "Left out")
     if len(skipped) > MOST_TOLD:

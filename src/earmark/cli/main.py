@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain text, in half the time: Rich need not be loaded to print it
+    rich_markup_mode=None,  # plain text takes half the time, as Rich needn't be loaded
     help="Teach a computer to hear: record a few seconds of a sound, train in a second, and it listens and acts.",
 )
 
@@ -72,7 +72,7 @@ PcmFormat = Annotated[PcmEncoding, typer.Option(help="Encoding of raw PCM.")]
 
 
 def main() -> None:
-    """Run the command; what the user can mend is told in one sentence, with exit code 1."""
+    """Run the command. An error that the user can fix is printed in one sentence, with exit code 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a label may hold what the terminal can't show
             stream.reconfigure(errors="backslashreplace")
@@ -95,7 +95,7 @@ def _tell_version(wanted: bool) -> None:
 def _options(
     _version: Annotated[
         bool,
-        # Eager: whatever stands beside it, the version is told.
+        # Eager, so that the version is printed whatever other options say.
         typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
@@ -199,7 +199,7 @@ def train(
     with task_progress() as progress:
 
         def show(epoch: Epoch) -> None:
-            if as_json or epoch.epoch % max(1, epoch.epochs // 10) == 0:  # ten lines of however many
+            if as_json or epoch.epoch % max(1, epoch.epochs // 10) == 0:  # about ten lines, however many epochs
                 values = {key: value for key, value in asdict(epoch).items() if value is not None}
                 put(values, as_json, str(epoch))
 
@@ -369,7 +369,7 @@ def pretrain(
 
 
 def _as_model(folder: Path) -> str:
-    """The folder as `listen` takes it: a bare "words" would be the model that comes with Earmark."""
+    """The folder as an argument to `listen`, where a bare "words" means the model that comes with Earmark."""
     return "./words" if str(folder) == "words" else str(folder)
 
 

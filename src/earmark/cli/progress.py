@@ -1,4 +1,4 @@
-"""How far things are, shown on the terminal by Rich."""
+"""Progress bars on the terminal, drawn by Rich."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class ProgressSource(Source):
-    """Another source, with a progress bar that goes away at the end.
+    """Wraps a source with a progress bar that disappears at the end.
 
     Args:
-        source: of known length.
+        source: a source of known length.
         console: where the bar is drawn.
     """
 
@@ -50,7 +50,7 @@ class ProgressSource(Source):
 
 
 class TaskProgress:
-    """One task after another, each with a progress bar that goes away when the next begins.
+    """Shows one task after another, each with a progress bar that disappears when the next task begins.
 
     Args:
         console: where the bars are drawn.
@@ -68,7 +68,7 @@ class TaskProgress:
         self._progress.stop()
 
     def report(self, task: str, done: int, count: int) -> None:
-        """Show that so many of a task's steps are done."""
+        """Show how many of a task's steps are done."""
         if task not in self._tasks:
             for earlier in self._tasks.values():
                 self._progress.update(earlier, visible=False)
@@ -77,7 +77,7 @@ class TaskProgress:
 
 
 class ScanProgress:
-    """How many recordings of a scan are done, and hours of sound a second.
+    """Shows how many of a scan's recordings are done, the hours of sound, and the speed in hours per second.
 
     Args:
         console: where the bar is drawn.
@@ -97,20 +97,20 @@ class ScanProgress:
         self._progress.stop()
 
     def report(self, scanned: ScanState) -> None:
-        """Show it."""
+        """Show the state of the scan."""
         hours = scanned.seconds / 3600
         speed = hours / max(time.monotonic() - self._began, 1e-3)
         self._progress.update(self._task, completed=scanned.done, total=scanned.recordings, hours=hours, speed=speed)
 
 
 def _bar(console: Console, *more: ProgressColumn) -> Progress:
-    bar = BarColumn(bar_width=15 if more else 40)  # so that all of it fits in 80 columns
+    bar = BarColumn(bar_width=15 if more else 40)  # so that the line fits in 80 columns
     columns = (TextColumn("{task.description}"), bar, TaskProgressColumn(), *more, TimeRemainingColumn())
-    # Where nobody watches, in a log or a pipe, not even the empty line that a vanished bar leaves.
+    # In a log or a pipe, don't print even the empty line that a transient bar leaves.
     return _Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class _Bar(Progress):
     def stop(self) -> None:
-        if not self.disable:  # Rich before 14.3 ends a bar that it never drew with an empty line
+        if not self.disable:  # Rich before 14.3 prints an empty line for a bar that it never drew
             super().stop()

@@ -1,4 +1,4 @@
-"""The command that finds detections in many recordings."""
+"""`earmark scan`: find detections in many recordings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DetectionFormat(str, Enum):
-    """How detections are written."""
+    """The file formats for detections."""
 
     csv = "csv"
     jsonl = "jsonl"

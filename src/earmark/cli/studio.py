@@ -1,4 +1,4 @@
-"""`earmark studio`: the page, on this machine and, with --lan, on phones in its network."""
+"""`earmark studio`: the page on this machine and, with --lan, on phones in its network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from earmark.studio.lan import Lan
 
 DEFAULT_PROJECT = Path("my-sounds")
-WHITE_ON_BLACK, USUAL = "\x1b[97;40m", "\x1b[0m"  # cameras want a code's background the lighter
+WHITE_ON_BLACK, USUAL = "\x1b[97;40m", "\x1b[0m"  # cameras need a QR code's background to be the lighter
 
 
 def studio(
@@ -44,7 +44,12 @@ def studio(
 
 
 def _invite(lan: Lan, what: str) -> None:
-    """Say how a phone gets in: all of it at the start; later on who came or went, and the code that is good now."""
+    """Print how a phone can sign in. Later, print which device has signed in or out, and the current code.
+
+    Args:
+        lan: the studio's access from the network.
+        what: a sentence on what happened; empty at the start.
+    """
     if what:
         typer.echo(f"{what} For another phone: {lan.urls[0]}  code {lan.access.code}")
         return
