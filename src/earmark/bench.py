@@ -1,8 +1,8 @@
-"""What this machine does: the time of a frame, a window, a second of sound, a training and a start.
+"""Benchmarks of this machine: a frame, a window, a second of sound, a training and a start.
 
-Work is measured by the processor time that this process takes for it, so that what other programs take meanwhile
-doesn't count; starts are measured by the clock on the wall, each in a process of its own. Every number is the median of
-several runs, with its quartiles. The sound is made here, always the same: see `make_sound`.
+Work is measured as the processor time of this process, so other programs don't count. Starts are measured as wall-clock
+time, each in a new process. Every result is the median of several runs, with its quartiles. The sound is synthetic and
+always the same: see `make_sound`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from earmark.scan.scanner import CHUNK_SECONDS, usable_cores
 from earmark.version import __version__
 
 SOUND_SECONDS = 2 * CHUNK_SECONDS
-LIVE_CHUNK_SECONDS = 0.1  # what a live stream gives at a time
-MICROPHONE_RATE = 48_000  # Hz, the usual one
+LIVE_CHUNK_SECONDS = 0.1  # the chunk size of a live stream
+MICROPHONE_RATE = 48_000  # Hz, the usual rate
 FEWEST_RUNS = 3
 USUAL_RUNS = 20
-EXAMPLES, LABELS, EPOCHS = 450, 3, 10  # of the codelab's training
+EXAMPLES, LABELS, EPOCHS = 450, 3, 10  # for the training of the codelab's network
 
 Found = TypeVar("Found")
 
-# What a new process does: prints the seconds of the import, and those until the model is there.
+# Run in a new process: prints the seconds for the import, and those for the import and the loading of the model.
 START = """import sys, time
 begun = time.perf_counter()
 import earmark
@@ -51,12 +51,12 @@ print(imported - begun, time.perf_counter() - begun)"""
 
 @dataclass(frozen=True)
 class Spread:
-    """What several runs took.
+    """The distribution of several runs' times.
 
     Attributes:
-        median: of the runs.
-        lower_quartile, upper_quartile: between them lies the middle half of the runs.
-        runs: how many there were.
+        median: the median of the runs.
+        lower_quartile, upper_quartile: the quartiles, between which lies the middle half of the runs.
+        runs: the number of runs.
     """
 
     median: float
@@ -67,7 +67,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured on. `usable_cores` are those that this process may use."""
+    """The machine and the versions that were measured. `usable_cores` counts the cores that this process may use."""
 
     processor: str
     usable_cores: int
@@ -80,26 +80,31 @@ class Machine:
 
 @dataclass(frozen=True)
 class Bench:
-    """What this machine does with one model. Times end in their unit: us are millionths, ms thousandths of a second.
+    """The results for one model. The names of times end in their unit: `us` is microseconds, `ms` is milliseconds.
 
     Attributes:
         machine: see `Machine`.
         model: the model's name.
-        labels: how many it has.
-        frame_seconds, window_seconds, hop_seconds: from frame to frame, that times the frames of a window (as
-            `Recognizer.params` and the server count it), and from window to window.
-        sound_seconds: how long the sound is that the numbers of a second were measured on.
-        frame_us: the front end, a frame.
-        window_us: the network on one window, normalization included.
-        batched_window_us: the same, a window of `batch_windows`.
-        second_every_window_us: front end and network, a second of sound, every window scored.
-        second_scanned_us: front end, network and decisions, a second of sound as a scan takes it: only windows that
-            can matter are scored. Reading the file is not in it.
-        second_live_us: the same, in chunks of 0.1 s as a live stream gives them.
-        second_resampled_us: bringing a second of a 48 kHz recording to the front end's rate; it comes on top.
-        import_ms, load_ms: `import earmark`, and that with `earmark.load`, in a new process.
-        load_again_ms: `earmark.load` where it was called before.
-        training_seconds: the codelab's network on 450 examples for 10 epochs; None where a package is missing.
+        labels: the number of the model's labels.
+        frame_seconds: the time from one frame to the next.
+        window_seconds: `frame_seconds` times the frames of a window, as `Recognizer.params` and the server count it.
+        hop_seconds: the time from one window to the next.
+        sound_seconds: the duration of the sound on which the `second_…` times were measured.
+        batch_windows: the number of windows in a batch.
+        frame_us: the front end's time for a frame.
+        window_us: the network's time for a single window, including normalization.
+        batched_window_us: the network's time for each window in a batch, including normalization.
+        second_every_window_us: the time of front end and network for a second of sound, with every window scored.
+        second_scanned_us: the time of front end, network and decisions for a second of sound in a scan, where only
+            windows that can matter are scored. Reading the file is not included.
+        second_live_us: the time of front end, network and decisions for a second of live sound in chunks of 0.1 s.
+            Only windows that can matter are scored.
+        second_resampled_us: the additional time to resample a second of 48 kHz sound to the front end's rate.
+        import_ms: the time of `import earmark` in a new process.
+        load_ms: the time of `import earmark` and `earmark.load` in a new process.
+        load_again_ms: the time of `earmark.load` in a process that has called it before.
+        training_seconds: the time to train the codelab's network on 450 examples for 10 epochs; None where a package
+            is missing.
     """
 
     machine: Machine
@@ -124,26 +129,26 @@ class Bench:
 
     @property
     def windows_per_second(self) -> float:
-        """Windows in a second of sound."""
+        """The number of windows in a second of sound."""
         return 1 / self.hop_seconds
 
     @property
     def realtime_factor_every_window(self) -> float:
-        """Seconds of sound for each second of one core, every window scored."""
+        """Seconds of sound that one core processes per second when every window is scored."""
         return 1e6 / self.second_every_window_us.median
 
     @property
     def realtime_factor_scanned(self) -> float:
-        """The same, as a scan takes it."""
+        """Seconds of sound that one core processes per second in a scan."""
         return 1e6 / self.second_scanned_us.median
 
     @property
     def live_streams_per_core(self) -> float:
-        """Streams that one core keeps up with. It is arithmetic from the cost of one stream, without a server."""
+        """The number of live streams that one core can handle: computed from one stream's cost, without a server."""
         return 1e6 / self.second_live_us.median
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for JSON."""
+        """All attributes and derived values, ready for JSON."""
         derived = (
             "windows_per_second", "realtime_factor_every_window", "realtime_factor_scanned", "live_streams_per_core",
         )  # fmt: skip
@@ -151,12 +156,12 @@ class Bench:
 
 
 def measure(model: str = "words", seconds: float = 20.0, report: Report | None = None) -> Bench:
-    """Measure what this machine does with a model.
+    """Measure this machine's speed with a model.
 
     Args:
-        model: what `load` takes.
-        seconds: how long to measure, about; each thing is run three times at least.
-        report: called with what is being measured, how much is done, and of how much.
+        model: anything that `load` takes.
+        seconds: roughly how long to measure. Each benchmark runs at least three times, whatever this says.
+        report: called before each benchmark with "Measuring", the number of benchmarks done, and their total.
 
     Raises:
         EarmarkError: there is no such model.
@@ -169,7 +174,7 @@ def measure(model: str = "words", seconds: float = 20.0, report: Report | None =
         **_works(recognizer, clip),
         "load_again_ms": lambda share: spread_of(lambda: load(model), share, 1e3),
         "starts": lambda share: _repeat(lambda: start_once(model), share),
-        "training_seconds": training_time,  # the last, as it loads PyTorch
+        "training_seconds": training_time,  # last, as it loads further packages
     }
     found = {}
     for done, (name, run) in enumerate(measurements.items()):
@@ -193,10 +198,11 @@ def measure(model: str = "words", seconds: float = 20.0, report: Report | None =
 
 
 def make_sound(seconds: float, sample_rate: int) -> Clip:
-    """A sound like slow speech, the same at each call: every 1.5 s a word of 0.6 s in a quiet room's noise.
+    """Make a sound like slow speech: every 1.5 s a word of 0.6 s, in the noise of a quiet room.
 
-    A word is a buzz whose pitch falls, its overtones strongest at two formants that differ from word to word, in two
-    syllables. No real word is among them; what is heard, if anything, doesn't matter here.
+    Every call makes the same sound. A word is a buzz in two syllables, with a falling pitch. Its overtones are
+    strongest at two formants, which differ from word to word. None is a real word. What a model detects, if anything,
+    doesn't matter here.
     """
     random = np.random.default_rng(0)
     sound = 0.001 * random.standard_normal(round(seconds * sample_rate))
@@ -212,18 +218,18 @@ def make_sound(seconds: float, sample_rate: int) -> Clip:
 
 
 def spread_of(work: Callable[[], object], seconds: float, factor: float = 1.0) -> Spread:
-    """How much processor time a piece of work takes, in seconds × factor.
+    """Measure the processor time of a piece of work, in seconds × factor.
 
     Args:
-        work: called once without being measured, then again and again.
-        seconds: how long to go on.
-        factor: from seconds to the unit that is wanted, and from this work to a piece of it.
+        work: called once unmeasured to warm up, then repeatedly.
+        seconds: how long to measure, in seconds.
+        factor: converts seconds to the wanted unit, and from a whole call to one piece of its work.
     """
     work()
 
     def run() -> float:
         count, took, begun = 0, 0.0, time.process_time()
-        while count == 0 or took <= seconds / USUAL_RUNS:  # that clock goes by steps: not before it has moved
+        while count == 0 or took <= seconds / USUAL_RUNS:  # until this coarse clock has moved
             work()
             count += 1
             took = time.process_time() - begun
@@ -233,14 +239,21 @@ def spread_of(work: Callable[[], object], seconds: float, factor: float = 1.0) -
 
 
 def start_once(model: str) -> tuple[float, float]:
-    """Seconds that a new process takes to import earmark, and until it has loaded the model too."""
+    """Measure a new process: seconds to import earmark, and seconds to import it and load the model."""
     done = subprocess.run([sys.executable, "-c", START, model], check=True, capture_output=True, text=True)
     imported, loaded = map(float, done.stdout.split()[-2:])
     return imported, loaded
 
 
 def training_time(seconds: float) -> Spread | None:
-    """Seconds to train the codelab's network on 450 examples of 3 labels for 10 epochs; None without a package."""
+    """Measure the training of the codelab's network on 450 examples of 3 labels for 10 epochs.
+
+    Args:
+        seconds: how long to measure, in seconds.
+
+    Returns:
+        The processor time of a training, in seconds; None if a package is missing.
+    """
     try:
         from earmark.front_end.examples import SOUND_FRAMES, Examples
         from earmark.training.sound_network import train_sounds
@@ -253,7 +266,7 @@ def training_time(seconds: float) -> Spread | None:
 
 
 def this_machine() -> Machine:
-    """The processor, the cores, and the versions that count."""
+    """Describe this machine: the processor, the cores, and the relevant versions."""
     return Machine(
         processor=_processor(),
         usable_cores=usable_cores(),
@@ -266,7 +279,7 @@ def this_machine() -> Machine:
 
 
 class _Chunks(Source):
-    """A clip in chunks of so many seconds."""
+    """A source that yields a clip in chunks of a fixed duration."""
 
     def __init__(self, clip: Clip, chunk_seconds: float) -> None:
         self.sample_rate, self.name, self.seconds = clip.sample_rate, "the clip", clip.seconds
@@ -278,7 +291,7 @@ class _Chunks(Source):
 
 
 def _works(recognizer: Recognizer, clip: Clip) -> dict[str, Callable[[float], Spread]]:
-    """What is measured in microseconds: each is called with how long to measure."""
+    """The benchmarks in microseconds. Each takes the number of seconds to measure."""
     front_end, window_frames = recognizer.front_end, recognizer.metadata.window_frames
     second = clip.samples[: clip.sample_rate]
     frames = front_end.stream(clip.sample_rate).process(clip.samples)
@@ -287,7 +300,7 @@ def _works(recognizer: Recognizer, clip: Clip) -> dict[str, Callable[[float], Sp
     stream = front_end.stream(clip.sample_rate)
     microphone = make_sound(1.0, MICROPHONE_RATE).samples
     resampler = Resampler(MICROPHONE_RATE, clip.sample_rate)
-    works: dict[str, tuple[Callable[[], object], float]] = {  # and how much of what is wanted each does
+    works: dict[str, tuple[Callable[[], object], float]] = {  # each with how many units it processes
         "frame_us": (lambda: stream.process(second), 1 / front_end.frame_seconds),
         "window_us": (lambda: recognizer.score_windows(windows[:1]), 1),
         "batched_window_us": (lambda: recognizer.score_windows(windows), BATCH),
@@ -300,7 +313,7 @@ def _works(recognizer: Recognizer, clip: Clip) -> dict[str, Callable[[float], Sp
 
 
 def _repeat(run: Callable[[], Found], seconds: float) -> list[Found]:
-    """What a run gives, again and again for so long."""
+    """Repeat a run for this many seconds, at least three times, and collect its results."""
     found: list[Found] = []
     until = time.perf_counter() + seconds
     while len(found) < FEWEST_RUNS or time.perf_counter() < until:
@@ -314,7 +327,7 @@ def _spread(values: Sequence[float], factor: float) -> Spread:
 
 
 def _processor() -> str:
-    """What the processor is called, as far as the system tells."""
+    """The processor's name, if the system reveals it."""
     try:
         if sys.platform == "darwin":
             command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
