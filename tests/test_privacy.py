@@ -190,7 +190,8 @@ def test_a_ray_cluster_of_this_machine_stays_on_it(folder: Path) -> None:
     clouds = {"169.254.169.254", "metadata.google.internal"}
     others = {line for line in strangers(trace) if "169.254.169.254" not in line and not NAMES.search(line)}
     assert others == set()
-    assert names_asked(trace) <= clouds
+    # Where no /etc/hosts knows this machine, as in a bare chroot, its resolver is asked for it.
+    assert names_asked(trace) <= clouds | {"localhost", "1.0.0.127.in-addr.arpa"}
     assert all(cloud in PAGE for cloud in clouds)
     assert kept(folder / "homes")["ray"] <= {".ray/auth_token"}
     assert ".ray/" in documented()

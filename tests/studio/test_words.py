@@ -249,6 +249,12 @@ def test_listening_goes_on_when_the_connection_comes_back(browser: Browser, tmp_
         page.context.close()
 
 
+SHOWN_BOX = """part => {
+    const box = document.querySelector(part)?.getBoundingClientRect()
+    return box?.width > 0 && box.toJSON()
+}"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: int, height: int) -> None:
@@ -258,8 +264,8 @@ def test_the_words_fit_phone_and_desk(browser: Browser, running: Studio, width: 
     for selector in ("html", "body", "#words-panel"):
         assert page.locator(selector).evaluate("node => node.scrollWidth <= node.clientWidth"), selector
     for part in ("#sounds-tab", "#words-tab", "#listen-words", "#threshold", "#word span", "#chips", "#detections"):
-        box = page.locator(part).bounding_box()
-        assert box is not None
+        # In one step, and when it is there: a word goes again after a moment.
+        box = page.wait_for_function(SHOWN_BOX, arg=part, timeout=HEARD).json_value()
         assert 0 <= box["x"] <= width - box["width"], part
     for target in ("#sounds-tab", "#words-tab", "#listen-words", "#threshold"):
         box = page.locator(target).bounding_box()
