@@ -25,6 +25,8 @@ from tests import sounds
 CHUNK = 1_024  # samples, as the page sends them
 CHANGE = {"X-Earmark": "studio"}
 
+MESSAGE_SECONDS = 180  # until the next message at most: a training beside other programs takes its time
+
 
 @dataclass
 class Studio:
@@ -146,7 +148,7 @@ class Page:
         self.say(type="record", recording=recording, label=label, sample_rate=self.sample_rate, first=first)
         self.say(type="stop", recording=recording, end=self.play(samples))
 
-    def receive(self, timeout: float = 30) -> dict[str, Any]:
+    def receive(self, timeout: float = MESSAGE_SECONDS) -> dict[str, Any]:
         """The next message that is not of what was heard."""
         while True:
             message = self.connection.recv(timeout)
@@ -164,7 +166,7 @@ class Page:
     def hear(self, frames: int) -> None:
         """Wait until that many frames have been heard in all."""
         while self.frames < frames:
-            message = self.connection.recv(30)
+            message = self.connection.recv(MESSAGE_SECONDS)
             if isinstance(message, bytes):
                 self._hear(message)
             else:
