@@ -87,7 +87,7 @@ class LabelledClips:
     ) -> None:
         self.path = Path(path)
         self._settings = SettingsFile(self.path / PROJECT_FILE)
-        self.lock = FolderLock(self.path, self._settings.read_anew)
+        self.lock = FolderLock(self.path, self._settings.forget)
         if create and not os.path.exists(self._settings.path):  # noqa: PTH110 (Path.exists raises for unfit names)
             self._create(mode, labels)
         self.name = self._settings.read().name

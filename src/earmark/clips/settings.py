@@ -112,9 +112,9 @@ class SettingsFile:
     def write(self, settings: Settings) -> None:
         """Write the settings, whole or not at all."""
         write_settings(self.path, settings)
-        self.read_anew()
+        self.forget()
 
-    def read_anew(self) -> None:
+    def forget(self) -> None:
         """Forget what was read: a file that has changed may have the number and the time of the one before it."""
         self._known = None
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.labels import file_stem
-from earmark.recognizer.decisions import Detection, as_dict
+from earmark.recognizer.decisions import Detection
 from earmark.storage.files import new_file, new_folder
 
 ROW_GROUP = 1 << 16  # detections in one row group of a Parquet file, which are in memory until it is written
@@ -98,8 +98,8 @@ def _rows(results: _Results) -> Iterator[DetectionRow]:
     for result in results:
         path = _utf8(result.name)
         for found in result.detections:
-            label, *numbers = as_dict(found).values()
-            yield DetectionRow(path, _utf8(label), *(round(number, 6) for number in numbers))
+            score, start, end = (round(float(number), 6) for number in (found.score, found.start, found.end))
+            yield DetectionRow(path, _utf8(found.label), score, start, end)
 
 
 def _utf8(text: str) -> str:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeAlias
 
 from earmark.errors import EarmarkError
-from earmark.recognizer.decisions import Detection, as_dict
+from earmark.recognizer.decisions import Detection
 from earmark.scan.detections import Scanned
 from earmark.storage.files import make_folder
 
@@ -81,7 +81,7 @@ class Journal:
         if isinstance(outcome, Failed):
             self._failed[outcome.name] = outcome.error
             return
-        found = [list(as_dict(one).values()) for one in outcome.detections]
+        found = [(one.label, one.score, one.start, one.end) for one in outcome.detections]
         try:
             at = self._file.seek(0, os.SEEK_END)
             self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found}))
