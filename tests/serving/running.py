@@ -37,7 +37,7 @@ class Server:
         return float(found[0]) if found else 0.0
 
     def connect(self) -> ClientConnection:
-        return connect(f"ws://127.0.0.1:{self.port}/api/stream", max_queue=None, close_timeout=2)
+        return connect(f"ws://127.0.0.1:{self.port}/api/stream", max_queue=None, open_timeout=60, close_timeout=2)
 
 
 @contextmanager

@@ -28,6 +28,12 @@ CHANGE = {"X-Earmark": "studio"}
 MESSAGE_SECONDS = 180  # until the next message at most: a training beside other programs takes its time
 
 
+def read_all(connection: ClientConnection) -> None:
+    """Read on until the connection ends, as what the studio tells all pages may come before its close frame."""
+    while True:
+        connection.recv(MESSAGE_SECONDS)
+
+
 @dataclass
 class Studio:
     """A running studio."""
@@ -119,6 +125,7 @@ class Page:
                 f"ws://127.0.0.1:{running.port}/api/live",
                 origin=Origin(running.address),
                 max_queue=None,  # what isn't read must not keep the closing handshake waiting
+                open_timeout=MESSAGE_SECONDS,
                 close_timeout=2,
             )
         )

@@ -24,7 +24,7 @@ from earmark.errors import EarmarkError
 from earmark.studio.server import create_app
 from earmark.web.run import Secure, bind, run
 from tests import sounds
-from tests.studio.running import CHANGE, LanStudio, chunk, lan_studio
+from tests.studio.running import CHANGE, MESSAGE_SECONDS, LanStudio, chunk, lan_studio, read_all
 
 COOKIE = "__Host-earmark"
 
@@ -62,7 +62,12 @@ def live(
     url = running.network_url
     cookie = {"Cookie": f"{COOKIE}={somebody.cookies[COOKIE]}"} if somebody else {}
     address = f"{url.replace('https', 'wss')}/api/live"
-    with connect(address, ssl=trust, origin=Origin(origin or url), additional_headers=cookie) as opened:
+    options: dict[str, Any] = {
+        "origin": Origin(origin or url),
+        "additional_headers": cookie,
+        "open_timeout": MESSAGE_SECONDS,
+    }
+    with connect(address, ssl=trust, **options) as opened:
         yield opened
 
 
@@ -178,13 +183,13 @@ def test_a_device_that_is_signed_out_is_cut_off_at_once(running: LanStudio) -> N
         before = running.project()["examples"]
         with live(running, phone) as opened:
             opened.send(json.dumps({"type": "hello", "sample_rate": sounds.RATE, "next": 0}))
-            assert json.loads(opened.recv(10)) == {"type": "ready"}
+            assert json.loads(opened.recv(MESSAGE_SECONDS)) == {"type": "ready"}
             running.request("DELETE", "/api/lan/devices", params={"device": identity})
             assert phone.get("/api/project").status_code == 401
             with suppress(ConnectionClosed):
                 say_a_recording(opened)
             with pytest.raises(ConnectionClosed) as closed:
-                opened.recv(10)
+                read_all(opened)
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "This device was signed out.")
         with pytest.raises(InvalidStatus), live(running, phone):

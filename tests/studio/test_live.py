@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 import earmark
 from tests import sounds
-from tests.studio.running import Page, Studio, chunk, held, studio
+from tests.studio.running import Page, Studio, chunk, held, read_all, studio
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +183,10 @@ def test_what_the_protocol_does_not_know_ends_the_connection_not_the_server(
 def test_sound_before_hello_is_refused(running: Studio) -> None:
     with connect(f"ws://127.0.0.1:{running.port}/api/live") as connection:
         connection.send(chunk(0, np.zeros(64, np.float32)))
-        with pytest.raises(ConnectionClosed):
-            connection.recv(10)
+        with pytest.raises(ConnectionClosed) as closed:
+            read_all(connection)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "Say hello first.")
 
 
 def test_listening_without_a_model_says_what_to_do(page: Page) -> None:
