@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,8 +26,9 @@ from sounds import Sounds, read_sounds
 from teacher import Teacher
 from torch import Tensor
 
-BATCH = 32
-LED_SHARE = 0.4  # of the steps
+BATCH = 48
+ROWS = [6, 6, 6, 24, 48, 48, 48, 48]  # of a batch, that each led stage learns from: the first see many places in each
+LED_SHARE = 0.45  # of the steps
 RATE, LEAST_RATE = 2e-3, 1e-5  # of learning
 WARMING_UP, KEPT = 200, 0.998  # steps; of the averaged weights, each step
 FROZEN_SHARE = 0.1  # of the steps, at the end, with the normalizations' statistics fixed
@@ -56,7 +58,8 @@ class Scale:
 
 def losses(teacher: Teacher, scale: Scale, made: list[Tensor], hints: list[Tensor]) -> dict[str, Tensor]:
     """What the student still has to learn."""
-    errors = {f"hint {n}": scale.error(n, a, b) for n, (a, b) in enumerate(zip(made, hints, strict=True))}
+    first = len(hints) - len(made)
+    errors = {f"hint {n}": scale.error(n, a, hints[n][: len(a)]) for n, a in enumerate(made, first)}
     ours, theirs = made[-1].mean((2, 3)), hints[-1].mean((2, 3))
     errors["embedding"] = (ours - theirs).square().mean() / theirs.var(0).mean()
     errors["scores"] = 0.02 * (teacher.scores(ours) - teacher.scores(theirs)).square().mean()
@@ -87,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=9_000)
+    parser.add_argument("--steps", type=int, default=7_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -111,23 +114,28 @@ def main() -> None:
     patches = held_out.unfold(0, PATCH_SAMPLES, PATCH_SAMPLES // 2)[:512].contiguous()
     print(json.dumps({"minutes": {name: round(seconds / 60, 1) for name, seconds in sounds.seconds.items()}}), flush=True)
     batches, since, shown = sounds.batches(BATCH), time.monotonic(), {}
+
+    @torch.no_grad()
+    def make() -> tuple[Tensor, list[Tensor]]:
+        levels = log_mel(next(batches)).contiguous(memory_format=torch.channels_last)
+        layers = teacher(levels)
+        return levels, [layers[number] for number in HINTS]
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the teacher works beside the student
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(next, batches)
+        coming = ahead.submit(make)
         for step in range(begun, options.steps):
-            patch = coming.result()
-            coming = ahead.submit(next, batches)
-            levels = log_mel(patch).contiguous(memory_format=torch.channels_last)
-            with torch.no_grad():
-                all_layers = teacher(levels)
-                hints = [all_layers[number] for number in HINTS]
+            levels, hints = coming.result()
+            coming = ahead.submit(make)
             if step < SCALED_BY and begun == 0:
                 scale.update(hints)
             is_led = step < LED_SHARE * options.steps
-            if step > (1 - FROZEN_SHARE) * options.steps:
-                for module in student.modules():
-                    if isinstance(module, torch.nn.BatchNorm2d):
-                        module.eval()
-            made = student.led(levels, hints) if is_led else student(levels)
+            if not is_led:
+                student.eval()
+                if step < (1 - FROZEN_SHARE) * options.steps:
+                    for stage in student.late():
+                        stage.train()
+            made = student.led(levels, hints, ROWS) if is_led else student.late_values(levels)
             errors = losses(teacher, scale, made, hints)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, options.steps)

@@ -22,6 +22,7 @@ STAGES = (
     ((1_024, 2),),
     ((1_024, 1),),
 )
+EARLY = 3  # the stem and the first two stages: much work, little to learn
 HINTS = (0, 1, 3, 5, 6, 11, 12, 13)  # the teacher's layers at the start of the first stage and the end of each
 
 
@@ -68,9 +69,26 @@ class Student(nn.Module):
             made.append(stage(made[-1]))
         return made
 
-    def led(self, levels: Tensor, hints: list[Tensor]) -> list[Tensor]:
-        """As `forward`, but each stage is given what the teacher gives at that place."""
-        return [self.start(levels), *(stage(hint) for stage, hint in zip(self.stages, hints, strict=False))]
+    def led(self, levels: Tensor, hints: list[Tensor], rows: list[int]) -> list[Tensor]:
+        """As `forward`, but each stage is given what the teacher gives at that place, of so many rows."""
+        stages = zip(self.stages, hints, rows[1:], strict=False)
+        return [self.start(levels[: rows[0]]), *(stage(hint[:count]) for stage, hint, count in stages)]
+
+    def late(self) -> list[nn.Module]:
+        """The stages that learn to the end."""
+        return list(self.stages[EARLY - 1 :])
+
+    def late_values(self, levels: Tensor) -> list[Tensor]:
+        """As `forward`, but only what `late` gives, and without gradients of what comes before."""
+        with torch.no_grad():
+            values = self.start(levels)
+            for stage in self.stages[: EARLY - 1]:
+                values = stage(values)
+        made = []
+        for stage in self.late():
+            values = stage(values)
+            made.append(values)
+        return made
 
 
 def _channels(first: int, stage: tuple[tuple[int, int], ...]) -> list[int]:

@@ -28,6 +28,7 @@ SHARES = {
 MADE = ("noises", "impacts")
 MADE_COUNT, MADE_SECONDS = 3_000, 1.5
 HELD_OUT = 3  # one in so many kinds of sound events is left out, and so is a part of the ambience
+FFT = 16_384  # more than a patch
 ECHO_FFT = 32_768  # more than a patch and its echo
 
 
@@ -115,8 +116,9 @@ class Sounds:
         """Batches without end: float32 of shape [size, PATCH_SAMPLES] in [-1, 1]."""
         while True:
             sound = self._drawn(size)
-            for chance in (0.45, 0.15):  # a second and a third sound beneath the first
-                other = self._drawn(size) * 10 ** (self._between(size, -30, 5) / 20)
+            drawn = sound
+            for number, chance in enumerate((0.45, 0.15), 1):  # a second and a third sound beneath the first
+                other = drawn.roll(number, 0) * 10 ** (self._between(size, -30, 5) / 20)
                 sound = sound + other * (self._between(size, 0, 1) < chance)
             peak = sound.abs().amax(1, keepdim=True).clamp(min=1e-6)
             level = 10 ** (self._between(size, -40, 0) / 20)
@@ -148,12 +150,12 @@ class Sounds:
 
     def _filtered(self, sound: Tensor) -> Tensor:
         """With a random frequency response, and for some rows a room's echo."""
-        size, bins = len(sound), ECHO_FFT // 2 + 1
+        size, bins = len(sound), FFT // 2 + 1
         points = torch.randn(size, 1, 10, generator=self._random)
         on_log_axis = torch.nn.functional.interpolate(points, 256, mode="linear", align_corners=True).squeeze(1)
         octaves = torch.log2(torch.arange(bins).clamp(min=1)) / math.log2(bins)
         curve = on_log_axis[:, (octaves * 255).long()] * self._between(size, 0, 10)
-        spectrum = torch.fft.rfft(sound, ECHO_FFT) * 10 ** (curve / 20)
+        sound = torch.fft.irfft(torch.fft.rfft(sound, FFT) * 10 ** (curve / 20), FFT)[:, :PATCH_SAMPLES]
         rows = (self._between(size, 0, 1) < 0.25).squeeze(1).nonzero().squeeze(1)
         if len(rows):
             time = torch.arange(RATE // 2) / RATE
@@ -161,5 +163,6 @@ class Sounds:
             echo = torch.randn(len(rows), len(time), generator=self._random) * torch.exp(-6.9 * time / decay)
             echo *= 10 ** (self._between(len(rows), -15, 3) / 20) / echo.square().sum(1, keepdim=True).sqrt()
             echo[:, 0] = 1
-            spectrum[rows] *= torch.fft.rfft(echo, ECHO_FFT)
-        return torch.fft.irfft(spectrum, ECHO_FFT)[:, :PATCH_SAMPLES]
+            spectrum = torch.fft.rfft(sound[rows], ECHO_FFT) * torch.fft.rfft(echo, ECHO_FFT)
+            sound[rows] = torch.fft.irfft(spectrum, ECHO_FFT)[:, :PATCH_SAMPLES]
+        return sound
