@@ -112,7 +112,9 @@ def main() -> None:
     sounds = Sounds(options.data, seed=options.seed + begun)
     held_out = read_sounds(options.data / "sound_events", held_out=True).float() / 32_768
     patches = held_out.unfold(0, PATCH_SAMPLES, PATCH_SAMPLES // 2)[:512].contiguous()
-    print(json.dumps({"minutes": {name: round(seconds / 60, 1) for name, seconds in sounds.seconds.items()}}), flush=True)
+    print(
+        json.dumps({"minutes": {name: round(seconds / 60, 1) for name, seconds in sounds.seconds.items()}}), flush=True
+    )
     batches, since, shown = sounds.batches(BATCH), time.monotonic(), {}
 
     @torch.no_grad()

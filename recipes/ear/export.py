@@ -1,8 +1,8 @@
-"""Write the student as a model file of Earmark's.
+"""Write the student as a model file of Earmark's, and its embeddings of sounds of all kinds.
 
-    python recipes/ear/export.py WORK OUTPUT
+    python recipes/ear/export.py DATA WORK OUTPUT
 
-WORK holds the checkpoint of distill.py; OUTPUT is the folder for model.onnx.
+DATA holds the unpacked data sets, WORK the checkpoint of distill.py; OUTPUT is the folder for what is written.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from front_end import BANDS, FFT, FRAME, HIGHEST, HOP, LOWEST, OFFSET, RATE, mel_matrix
+from front_end import FFT, FRAME, HIGHEST, HOP, LOWEST, OFFSET, RATE, mel_matrix
 from network import Student
 from onnx import NodeProto, TensorProto, helper
+from sounds import read_sounds
 from teacher import VALUES, Teacher
 from torch import nn
 
 from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.models.metadata import FixedNormalization, Metadata
+from earmark.models.network import Network
 from earmark.models.onnx_writer import model_file
 
 NAME = "ear"
 WINDOW_FRAMES = 49  # 0.98 s: 96 frames of the log-mel spectrogram, and the samples that the last one needs
 SEEN = 3 * HOP  # samples, the hops that a frame lies in
+OTHERS = 512
+OTHER_SHARES = {"sound_events": 0.45, "ambience": 0.45, "background_noise": 0.05, "talk_english_orders": 0.05}
+LEAST_PEAK = 0.002  # of a window that is more than silence
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class _Graph:
         return self.add("Mul", self.add("Cast", steps, to=TensorProto.FLOAT), self.keep(scale))
 
 
-def ear_model(layers: list[Layer], window_frames: int = WINDOW_FRAMES, name: str = NAME, *, whole: bool = False) -> bytes:
+def ear_model(
+    layers: list[Layer], window_frames: int = WINDOW_FRAMES, name: str = NAME, *, whole: bool = False
+) -> bytes:
     """The model file: `window` [n, frames, 320], the waveform at 16 kHz → `embedding` [n, 2048], mean and maximum.
 
     Args:
@@ -116,16 +123,26 @@ def ear_model(layers: list[Layer], window_frames: int = WINDOW_FRAMES, name: str
 def _log_mel(graph: _Graph, frames: str) -> str:
     """Frames [n, t, 480], of which the window sees the first 400 samples → levels [n, t, 64]."""
     bins = np.arange(int(LOWEST * FFT / RATE), int(HIGHEST * FFT / RATE) + 2)
-    time = np.arange(SEEN)
-    window = np.where(time < FRAME, 0.5 - 0.5 * np.cos(2 * np.pi * time / FRAME), 0)
-    turns = 2 * np.pi * np.outer(time, bins) / FFT
+    matrix = mel_matrix().numpy()
+    assert matrix.sum() == matrix[bins].sum(), "bands outside the bins"
+    # Seen from its middle, a frame has an even part, which only cosines see, and an odd one, for sines: half the work.
+    half = FRAME // 2
+    time = np.arange(half)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * time / FRAME), 0.5 - 0.5 * np.cos(2 * np.pi * (FRAME - 1 - time) / FRAME)
+    axis = graph.keep([2], np.int64)
+    first = graph.add("Slice", frames, graph.keep([0], np.int64), graph.keep([half], np.int64), axis)
+    last = graph.add(
+        "Slice", frames, graph.keep([FRAME - 1], np.int64), graph.keep([half - 1], np.int64), axis,
+        graph.keep([-1], np.int64),
+    )  # fmt: skip
+    first, last = (graph.add("Mul", part, graph.keep(weights)) for part, weights in zip((first, last), window))
+    turns = 2 * np.pi * np.outer(time - (FRAME - 1) / 2, bins) / FFT
     parts = [
-        graph.add("MatMul", frames, graph.keep(window[:, None] * wave(turns))) for wave in (np.cos, np.sin)
+        graph.add("MatMul", graph.add(operator, first, last), graph.keep(wave(turns)))
+        for operator, wave in (("Add", np.cos), ("Sub", np.sin))
     ]
     power = graph.add("Add", *(graph.add("Mul", part, part) for part in parts))
-    mel = graph.add("MatMul", graph.add("Sqrt", power), graph.keep(mel_matrix().numpy()[bins]))
-    assert mel_matrix().numpy().sum() == mel_matrix().numpy()[bins].sum(), "bands outside the bins"
-    assert mel_matrix().shape[1] == BANDS
+    mel = graph.add("MatMul", graph.add("Sqrt", power), graph.keep(matrix[bins]))
     return graph.add("Log", graph.add("Add", mel, graph.keep(OFFSET)))
 
 
@@ -143,10 +160,31 @@ def read_student(work: Path) -> Student:
     return student.eval()
 
 
+def embed_others(model: bytes, data: Path) -> npt.NDArray[np.float32]:
+    """Embeddings of windows from all over the training's sounds, each at a random level: shape [OTHERS, 2048]."""
+    network, random = Network(model, NAME), np.random.default_rng(0)
+    samples = WINDOW_FRAMES * WAVEFORM_HOP
+    windows = []
+    for name, share in OTHER_SHARES.items():
+        sound = read_sounds(data / name).numpy().astype(np.float32) / 32_768
+        wanted = len(windows) + round(share * OTHERS)
+        while len(windows) < wanted:
+            first = random.integers(len(sound) - samples)
+            window = sound[first : first + samples]
+            peak = np.abs(window).max()
+            if peak > LEAST_PEAK:
+                windows.append(window / peak * 10 ** (random.uniform(-30, 0) / 20))
+    return network.embed_windows(np.array(windows, np.float32).reshape(-1, WINDOW_FRAMES, WAVEFORM_HOP))
+
+
 def main() -> None:
-    work, output = Path(sys.argv[1]), Path(sys.argv[2])
+    data, work, output = map(Path, sys.argv[1:4])
     output.mkdir(parents=True, exist_ok=True)
-    (output / "model.onnx").write_bytes(ear_model(layers_of(read_student(work))))
+    model = ear_model(layers_of(read_student(work)))
+    (output / "model.onnx").write_bytes(model)
+    others = embed_others(model, data)
+    scale = np.maximum(others.max(axis=0), 1e-6) / 255
+    np.savez_compressed(output / "other_sounds.npz", values=np.round(others / scale).astype(np.uint8), scale=scale)
 
 
 if __name__ == "__main__":

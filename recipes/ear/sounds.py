@@ -47,7 +47,10 @@ def read_sounds(folder: Path, held_out: bool = False) -> Tensor:
     parts = []
     for file in sorted(folder.rglob("*.wav")):
         tests_something = folder.name in ("sound_events", "ambience")
-        if tests_something and is_held_out(file.parent.name if folder.name == "sound_events" else file.stem) != held_out:
+        if (
+            tests_something
+            and is_held_out(file.parent.name if folder.name == "sound_events" else file.stem) != held_out
+        ):
             continue
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
         samples = soxr.resample(samples.mean(1), rate, RATE)

@@ -57,8 +57,8 @@ class PcmEncoding(str, Enum):
 BaseName = Annotated[
     str | None,
     typer.Option(
-        help="What to train on: sounds, speech, words, or any model with an embedding.",
-        show_default="sounds: sounds; words: speech if it is installed, else words",
+        help="What to train on: sounds, speech, words, ear, or any model with an embedding; auto chooses by the clips.",
+        show_default="sounds: sounds; words: auto",
     ),
 ]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -204,6 +204,8 @@ def train(
                 put(values, as_json, str(epoch))
 
         trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
+    if trained.base_choice is not None and trained.base_choice.why is not None and not as_json:
+        typer.echo(f"Base {trained.base_choice.base}: {trained.base_choice.why}")
     folder = opened.model_folder(trained.metadata.name)
     put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
 
