@@ -5,8 +5,8 @@
 DATA holds the unpacked data sets; WORK gets the checkpoint, from which an interrupted training goes on.
 
 The teacher's values within the network are hints (Romero et al. 2015, FitNets, arXiv:1412.6550): each stage of the
-student has to give what the teacher gives at that place. At first each stage is led, that is, given the teacher's values;
-then the whole network runs on its own, and embedding, class scores and the likeness of every two sounds count too.
+student has to give what the teacher gives at that place. At first each stage is led, that is, given the teacher's
+values; then the whole network runs on its own. Embedding, class scores and the likeness of every two sounds count too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from front_end import PATCH_SAMPLES, log_mel
 from network import HINTS, Student
 from sounds import Sounds, read_sounds
 from teacher import Teacher
-from torch import Tensor
+from torch import Tensor, nn
 
 BATCH = 48
 ROWS = [6, 6, 6, 24, 48, 48, 48, 48]  # of a batch, that each led stage learns from: the first see many places in each
@@ -63,7 +63,7 @@ def losses(teacher: Teacher, scale: Scale, made: list[Tensor], hints: list[Tenso
     ours, theirs = made[-1].mean((2, 3)), hints[-1].mean((2, 3))
     errors["embedding"] = (ours - theirs).square().mean() / theirs.var(0).mean()
     errors["scores"] = 0.02 * (teacher.scores(ours) - teacher.scores(theirs)).square().mean()
-    unit = [torch.nn.functional.normalize(values - theirs.mean(0)) for values in (ours, theirs)]
+    unit = [nn.functional.normalize(values - theirs.mean(0)) for values in (ours, theirs)]
     errors["likeness"] = 10 * (unit[0] @ unit[0].T - unit[1] @ unit[1].T).square().mean()
     return errors
 
@@ -74,89 +74,116 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def validate(teacher: Teacher, student: Student, patches: Tensor) -> dict[str, float]:
+def validate(teacher: Teacher, student: nn.Module, patches: Tensor) -> dict[str, float]:
     """How much of the teacher's embedding of unseen kinds of sounds is explained, and how alike the two are."""
     student.eval()
-    parts = log_mel(patches).contiguous(memory_format=torch.channels_last).split(128)
+    parts = log_mel(patches).contiguous(memory_format=torch.channels_last).split(128)  # type: ignore[no-untyped-call]
     theirs = torch.cat([teacher(part)[-1].mean((2, 3)) for part in parts])
     ours = torch.cat([student(part)[-1].mean((2, 3)) for part in parts])
     student.train()
     explained = 1 - (ours - theirs).square().sum() / (theirs - theirs.mean(0)).square().sum()
-    centred = [values - theirs.mean(0) for values in (ours, theirs)]
-    return {"explained": float(explained), "alike": float(torch.cosine_similarity(*centred).mean())}
+    alike = torch.cosine_similarity(ours - theirs.mean(0), theirs - theirs.mean(0))
+    return {"explained": float(explained), "alike": float(alike.mean())}
+
+
+class Distillation:
+    """A training, which can be interrupted.
+
+    Args:
+        data: the folder of the unpacked data sets.
+        work: the folder of the checkpoint.
+        steps: how many steps it has in all.
+        seed: the random seed.
+    """
+
+    def __init__(self, data: Path, work: Path, steps: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self._steps, self._file = steps, work / "checkpoint.pt"
+        self.teacher, self.student = Teacher(), Student()
+        for network in (self.teacher, self.student):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = torch.optim.swa_utils.AveragedModel(
+            self.student, use_buffers=True,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(KEPT),  # type: ignore[no-untyped-call]
+        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW(self.student.parameters(), RATE, weight_decay=1e-4)
+        self.scale, self.step = Scale(), 0
+        if self._file.exists():
+            self._resume()
+        self._batches = Sounds(data, seed=seed + self.step).batches(BATCH)
+        held_out = read_sounds(data / "sound_events", held_out=True).float() / 32_768
+        self._patches = held_out.unfold(0, PATCH_SAMPLES, PATCH_SAMPLES // 2)[:512].contiguous()
+
+    def run(self) -> None:
+        """Go on to the end, and print what is learnt."""
+        shown: dict[str, float] = {}
+        since = time.monotonic()
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the teacher works beside the student
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._make)
+            while self.step < self._steps:
+                batch = coming.result()
+                coming = ahead.submit(self._make)
+                for name, error in self._learn(*batch).items():
+                    shown[name] = shown.get(name, error) * 0.98 + error * 0.02
+                self.step += 1
+                if self.step % EVERY == 0 or self.step == self._steps:
+                    told: dict[str, float] = {"step": self.step, "seconds": round(time.monotonic() - since)}
+                    told |= {name: round(error, 4) for name, error in shown.items()}
+                    told |= validate(self.teacher, self.averaged, self._patches)
+                    print(json.dumps(told), flush=True)
+                    self._save()
+
+    @torch.no_grad()
+    def _make(self) -> tuple[Tensor, list[Tensor]]:
+        levels = log_mel(next(self._batches)).contiguous(memory_format=torch.channels_last)
+        layers = self.teacher(levels)
+        return levels, [layers[number] for number in HINTS]
+
+    def _learn(self, levels: Tensor, hints: list[Tensor]) -> dict[str, float]:
+        if self.step < SCALED_BY:
+            self.scale.update(hints)
+        is_led = self.step < LED_SHARE * self._steps
+        self.student.train(is_led)
+        if not is_led and self.step < (1 - FROZEN_SHARE) * self._steps:
+            for stage in self.student.late():
+                stage.train()
+        made = self.student.led(levels, hints, ROWS) if is_led else self.student.late_values(levels)
+        errors = losses(self.teacher, self.scale, made, hints)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self._steps)
+        self.optimizer.zero_grad()
+        torch.stack(list(errors.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.student)
+        return {name: error.item() for name, error in errors.items()}
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"student": self.student, "averaged": self.averaged, "optimizer": self.optimizer}
+
+    def _resume(self) -> None:
+        kept = torch.load(self._file, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(kept[name])
+        self.scale.squares, self.step = kept["scale"], kept["step"]
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        aside = self._file.with_suffix(".part")
+        torch.save({**state, "scale": self.scale.squares, "step": self.step}, aside)
+        aside.replace(self._file)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=7_000)
+    parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(options.seed)
-    teacher = Teacher().to(memory_format=torch.channels_last)
-    student = Student().to(memory_format=torch.channels_last)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(KEPT), use_buffers=True
-    )
-    optimizer = torch.optim.AdamW(student.parameters(), RATE, weight_decay=1e-4)
-    scale, begun = Scale(), 0
-    file = options.work / "checkpoint.pt"
-    if file.exists():
-        kept = torch.load(file, weights_only=True)
-        student.load_state_dict(kept["student"])
-        averaged.load_state_dict(kept["averaged"])
-        optimizer.load_state_dict(kept["optimizer"])
-        scale.squares, begun = kept["scale"], kept["step"]
-    sounds = Sounds(options.data, seed=options.seed + begun)
-    held_out = read_sounds(options.data / "sound_events", held_out=True).float() / 32_768
-    patches = held_out.unfold(0, PATCH_SAMPLES, PATCH_SAMPLES // 2)[:512].contiguous()
-    print(
-        json.dumps({"minutes": {name: round(seconds / 60, 1) for name, seconds in sounds.seconds.items()}}), flush=True
-    )
-    batches, since, shown = sounds.batches(BATCH), time.monotonic(), {}
-
-    @torch.no_grad()
-    def make() -> tuple[Tensor, list[Tensor]]:
-        levels = log_mel(next(batches)).contiguous(memory_format=torch.channels_last)
-        layers = teacher(levels)
-        return levels, [layers[number] for number in HINTS]
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # the teacher works beside the student
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(make)
-        for step in range(begun, options.steps):
-            levels, hints = coming.result()
-            coming = ahead.submit(make)
-            if step < SCALED_BY and begun == 0:
-                scale.update(hints)
-            is_led = step < LED_SHARE * options.steps
-            if not is_led:
-                student.eval()
-                if step < (1 - FROZEN_SHARE) * options.steps:
-                    for stage in student.late():
-                        stage.train()
-            made = student.led(levels, hints, ROWS) if is_led else student.late_values(levels)
-            errors = losses(teacher, scale, made, hints)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, options.steps)
-            optimizer.zero_grad()
-            sum(errors.values()).backward()
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-            optimizer.step()
-            averaged.update_parameters(student)
-            for name, error in errors.items():
-                shown[name] = shown.get(name, error.item()) * 0.98 + error.item() * 0.02
-            if (step + 1) % EVERY == 0 or step + 1 == options.steps:
-                told = {"step": step + 1, "seconds": round(time.monotonic() - since), "led": is_led}
-                told |= {name: round(error, 4) for name, error in shown.items()}
-                told |= validate(teacher, averaged.module, patches)
-                print(json.dumps(told), flush=True)
-                state = {"student": student.state_dict(), "averaged": averaged.state_dict(), "step": step + 1,
-                         "optimizer": optimizer.state_dict(), "scale": scale.squares}  # fmt: skip
-                torch.save(state, file.with_suffix(".part"))
-                file.with_suffix(".part").replace(file)
+    Distillation(options.data, options.work, options.steps, options.seed).run()
 
 
 if __name__ == "__main__":

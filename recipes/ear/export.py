@@ -53,6 +53,8 @@ def layers_of(network: Student | Teacher) -> list[Layer]:
             bias = torch.zeros(module.out_channels) if module.bias is None else module.bias
             found.append(Layer(_array(module.weight), _array(bias), module.stride[0], module.groups))
         elif isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             factor = _array(module.weight / torch.sqrt(module.running_var + module.eps))
             shift = _array(module.bias) - _array(module.running_mean) * factor
             last = found[-1]
@@ -135,7 +137,9 @@ def _log_mel(graph: _Graph, frames: str) -> str:
         "Slice", frames, graph.keep([FRAME - 1], np.int64), graph.keep([half - 1], np.int64), axis,
         graph.keep([-1], np.int64),
     )  # fmt: skip
-    first, last = (graph.add("Mul", part, graph.keep(weights)) for part, weights in zip((first, last), window))
+    first, last = (
+        graph.add("Mul", part, graph.keep(weights)) for part, weights in zip((first, last), window, strict=True)
+    )
     turns = 2 * np.pi * np.outer(time - (FRAME - 1) / 2, bins) / FFT
     parts = [
         graph.add("MatMul", graph.add(operator, first, last), graph.keep(wave(turns)))
@@ -164,7 +168,7 @@ def embed_others(model: bytes, data: Path) -> npt.NDArray[np.float32]:
     """Embeddings of windows from all over the training's sounds, each at a random level: shape [OTHERS, 2048]."""
     network, random = Network(model, NAME), np.random.default_rng(0)
     samples = WINDOW_FRAMES * WAVEFORM_HOP
-    windows = []
+    windows: list[npt.NDArray[np.float32]] = []
     for name, share in OTHER_SHARES.items():
         sound = read_sounds(data / name).numpy().astype(np.float32) / 32_768
         wanted = len(windows) + round(share * OTHERS)

@@ -27,7 +27,7 @@ HINTS = (0, 1, 3, 5, 6, 11, 12, 13)  # the teacher's layers at the start of the 
 
 
 class Block(nn.Module):
-    """A depthwise convolution of 3 × 3 and a pointwise one: [n, inputs, t, f] → [n, outputs, t / stride, f / stride]."""
+    """A depthwise convolution and a pointwise one: [n, inputs, t, f] → [n, outputs, t / stride, f / stride]."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class Student(nn.Module):
-    """A log-mel spectrogram, shape [n, 1, frames, 64] → what the stem and each stage give, shape [n, channels, t, f]."""
+    """A log-mel spectrogram [n, 1, frames, 64] → what the stem and each stage give, each [n, channels, t, f]."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """What the student hears: recordings and synthesised sounds, changed and mixed anew for each batch.
 
-There are few recordings, so that variety has to come from what is done to them: playback at another speed or backwards, a
-random frequency response, a room's echo, an onset at a random place, mixtures of up to three at any level.
+There are few recordings, so that variety has to come from what is done to them: playback at another speed or backwards,
+a random frequency response, a room's echo, an onset at a random place, mixtures of up to three at any level.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _impact(random: np.random.Generator) -> np.ndarray:
         first = int((start + strike * gap * random.uniform(0.9, 1.1)) * RATE)
         if first < len(time):
             sound[first:] += one[: len(time) - first] * random.uniform(0.5, 1)
-    return sound / (np.abs(sound).max() + 1e-9) * 10 ** (random.uniform(-30, 0) / 20)
+    loud: np.ndarray = sound / (np.abs(sound).max() + 1e-9) * 10 ** (random.uniform(-30, 0) / 20)
+    return loud
 
 
 class Sounds:

@@ -26,7 +26,7 @@ class Teacher(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._layers = nn.ModuleList()
+        layers: list[nn.Conv2d] = []
         graph = _read_graph()
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         makers = {node.output[0]: node for node in graph.node}
@@ -42,15 +42,17 @@ class Teacher(nn.Module):
                 kernel = constant(node.input[1])
                 groups, stride = attributes.get("group", 1), attributes["strides"][0]
                 layer = nn.Conv2d(kernel.shape[1] * groups, len(kernel), kernel.shape[2], stride, groups=groups)
-                layer.weight.data, layer.bias.data = kernel, constant(node.input[2])
-                self._layers.append(layer)
+                layer.load_state_dict({"weight": kernel, "bias": constant(node.input[2])})
+                layers.append(layer)
             elif node.op_type == "Gemm":
                 self._kernel, self._bias = constant(node.input[1]), constant(node.input[2])
+        self._layers = nn.ModuleList(layers)
         self.eval().requires_grad_(False)
 
     def forward(self, levels: Tensor) -> list[Tensor]:
         made = []
         for number, layer in enumerate(self._layers):
+            assert isinstance(layer, nn.Conv2d)
             if layer.kernel_size[0] == 3:
                 levels = padded(levels, layer.stride[0])
             levels = torch.relu(layer(levels))

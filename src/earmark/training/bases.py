@@ -73,8 +73,8 @@ def open_base(base: str | Path | Network) -> Network:
     """The network of a base.
 
     Args:
-        base: "speech", "words" or "ear"; anything that `load` takes, for example a speech-commands or Teachable Machine model;
-            or a recognizer that is already loaded.
+        base: "speech", "words" or "ear"; anything that `load` takes, for example a speech-commands or Teachable Machine
+            model; or a recognizer that is already loaded.
 
     Raises:
         EarmarkError: there is no such base, it can't be used on this computer, or it has no embedding.

@@ -1,8 +1,8 @@
 """Which base suits a project's recordings: one for words, or one for sounds that aren't speech.
 
-It takes two looks, each measured on words and kinds of sounds that no base was made with; the README of recipes/ear
-has the numbers. One compares each recording with the speech and the noises that come with Earmark, as the base for sounds
-hears them. The other recognizes each recording from the others, where there are several of a label.
+It takes two looks. One compares each recording with the words and the noises that come with Earmark, as the base for
+sounds hears them. The other recognizes each recording from the others, where there are several of a label. How often
+the choice is right is told in docs/performance.md.
 """
 
 from __future__ import annotations
