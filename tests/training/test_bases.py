@@ -13,7 +13,7 @@ import pytest
 import earmark
 from earmark import EarmarkError, Project
 from earmark.models.network import Network
-from earmark.training.bases import bases, default_base, open_base
+from earmark.training.bases import base_for_words, bases, default_base, open_base
 from tests import bands
 from tests.small_base import small_base
 
@@ -25,8 +25,8 @@ WITHOUT = """if True:
     import json, sys
     sys.modules[sys.argv[1]] = None
     from earmark import EarmarkError
-    from earmark.training.bases import bases, default_base, open_base
-    told = {"bases": [(base.name, base.remedy) for base in bases("words")], "default": default_base("words")}
+    from earmark.training.bases import base_for_words, bases, open_base
+    told = {"bases": [(base.name, base.remedy) for base in bases("words")], "default": base_for_words()}
     try:
         open_base("speech")
     except EarmarkError as error:
@@ -43,9 +43,12 @@ def test_short_sounds_have_the_codelabs_network_alone() -> None:
 
 
 @needs_speech
-def test_words_have_the_speech_embedding_first() -> None:
-    assert [(base.name, base.remedy) for base in bases("words")] == [("speech", None), ("words", None)]
-    assert default_base("words") == "speech"
+def test_each_training_chooses_its_base_unless_told() -> None:
+    assert [(base.name, base.remedy) for base in bases("words")] == [
+        ("auto", None), ("speech", None), ("words", None), ("ear", None),
+    ]  # fmt: skip
+    assert default_base("words") == "auto"
+    assert base_for_words() == "speech"
 
 
 @pytest.mark.parametrize("mode", ["sounds", "words"])
@@ -56,20 +59,20 @@ def test_each_base_is_explained_in_a_line(mode: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["livekit", "livekit.wakeword"])
-def test_without_the_package_words_is_the_default_and_the_remedy_told(package: str) -> None:
+def test_without_the_package_words_is_for_words_and_the_remedy_told(package: str) -> None:
     """The second is another package of the livekit family, installed without this one."""
     run = subprocess.run([sys.executable, "-c", WITHOUT, package], stdout=subprocess.PIPE, text=True, check=True)
     told = json.loads(run.stdout)
     remedy = "pip install 'earmark[speech]' (Python 3.11 or newer)"
-    assert told["bases"] == [["speech", remedy], ["words", None]]
+    assert told["bases"] == [["auto", None], ["speech", remedy], ["words", None], ["ear", None]]
     assert told["default"] == "words"
     assert "needs the package livekit-wakeword: install it with `pip install 'earmark[speech]'`" in told["error"]
     assert told["words"]
     assert not told["torch"], "to look what there is needs no PyTorch"
 
 
-@pytest.mark.parametrize("name", ["words", pytest.param("speech", marks=needs_speech)])
-def test_each_base_for_words_opens_and_has_an_embedding(name: str) -> None:
+@pytest.mark.parametrize("name", ["words", "ear", pytest.param("speech", marks=needs_speech)])
+def test_each_base_opens_and_has_an_embedding(name: str) -> None:
     network = open_base(name)
     assert network.has_embedding
     assert network.metadata.name == name
@@ -107,7 +110,9 @@ def test_a_projects_base_is_the_best_one_or_the_chosen_one(tmp_path: Path) -> No
     assert project.bases() == bases("words")
     project.set_base("words")
     assert Project(project.path).base == "words"
-    with pytest.raises(EarmarkError, match=r"^The base 'sounds' is not known: choose speech or words\.$"):
+    with pytest.raises(
+        EarmarkError, match=r"^The base 'sounds' is not known: choose auto or speech or words or ear\.$"
+    ):
         project.set_base("sounds")
     project.set_mode("sounds")
     assert project.base == "sounds"
