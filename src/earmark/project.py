@@ -83,7 +83,7 @@ class Project(Collecting):
         """
         names = [known.name for known in self.bases()]
         if base not in names:
-            raise EarmarkError(f"The base {base!r} is not known: choose {' or '.join(names)}.")
+            raise EarmarkError(f"The base {base!r} is not known: choose one of {', '.join(names)}.")
         with self.lock:
             self._settings.write(replace(self._settings.read(), base=base))
 

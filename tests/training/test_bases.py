@@ -111,7 +111,7 @@ def test_a_projects_base_is_the_best_one_or_the_chosen_one(tmp_path: Path) -> No
     project.set_base("words")
     assert Project(project.path).base == "words"
     with pytest.raises(
-        EarmarkError, match=r"^The base 'sounds' is not known: choose auto or speech or words or ear\.$"
+        EarmarkError, match=r"^The base 'sounds' is not known: choose one of auto, speech, words, ear\.$"
     ):
         project.set_base("sounds")
     project.set_mode("sounds")

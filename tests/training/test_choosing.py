@@ -87,7 +87,7 @@ def test_the_same_recordings_give_the_same_choice(recordings: Path, tmp_path: Pa
 
 
 def test_a_sound_that_was_not_taught_stays_unheard(recordings: Path, tmp_path: Path) -> None:
-    """Ambience and kinds of sounds that neither ear nor its other sounds were made from (recipes/ear keeps them out)."""
+    """A third of these kinds were kept out of what ear and its other sounds were made from; see recipes/ear."""
     project = Project(tmp_path / "sounds", create=True, mode="words")
     for kind in KINDS[:4]:
         teach(project, recordings, "sound_events", kind, 3)
