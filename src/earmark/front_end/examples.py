@@ -87,7 +87,7 @@ def cut_examples(
             file.write(frames.tobytes())
         file.flush()
         mapped = np.memmap(file, np.float32, "r", shape=(offset, BINS)) if offset else np.zeros((0, BINS), np.float32)
-    return Examples(mapped, *map(np.concatenate, (starts, targets)), window_frames, np.concatenate(silent))
+    return Examples(mapped, np.concatenate(starts), np.concatenate(targets), window_frames, np.concatenate(silent))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ about the sound: it is not learnt as the sound, nor counted as an example, nor h
 The floor is the level that a tenth of the frames don't reach. If the loudest frame is less than 25 dB above it, the
 sound is steady, and all of the recording counts: the loudest frames of rain are 4 to 14 dB above their floor, those of
 helicopters and engines 5 to 19, of barks, cries and sneezes 33 to 120 (ESC-10, twelve recordings of each). Else a
-window counts if one of its frames is more than 10 dB above the floor.
+window counts if one of its frames is more than 6 dB above the floor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from earmark.front_end.frames import SPECTROGRAM, Frames, FrontEnd
 
 FLOOR_PERCENT = 10  # of the frames are as quiet as the floor, or quieter
 STANDS_OUT = 25.0  # dB above the floor; a sound whose loudest frame isn't as loud is a steady one
-AT_FLOOR = 10.0  # dB above the floor; quieter frames are silent, where anything stands out
+AT_FLOOR = 6.0  # dB above the floor; quieter frames are silent, where anything stands out
 
 
 def sounding_windows(power: npt.NDArray[np.float64], window_frames: int, silence: float) -> npt.NDArray[np.bool_]:
@@ -44,7 +44,9 @@ def sounding_windows(power: npt.NDArray[np.float64], window_frames: int, silence
         sounds = power > silence
     else:
         return np.ones(count, np.bool_)
-    return np.lib.stride_tricks.sliding_window_view(sounds, window_frames).any(axis=1) if count else sounds[:0]
+    if count == 0:
+        return sounds[:0]
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(sounds, window_frames).any(axis=1))
 
 
 def sounding(frames: Frames, window_frames: int, front_end: FrontEnd = SPECTROGRAM) -> npt.NDArray[np.bool_]:

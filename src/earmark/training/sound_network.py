@@ -89,8 +89,8 @@ class SoundNetwork:
             targets: the indices of the labels, or `NO_LABEL`, shape [n].
 
         Returns:
-            The mean cross-entropy in nats of those that have a label, 0 if none has; the number of examples whose highest logit is that of their label; and the
-            gradient of the mean of all by `parameters`.
+            The mean cross-entropy in nats of those that have a label, 0 if none has; the number of examples whose
+            highest logit is that of their label; and the gradient of the mean of all by `parameters`.
         """
         patches, filtered, flat = self._pooled(windows)
         logits = flat @ self._dense.T + self._dense_bias
