@@ -32,6 +32,6 @@ def notes_on(recording: Recording, label: str, mode: str) -> tuple[str, ...]:
         return ()
     heard = f"{sounds.sum() * FRAME_SECONDS:.1f} of its {recording.seconds:.1f} s"
     return (
-        f"The recording is mostly silence: only the {heard} that stand out from it are learnt as {label!r}; "
-        "to teach more, hold the sound or repeat it.",
+        f"The recording is mostly silence: only {heard} stand out and are learnt as {label!r}; hold the sound, or "
+        "repeat it, to teach more.",
     )

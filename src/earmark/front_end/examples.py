@@ -20,7 +20,6 @@ from earmark.front_end.spectrogram import BINS, FRAME_SECONDS, Spectrogram
 
 KEY_FRAME_RANGE = 10.0  # dB; a recording's other words are at most this much quieter than its loudest
 SOUND_FRAMES = 3  # frames in a short sound's window, about 70 ms
-SILENCE_HOP = 10  # frames from one silent window that is kept to the next
 
 
 def example_count(samples: int, sample_rate: int, window_frames: int) -> int:
@@ -37,7 +36,7 @@ class Examples:
         starts: each window's first frame, int64 of shape [examples].
         targets: the index of each window's label, int64 of shape [examples].
         window_frames: the number of frames in a window.
-        silent: the first frames of some windows around the sounds, which are no examples: they have no label.
+        silent: the first frame of each window at a noise floor. These are no examples: they have no label.
     """
 
     frames: Spectrogram
@@ -51,11 +50,7 @@ class Examples:
 
     def windows(self, chosen: npt.NDArray[np.int64] | None = None) -> Spectrogram:
         """All windows, or the chosen ones, of shape [examples, window_frames, 232]."""
-        return self.windows_at(self.starts if chosen is None else self.starts[chosen])
-
-    def windows_at(self, starts: npt.NDArray[np.int64]) -> Spectrogram:
-        """The windows that begin with these frames, shape [windows, window_frames, 232]."""
-        return sliding_windows(self.frames, self.window_frames)[starts]
+        return sliding_windows(self.frames, self.window_frames)[self.starts if chosen is None else self.starts[chosen]]
 
 
 def cut_examples(
@@ -63,7 +58,7 @@ def cut_examples(
 ) -> Examples:
     """Cut every window of sound from recordings, each of which is given with its label's index.
 
-    What lies at a recording's own noise floor is not its label's: see `silence`. A tenth of it becomes `silent`.
+    What lies at a recording's own noise floor is not its label's, but `silent`: see `earmark.front_end.silence`.
 
     The frames lie in a temporary file that is mapped into memory, so hours of recordings needn't fit into memory.
 
@@ -82,7 +77,7 @@ def cut_examples(
                 sounds[:] = True
             starts.append(offset + np.flatnonzero(sounds))
             targets.append(np.full(len(starts[-1]), target, np.int64))
-            silent.append(offset + np.flatnonzero(~sounds)[::SILENCE_HOP])
+            silent.append(offset + np.flatnonzero(~sounds))
             offset += len(frames)
             file.write(frames.tobytes())
         file.flush()

@@ -17,8 +17,6 @@ from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.floating[Any]]
 
-NO_LABEL = -1  # the target of an example that is to have the same score for all labels
-
 
 class Optimizer(Protocol):
     """Moves parameters against their gradient. It keeps its own state from step to step."""
@@ -110,10 +108,10 @@ def cross_entropy(logits: Array, targets: npt.NDArray[np.int64]) -> tuple[Array,
 
     Args:
         logits: shape [n, labels].
-        targets: the index of each example's label, or `NO_LABEL`, shape [n].
+        targets: the index of each example's label, shape [n].
 
     Returns:
-        Losses in nats, shape [n], and gradients, shape [n, labels]: softmax − one-hot, or softmax − 1 / labels.
+        Losses in nats, shape [n], and gradients, shape [n, labels]: softmax − one-hot.
     """
     rows = np.arange(len(targets))
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -122,10 +120,6 @@ def cross_entropy(logits: Array, targets: npt.NDArray[np.int64]) -> tuple[Array,
     losses = np.log(totals) - shifted[rows, targets]
     gradients /= totals[:, np.newaxis]
     gradients[rows, targets] -= 1
-    if (has_none := targets == NO_LABEL).any():
-        losses[has_none] = np.log(totals[has_none]) - shifted[has_none].mean(axis=1)
-        gradients[has_none, NO_LABEL] += 1
-        gradients[has_none] -= np.asarray(1 / logits.shape[1], logits.dtype)
     return losses, gradients
 
 

@@ -16,6 +16,7 @@ from earmark.labels import NOISE_LABELS
 from earmark.models.network import Network
 from earmark.training.bases import SOUNDS_BASE, open_base
 from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.silence import teach_silence
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ class Training:
         taught = ((read_recording(clip.file.path), labels.index(clip.file.label)) for clip in clips)
         noise = [labels.index(label) for label in labels if label in NOISE_LABELS]
         examples = cut_examples(taught, SOUND_FRAMES, noise)
-        network, history = training.train_sounds(examples, len(labels), **self.options, on_epoch=on_epoch)
-        model = training.sound_model_file(network, self.name, labels)
-        return Trained(model, history, labels, len(examples), {**training.SOUND_DEFAULTS, **self.options})
+        learnt, all_labels = teach_silence(examples, labels)
+        network, history = training.train_sounds(learnt, len(all_labels), **self.options, on_epoch=on_epoch)
+        model = training.sound_model_file(network, self.name, all_labels)
+        return Trained(model, history, all_labels, len(examples), {**training.SOUND_DEFAULTS, **self.options})
 
     def _of(self, kind: Any) -> dict[str, Any]:
         return {field.name: self.options[field.name] for field in fields(kind) if field.name in self.options}

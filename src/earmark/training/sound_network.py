@@ -15,7 +15,7 @@ from earmark.front_end.examples import SOUND_FRAMES, Examples
 from earmark.front_end.spectrogram import BINS
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.onnx_writer import SoundWeights, sound_model
-from earmark.training.optimizers import NO_LABEL, Adam, Array, Optimizer, cross_entropy, one_thread, views
+from earmark.training.optimizers import Adam, Array, Optimizer, cross_entropy, one_thread, views
 
 SOUND_DEFAULTS: dict[str, Any] = {"epochs": 10, "batch_size": 16, "learning_rate": 0.01, "seed": 0}  # the codelab's
 SOUND_NORMALIZATION = FixedNormalization(mean=-100.0, deviation=10.0)  # dB, as in the codelab
@@ -86,11 +86,11 @@ class SoundNetwork:
 
         Args:
             windows: normalized windows, shape [n, 3, 232].
-            targets: the indices of the labels, or `NO_LABEL`, shape [n].
+            targets: the indices of the labels, shape [n].
 
         Returns:
-            The mean cross-entropy in nats of those that have a label, 0 if none has; the number of examples whose
-            highest logit is that of their label; and the gradient of the mean of all by `parameters`.
+            The mean cross-entropy in nats; the number of examples whose highest logit is that of their label; and the
+            gradient of the mean by `parameters`.
         """
         patches, filtered, flat = self._pooled(windows)
         logits = flat @ self._dense.T + self._dense_bias
@@ -107,9 +107,7 @@ class SoundNetwork:
         is_first = filtered[0] >= filtered[1]  # whether the first of the two pooled bins was the larger
         np.matmul(by_pooled * is_first, patches[0].T, out=kernel)
         kernel += (by_pooled * ~is_first) @ patches[1].T
-        labelled = losses[targets != NO_LABEL]
-        mean = float(labelled.mean()) if len(labelled) else 0.0
-        return mean, int((logits.argmax(axis=1) == targets).sum()), gradient
+        return float(losses.mean()), int((logits.argmax(axis=1) == targets).sum()), gradient
 
     def weights(self) -> SoundWeights:
         """The weights as arrays, for the ONNX file."""
@@ -147,9 +145,6 @@ def train_sounds(
 ) -> tuple[SoundNetwork, list[Epoch]]:
     """Train the codelab's network from scratch, by default as there: Adam at 0.01, batches of 16, 10 epochs, shuffled.
 
-    Where the examples hold silent windows, these are learnt too, with the same score for every label: so silence is
-    nobody's sound, whether or not a label teaches it.
-
     Args:
         examples: windows of 3 frames.
         labels: the number of labels.
@@ -170,10 +165,9 @@ def train_sounds(
     random = np.random.default_rng(seed)
     network, optimizer = SoundNetwork(labels, random), Adam(epsilon=TFJS_EPSILON)
     history = []
-    learnt = len(examples) + len(examples.silent)
     with one_thread():
         for number in range(1, epochs + 1):
-            batches = np.split(random.permutation(learnt), range(batch_size, learnt, batch_size))
+            batches = np.split(random.permutation(len(examples)), range(batch_size, len(examples), batch_size))
             loss, accuracy = _learn(network, optimizer, learning_rate, examples, batches)
             history.append(Epoch(number, epochs, loss, accuracy))
             if on_epoch is not None:
@@ -194,14 +188,12 @@ def _learn(
     batches: list[npt.NDArray[np.int64]],
 ) -> tuple[float, float]:
     """One pass over the examples; returns the mean loss and the accuracy."""
-    starts = np.concatenate((examples.starts, examples.silent))
-    targets = np.concatenate((examples.targets, np.full(len(examples.silent), NO_LABEL, np.int64)))
     total, correct = 0.0, 0
     for batch in batches:
-        windows = SOUND_NORMALIZATION(examples.windows_at(starts[batch]))
-        loss, right, gradient = network.loss(windows, targets[batch])
+        windows = SOUND_NORMALIZATION(examples.windows(batch))
+        loss, right, gradient = network.loss(windows, examples.targets[batch])
         optimizer.step(network.parameters, gradient, learning_rate)
-        total += loss * np.count_nonzero(batch < len(examples))
+        total += loss * len(batch)
         correct += right
     return total / len(examples), correct / len(examples)
 
