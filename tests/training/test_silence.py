@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from earmark import Project
+from earmark.exchange.importing import import_into
 from tests import sounds, tones
 
 RATE = sounds.RATE
@@ -97,3 +99,29 @@ def test_a_new_recording_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     assert note.startswith("The recording is silent: ")
     project.set_mode("words")
     assert project.add("beep", beeps(1.0, length=3, seed=1), RATE).notes == ()
+
+
+def test_parts_with_and_without_silence_are_evaluated_together(tmp_path: Path) -> None:
+    project = Project(tmp_path / "beeps", create=True)
+    for seed in range(4):
+        project.add("whistle", sounds.whistle(1, seed), RATE)
+        project.add("snaps", sounds.snaps(1, seed), RATE)
+    project.add("snaps", np.concatenate((sounds.room(2, 9), sounds.snaps(1, 9))), RATE)  # silence in one of five parts
+    evaluation = project.evaluate(epochs=3)
+    assert evaluation.labels == ("whistle", "snaps", "_background_noise_")
+    assert {len(one.scores) for one in evaluation.clips} == {3}
+
+
+def test_an_import_tells_of_recordings_that_are_silent_or_mostly_so(tmp_path: Path) -> None:
+    (tmp_path / "in" / "beep").mkdir(parents=True)
+    for number in range(7):
+        soundfile.write(tmp_path / "in" / "beep" / f"{number}.wav", beeps(1.0, length=3, seed=number), RATE)
+    soundfile.write(tmp_path / "in" / "beep" / "good.wav", sounds.whistle(1, 1), RATE)
+    imported = import_into(Project(tmp_path / "beeps", create=True), tmp_path / "in")
+    assert len(imported.added) == 8
+    assert [note.partition(": The recording is mostly silence: ")[0] for note in imported.notes[:5]] == [
+        f"{number}.flac" for number in range(5)
+    ]
+    assert imported.notes[5:] == ["2 more recordings are silent, very quiet, clipped or mostly silence."]
+    imported = import_into(Project(tmp_path / "words", create=True, mode="words"), tmp_path / "in")
+    assert imported.notes == []
