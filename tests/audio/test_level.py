@@ -37,6 +37,6 @@ def test_a_low_level_is_told_with_its_peak() -> None:
 def test_peaks_that_are_cut_off_are_told(gain: float, hertz: int) -> None:
     tone = tones.tone(hertz, 1, 1.0, sounds.RATE)
     assert "is clipped" in notes((gain * tone).clip(-1, 1))
-    assert "is clipped" in notes((gain * tone).clip(-1, 1) * 32_767 / 32_768)
+    assert "is clipped" in notes((gain * tone).clip(-1, 1) * np.float32(32_767 / 32_768))
     assert not is_clipped(tone), "it just reaches full scale"
-    assert not is_clipped(np.round(tone * 32_767).astype(np.float32) / 32_768)
+    assert not is_clipped(np.round(tone * 32_767) / np.float32(32_768))

@@ -147,9 +147,9 @@ def test_a_files_first_seconds_are_recorded(tmp_path: Path, wav: Path) -> None:
     expected, _ = soundfile.read(wav, frames=48_000, dtype="float32")
     assert rate == 48_000
     np.testing.assert_array_equal(data, expected)
-    told = run("record", tmp_path / "new", "AC/DC", "--input", wav, "--seconds", 3)
-    assert told.stdout.decode().startswith("AC/DC: 3.00 s, ")
-    assert told.stderr.decode() == f"Note: {wav} lasts 4.50 s: its last 1.50 s are left out.\n"
+    done = run("record", tmp_path / "new", "AC/DC", "--input", wav, "--seconds", 3)
+    assert done.stdout.decode().startswith("AC/DC: 3.00 s, ")
+    assert done.stderr.decode() == f"Note: {wav} lasts 4.50 s: its last 1.50 s are left out.\n"
     assert len(Project(tmp_path / "new").clips()) == 2
 
 

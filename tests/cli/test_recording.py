@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ HERTZ = 880  # of the beep
 
 
 @pytest.fixture
-def whistled(tmp_path: Path) -> dict[str, str]:
+def whistled(tmp_path: Path) -> dict[str, Any]:
     """The environment of a computer whose microphones hear a whistle."""
     return with_devices(tmp_path, sounds.whistle(20, 1))
 
@@ -31,7 +32,7 @@ def whistled(tmp_path: Path) -> dict[str, str]:
 # devices
 
 
-def test_microphones_are_listed_with_numbers_names_and_rates(whistled: dict[str, str]) -> None:
+def test_microphones_are_listed_with_numbers_names_and_rates(whistled: dict[str, Any]) -> None:
     listed = [json.loads(line) for line in run("devices", "--json", **whistled).stdout.splitlines()]
     by_name = {one["name"]: one for one in listed}
     assert {"kitchen microphone", "nursery microphone", "default"} <= by_name.keys()
@@ -44,7 +45,7 @@ def test_microphones_are_listed_with_numbers_names_and_rates(whistled: dict[str,
     assert re.fullmatch(r"\* +\d+  default, ALSA  48,000 Hz \(.*\)", star)
 
 
-def test_a_microphone_is_tested_by_a_part_of_its_name(whistled: dict[str, str], tmp_path: Path) -> None:
+def test_a_microphone_is_tested_by_a_part_of_its_name(whistled: dict[str, Any], tmp_path: Path) -> None:
     options = ("devices", "--test", "--device", "KITCHEN", "--seconds", 1)
     told = json.loads(run(*options, "--json", **whistled).stdout)
     heard, _ = soundfile.read(
@@ -57,7 +58,7 @@ def test_a_microphone_is_tested_by_a_part_of_its_name(whistled: dict[str, str], 
     assert re.fullmatch(r"kitchen microphone: peak -\d+ dBFS, mean -\d+ dBFS\. That is a good level\.\n", said)
 
 
-def test_a_microphone_that_is_not_meant_clearly_is_told_with_those_there_are(whistled: dict[str, str]) -> None:
+def test_a_microphone_that_is_not_meant_clearly_is_told_with_those_there_are(whistled: dict[str, Any]) -> None:
     for command in (("devices", "--test"), ("listen",)):
         told = complaint(*command, "--device", "microphone", **whistled)
         assert "2 microphones are meant by 'microphone': " in told
@@ -79,13 +80,14 @@ def test_no_microphone_is_told(tmp_path: Path) -> None:
 
 
 def test_devices_without_portaudio_are_told(tmp_path: Path) -> None:
-    assert "libportaudio2" in complaint("devices", **without_portaudio(tmp_path))
+    missing: dict[str, Any] = without_portaudio(tmp_path)
+    assert "libportaudio2" in complaint("devices", **missing)
 
 
 # record
 
 
-def test_several_clips_are_recorded_after_a_countdown_and_beeps(whistled: dict[str, str], tmp_path: Path) -> None:
+def test_several_clips_are_recorded_after_a_countdown_and_beeps(whistled: dict[str, Any], tmp_path: Path) -> None:
     options = ("--count", 3, "--countdown", 1, "--pause", 0, "--seconds", 1, "--json", "--device", "kitchen")
     done = run("record", tmp_path / "new", "whistle", *options, **whistled)
     told = [json.loads(line) for line in done.stdout.splitlines()]
@@ -100,7 +102,7 @@ def test_several_clips_are_recorded_after_a_countdown_and_beeps(whistled: dict[s
         assert all(block.astype("<i2").tobytes() in heard for block in kept.reshape(-1, 960))
 
 
-def test_the_beep_goes_to_the_loudspeaker_where_it_is_wanted(whistled: dict[str, str], tmp_path: Path) -> None:
+def test_the_beep_goes_to_the_loudspeaker_where_it_is_wanted(whistled: dict[str, Any], tmp_path: Path) -> None:
     played = tmp_path / "played.raw"
     run("record", tmp_path / "new", "whistle", "--seconds", 0.5, **whistled)
     assert not played.exists(), "not for one clip"
@@ -126,7 +128,7 @@ def test_the_beep_goes_to_the_loudspeaker_where_it_is_wanted(whistled: dict[str,
     ids=["silent", "quiet", "clipped"],
 )
 def test_a_level_that_is_wrong_is_kept_and_told(samples: sounds.Samples, says: str, tmp_path: Path) -> None:
-    environment = with_devices(tmp_path, samples)
+    environment: dict[str, Any] = with_devices(tmp_path, samples)
     done = run("record", tmp_path / "new", "tone", "--seconds", 1, "--device", "kitchen", "--json", **environment)
     (note,) = json.loads(done.stdout)["notes"]
     assert note.startswith(says)
@@ -144,7 +146,7 @@ def test_several_clips_come_from_a_microphone_alone(tmp_path: Path) -> None:
 # doctor
 
 
-def test_what_support_needs_is_told(whistled: dict[str, str]) -> None:
+def test_what_support_needs_is_told(whistled: dict[str, Any]) -> None:
     found = {one["name"]: one for one in map(json.loads, run("doctor", "--json", **whistled).stdout.splitlines())}
     assert found["Earmark"]["values"]["python"].split()[1] == sys.version.split()[0]
     assert {"numpy", "onnxruntime", "soundfile", "soxr", "typer"} <= found["Packages"]["values"].keys()
@@ -160,9 +162,14 @@ def test_what_support_needs_is_told(whistled: dict[str, str]) -> None:
     assert len(lines) == len(found)
 
 
-def test_nothing_personal_is_told(whistled: dict[str, str], tmp_path: Path) -> None:
+def test_nothing_personal_is_told(whistled: dict[str, Any], tmp_path: Path) -> None:
     home = tmp_path / "home" / "mariaschmidt"
-    names = {"HOME": str(home), "USER": "mariaschmidt", "LOGNAME": "mariaschmidt", "XDG_CACHE_HOME": str(home / "c")}
+    names: dict[str, Any] = {
+        "HOME": str(home),
+        "USER": "mariaschmidt",
+        "LOGNAME": "mariaschmidt",
+        "XDG_CACHE_HOME": str(home / "c"),
+    }
     for options in ((), ("--json",)):
         told = run("doctor", *options, **whistled, **names).stdout.decode()
         assert "~/c/earmark" in told
@@ -178,7 +185,8 @@ def test_a_port_that_is_taken_and_sound_that_is_missing_are_no_fault(tmp_path: P
         except OSError:
             pytest.skip("needs the port 8001")
         taken.listen()
-        told = run("doctor", "--json", **without_portaudio(tmp_path)).stdout
+        missing: dict[str, Any] = without_portaudio(tmp_path)
+        told = run("doctor", "--json", **missing).stdout
     found = {one["name"]: one for one in map(json.loads, told.splitlines())}
     assert found["Port 8001 (serve)"]["values"] == {"port": 8001, "free": False}
     assert "libportaudio2" in found["Microphones"]["text"]
