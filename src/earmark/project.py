@@ -276,7 +276,7 @@ class Project(Collecting):
         return [TaughtClip(clip, key_frames.get(clip.id)) for label in labels for clip in self.clips(label)]
 
     def _label_card(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
-        own = [self.examples_in(clip) for clip in clips if clip.label == label.name]
+        own = self.examples_of([clip for clip in clips if clip.label == label.name])
         return {"name": label.name, "colour": label.colour, "clips": len(own), "examples": sum(own)}
 
 

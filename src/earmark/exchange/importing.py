@@ -40,6 +40,7 @@ MAX_SOUND_BYTES = 256 << 20
 # Of all recordings in an import together: a file of silence is tiny, but may take hours to decode.
 MAX_SECONDS = 500 * 3600
 MAX_ADDED_BYTES = 64 << 30  # that the recordings take up in the project
+MOST_TOLD = 5  # notes about single recordings
 SUMMED_SECONDS = 10  # of a recording that are decoded at a time, to compare it
 WHAT = (
     "label folders, Speech Commands, an audiofolder, a zip of these, samples of Teachable Machine or speech-commands, "
@@ -113,6 +114,11 @@ def import_into(
             )
         _add_all(project, wanted, imported, report)
         imported.notes += dict.fromkeys(map(on_one_line, findings.notes))
+    told = [f"{clip.path.name}: {note}" for clip in imported.added for note in clip.notes]
+    imported.notes += map(on_one_line, told[:MOST_TOLD])
+    if len(told) > MOST_TOLD:
+        more = _recordings(len(told) - MOST_TOLD, "is", "are").replace("recording", "more recording", 1)
+        imported.notes.append(f"{more} silent, very quiet, clipped or mostly silence.")
     if soundless := sum(not clip.has_sound for clip in imported.added):
         which = _recordings(soundless, "has", "have")
         imported.notes.append(f"{which} a spectrogram and no sound: a model can learn from it, but it can't be played.")

@@ -19,6 +19,7 @@ from earmark.audio.sources import ArraySource, FileSource, Source, open_source, 
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, loudest_window, stream_frames
 from earmark.front_end.recordings import frames_of, read_recording
+from earmark.front_end.silence import silence_power, sounding_windows
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.labels import THRESHOLD
@@ -126,7 +127,8 @@ class Recognizer(Classifier):
     ) -> Result:
         """Recognize a clip of any length. A clip shorter than a window is padded with silence on both sides.
 
-        For short sounds, the scores are averaged over all windows of the clip. For words, they are those of the window
+        For short sounds, the scores are averaged over the clip's windows, without those that lie at its noise floor
+        while others stand out (see `earmark.front_end.silence`). For words, they are those of the window
         around the clip's loudest part.
 
         Args:
@@ -318,21 +320,23 @@ class Recognizer(Classifier):
         return _score(scorer, open_source(source, sample_rate=sample_rate, device=device))
 
     def _average(self, blocks: Iterator[Frames], include_spectrogram: bool, include_embedding: bool) -> Result:
-        """The mean of the scores of all windows."""
+        """The mean of the scores of the windows that hold the clip's sound."""
         outputs = ["scores", "embedding"] if include_embedding else ["scores"]
         kept: list[Frames] = []
-        totals: list[npt.NDArray[np.float64]] = []
+        powers: list[npt.NDArray[np.float64]] = []
+        found: list[list[npt.NDArray[np.float32]]] = []
         windows = Windows(self.metadata.window_frames, 1, front_end=self.front_end)
-        count = 0
         for frames in blocks:
             if include_spectrogram:
                 kept.append(frames)
+            powers.append(self.front_end.power(frames))
             cut = windows.process(frames)[0]
             if len(cut):
-                sums = [values.sum(axis=0, dtype=np.float64) for values in self._run(outputs, cut)]
-                totals = [total + more for total, more in zip(totals, sums, strict=True)] if totals else sums
-                count += len(cut)
-        means = [(total / count).astype(np.float32) for total in totals]
+                found.append(self._run(outputs, cut))
+        silence = silence_power(self.front_end)
+        sounds = sounding_windows(np.concatenate(powers), self.metadata.window_frames, silence)
+        values = (np.concatenate(parts)[sounds] for parts in zip(*found, strict=True))
+        means = [part.mean(axis=0, dtype=np.float64).astype(np.float32) for part in values]
         return self._result(
             means[0], np.concatenate(kept) if include_spectrogram else None, means[1] if include_embedding else None
         )
