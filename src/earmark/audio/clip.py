@@ -152,9 +152,11 @@ def clip_length(path: Path) -> tuple[int, int]:
     """Samples and rate (Hz) of a sound file, from its header alone.
 
     Raises:
-        EarmarkError: the file is missing, not audio, or empty.
+        EarmarkError: the file is missing, not audio, cut off, or empty.
     """
     with open_sound(path, path.name) as sound:
+        if sound.cut_off is not None:
+            raise sound.cut_off
         if sound.frames == 0:
             raise EarmarkError(f"{path.name} is empty: record it again or delete it.")
         if not length_known(sound):

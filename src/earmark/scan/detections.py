@@ -38,11 +38,13 @@ class Scanned:
         name: the recording's name, as `find_sound_files` gives it.
         seconds: how long the recording is.
         detections: the detections in order of time.
+        problem: why only a part of the recording was read, in one sentence; None if all was.
     """
 
     name: str
     seconds: float
     detections: Sequence[Detection]
+    problem: str | None = None
 
 
 class DetectionRow(NamedTuple):

@@ -27,7 +27,7 @@ SYNC_SECONDS = 1.0  # at most this much work is lost in a power cut
 
 @dataclass(frozen=True)
 class Failed:
-    """A recording that couldn't be scanned, and the reason, in one sentence."""
+    """A recording that couldn't be scanned, or not wholly, and the reason, in one sentence."""
 
     name: str
     error: str
@@ -84,7 +84,8 @@ class Journal:
         found = [(one.label, one.score, one.start, one.end) for one in outcome.detections]
         try:
             at = self._file.seek(0, os.SEEK_END)
-            self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found}))
+            told = {} if outcome.problem is None else {"problem": outcome.problem}
+            self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found, **told}))
         except OSError as error:
             raise self._unwritable(error) from error
         self._lines[outcome.name] = at
@@ -176,12 +177,13 @@ def _read_line(line: bytes) -> Scanned:
     """
     try:
         values = json.loads(line)
-        scanned = Scanned(values["name"], values["seconds"], [Detection(*found) for found in values["detections"]])
+        detections = [Detection(*found) for found in values["detections"]]
+        scanned = Scanned(values["name"], values["seconds"], detections, values.get("problem"))
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(line) from error
     if not line.endswith(b"\n") or not isinstance(scanned.name, str) or not _is_time(scanned.seconds):
         raise ValueError(line)
-    if not all(map(_is_detection, scanned.detections)):
+    if not all(map(_is_detection, scanned.detections)) or not isinstance(scanned.problem, (str, type(None))):
         raise ValueError(line)
     return scanned
 

@@ -45,6 +45,7 @@ class ScanReport:
         seconds: how long the scanned recordings are, in all.
         detections: how many detections there are.
         failed: the recordings that couldn't be scanned, each with the reason.
+        incomplete: the recordings that are cut off, and were scanned as far as they go, each with how far that is.
     """
 
     output: Path
@@ -52,6 +53,7 @@ class ScanReport:
     seconds: float
     detections: int
     failed: list[Failed] = field(default_factory=list)
+    incomplete: list[Failed] = field(default_factory=list)
 
 
 def scan_files(
@@ -102,7 +104,7 @@ def scan_files(
         write_detections(target, kind, scanned)
         failed = journal.failed(names)
         journal.remove()
-    return ScanReport(target, scanned.recordings, scanned.seconds, scanned.detections, failed)
+    return ScanReport(target, scanned.recordings, scanned.seconds, scanned.detections, failed, scanned.incomplete)
 
 
 class _Meter:
@@ -138,12 +140,15 @@ class _Totals:
     def __init__(self, results: Iterator[Scanned]) -> None:
         self._results = results
         self.recordings, self.seconds, self.detections = 0, 0.0, 0
+        self.incomplete: list[Failed] = []
 
     def __iter__(self) -> Iterator[Scanned]:
         for result in self._results:
             self.recordings += 1
             self.seconds += result.seconds
             self.detections += len(result.detections)
+            if result.problem is not None:
+                self.incomplete.append(Failed(result.name, result.problem))
             yield result
 
 
