@@ -21,11 +21,12 @@ SLOPPY = 64  # bytes; some writers count the header, or a byte that fills up
 MOST_CHUNKS = 1_000  # that are looked at
 _GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of Wave64's chunks, after a name of four letters
 # What may follow the samples: chunks of WAV, AIFF and CAF, and tags that players add.
-_KNOWN = frozenset(
-    "LIST|list|JUNK|junk|PAD |FLLR|free|fact|bext|cue |smpl|inst|INST|acid|PEAK|peak|iXML|axml|aXML|id3 |ID3 |umid|afsp"
-    "|AFsp|wamd|guan|DISP|elm1|levl|minf|regn|SAUR|cart|link|chna|_PMX|plst|MARK|mark|MIDI|midi|NAME|AUTH|ANNO|(c) |COMT"
-    "|APPL|CHAN|chan|COMM|FVER|SAXL|AESD|info|pakt|strg|uuid|kuki|ovvw|edct|data".split("|")
+_NAMES = (
+    b"LISTlistJUNKjunkPAD FLLRfreefactbextcue smplinstINSTacidPEAKpeakiXMLaxmlaXMLid3 ID3 umidafspAFspwamdguanDISP"
+    b"elm1levlminfregnSAURcartlinkchna_PMXplstMARKmarkMIDImidiNAMEAUTHANNO(c) COMTAPPLCHANchanCOMMFVERSAXLAESDinfo"
+    b"paktstrguuidkukiovvwedctdata"
 )
+_KNOWN = frozenset(_NAMES[at : at + 4] for at in range(0, len(_NAMES), 4))
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -194,7 +195,7 @@ class _Chunks:
 
     def _begins_list(self, at: int) -> bool:
         begin = _at(self._file, at, 16)
-        if begin.startswith(_TAGS) or begin[:4].decode("latin-1") in _KNOWN:
+        if begin.startswith(_TAGS) or begin[:4] in _KNOWN:
             return True
         for _ in range(MOST_CHUNKS):  # chunks of any name, to the very end of the file
             if self._size - self._layout.align < at <= self._size + self._layout.align:

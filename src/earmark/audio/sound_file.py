@@ -93,12 +93,13 @@ def _open(file: Path | GuardedFile, extent: Extent | None, name: str) -> SoundFi
         if extent is None or _holds(sound, extent):
             return sound
         sound.close()
-    own = file.open("rb") if isinstance(file, Path) else None
+    if isinstance(file, GuardedFile):
+        return _open_mended(file, extent)
+    own = file.open("rb")
     try:
-        sound = _open_mended(file if own is None else GuardedFile(own, name), extent)
+        sound = _open_mended(GuardedFile(own, name), extent)
     except BaseException:
-        if own is not None:
-            own.close()
+        own.close()
         raise
     sound.own = own
     return sound
@@ -126,8 +127,8 @@ def _cut_off(sound: SoundFile, extent: Extent, name: str) -> CutOffError:
     have = sound.frames / sound.samplerate
     whole = have * extent.stated / max(1, extent.there)
     return CutOffError(
-        f"{name} is cut off, with {have:,.1f} s of the {whole:,.1f} s that its header gives: get a whole copy of it, or "
-        "save it anew with an audio editor."
+        f"{name} is cut off, with {have:,.1f} s of the {whole:,.1f} s that its header gives: "
+        "get a whole copy of it, or save it anew with an audio editor."
     )
 
 
