@@ -529,9 +529,7 @@ def test_a_recording_that_is_cut_off_is_scanned_as_far_as_it_goes_and_listed(mod
         assert of[cut] == of[whole]
 
 
-def test_what_failed_is_tried_again_and_what_was_found_stays(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_failed_is_tried_again_and_what_was_found_stays(model: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "archive", tmp_path / "found.csv"
     snap = (sounds.murmur(1, 1), sounds.snaps(1, 1), sounds.murmur(1, 2))
     good, bad, cut = write(folder / "a.wav", *snap), write_bad(folder / "b.wav"), folder / "c.wav"

@@ -41,9 +41,8 @@ def clock_time(name: str, seconds: float) -> str | None:
     """The time of day that many seconds after a recording began, in ISO 8601, to the millisecond; None if unknown."""
     start = began(name)
     try:
-        return (
-            None if start is None else (start + timedelta(seconds=round(seconds, 3))).isoformat(timespec="milliseconds")
-        )
+        at = None if start is None else start + timedelta(seconds=round(seconds, 3))
+        return None if at is None else at.isoformat(timespec="milliseconds")
     except OverflowError:
         return None
 
