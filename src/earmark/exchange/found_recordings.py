@@ -45,6 +45,7 @@ class Found:
         read: a function that takes the label and reads it: one recording, or the parts of a long one.
         split: the part of the data set that it belongs to.
         key_frame: the frame of its spectrogram where the word is, if the source gives one.
+        sort: a function that takes the recording and gives the label that it gets instead.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Found:
     read: Callable[[str], Sequence[Recording]]
     split: Split | None = None
     key_frame: int | None = None
+    sort: Callable[[Recording], str] | None = None
 
 
 @dataclass
