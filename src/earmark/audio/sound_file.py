@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soundfile
 
 from earmark.audio.headers import Extent, MendedFile, data_extent
-from earmark.errors import EarmarkError, as_reason, as_start
+from earmark.errors import EarmarkError, as_reason, as_start, check_no_address
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
@@ -141,6 +141,7 @@ def _check_file(file: Path, name: str) -> None:
     try:
         size = file.stat().st_size
     except FileNotFoundError as error:
+        check_no_address(file, ", or let earmark scan read it there")
         raise EarmarkError(f"{name} does not exist: check the path.") from error
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{name} can't be read ({error}): check the path.") from error

@@ -32,7 +32,7 @@ from earmark.cli.scan import scan
 from earmark.cli.serve import serve
 from earmark.cli.studio import studio
 from earmark.cli.terminal import complain, put, task_progress, terminal, with_progress
-from earmark.errors import EarmarkError, needs_package
+from earmark.errors import EarmarkError, as_argument, needs_package
 from earmark.version import __version__
 
 if TYPE_CHECKING:
@@ -388,7 +388,7 @@ def pretrain(
 
 def _as_model(folder: Path) -> str:
     """The folder as an argument to `listen`, where a bare "words" means the model that comes with Earmark."""
-    return "./words" if str(folder) == "words" else str(folder)
+    return "./words" if str(folder) == "words" else as_argument(folder)
 
 
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:

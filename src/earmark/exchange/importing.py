@@ -18,7 +18,7 @@ from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
 from earmark.clips.settings import Label
-from earmark.errors import DiskError, EarmarkError, on_one_line
+from earmark.errors import DiskError, EarmarkError, check_no_address, on_one_line
 from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
 from earmark.exchange.example_sets import find_examples
 from earmark.exchange.file_set import FileSet, Folder, Zip
@@ -148,6 +148,7 @@ def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[tuple[
         yield _find_in_files(Folder(path / "clips" if is_project else path, name)), name
         return
     if not os.path.isfile(path):  # noqa: PTH113 (as above); a pipe can't be looked into, either
+        check_no_address(name)
         raise EarmarkError(f"{name} does not exist, or is no file: check the path.")
     try:
         file = path.open("rb")
