@@ -65,12 +65,14 @@ class Findings:
         recordings: all recordings, in order.
         label: the label that the source's own name suggests, for recordings that have none.
         skipped: the name of each file that is left out, with the reason.
+        unread: how many of these are recordings, and not other files.
         notes: sentences that the user should read; some are added while the recordings are read.
     """
 
     recordings: list[Found] = field(default_factory=list)
     label: str | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    unread: int = 0
     notes: list[str] = field(default_factory=list)
 
     def add_file(self, files: FileSet, path: PurePosixPath, label: str | None, split: Split | None = None) -> None:

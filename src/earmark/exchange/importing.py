@@ -21,9 +21,10 @@ from earmark.clips.settings import Label
 from earmark.errors import DiskError, EarmarkError, check_no_address, on_one_line
 from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
 from earmark.exchange.example_sets import find_examples
-from earmark.exchange.file_set import FileSet, Folder, Zip
+from earmark.exchange.file_set import Beside, FileSet, Folder, Zip
 from earmark.exchange.found_recordings import NOISE, SPLITS, Findings, Found, is_recording, read_sound
 from earmark.exchange.label_folders import find_label_folders
+from earmark.exchange.label_tracks import add_spans, find_tracks
 from earmark.exchange.model_files import check_no_model, check_no_model_file
 from earmark.exchange.noise_kinds import kind_of_noise
 from earmark.exchange.serialized_examples import MAGIC
@@ -88,9 +89,10 @@ def import_into(
 
     Args:
         project: the project to add to; new labels are added.
-        source: label folders, the layout of Speech Commands or of Hugging Face's audiofolder, or a zip of one of these;
-            another project; a set of examples that speech-commands has serialized; samples or a project downloaded from
-            Teachable Machine; or a sound file. Either a path or an open file.
+        source: label folders, in which label tracks of Audacity or Raven may lie beside the sound files; the layout of
+            Speech Commands or of Hugging Face's audiofolder; or a zip of one of these; another project; a set of
+            examples that speech-commands has serialized; samples or a project downloaded from Teachable Machine; or a
+            sound file. Either a path or an open file.
         label: the label for recordings to which the source gives none; by default taken from the source's name.
         only: the labels to import; others are left out.
         split: "train", "validation" or "test", to import only that part of the data set.
@@ -114,7 +116,9 @@ def import_into(
         raise EarmarkError("As noise, recordings get the labels for noise: leave out the label (--label).")
     label = NOISE if as_noise else None if label is None else check_label(label)
     with _opened(source, name) as (findings, name):
-        imported = Imported(skipped=[(on_one_line(name), on_one_line(why)) for name, why in findings.skipped])
+        imported = Imported(
+            skipped=[(on_one_line(name), on_one_line(why)) for name, why in findings.skipped], unread=findings.unread
+        )
         if label is not None and not as_noise and all(found.label for found in findings.recordings):
             imported.notes.append("The recordings keep the labels that they came with.")
         _give(findings, label or findings.label)
@@ -150,12 +154,28 @@ def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[tuple[
     if not os.path.isfile(path):  # noqa: PTH113 (as above); a pipe can't be looked into, either
         check_no_address(name)
         raise EarmarkError(f"{name} does not exist, or is no file: check the path.")
+    if (beside := _marked(path, name)) is not None:
+        yield beside, name
+        return
     try:
         file = path.open("rb")
     except OSError as error:
         raise EarmarkError(f"{name} can't be read ({error.strerror}): check the file.") from error
     with file, _found_in_file(file, name) as findings:
         yield findings, name
+
+
+def _marked(path: Path, name: str) -> Findings | None:
+    """What label tracks mark in one sound file; None if none lies beside it."""
+    recording = PurePosixPath(path.name)
+    if not is_recording(recording):
+        return None
+    files = Beside(path, name)
+    if not (tracks := find_tracks(files).get(recording)):
+        return None
+    findings = Findings()
+    add_spans(findings, files, recording, tracks)
+    return findings
 
 
 @contextmanager
@@ -178,7 +198,7 @@ def _find_in_files(files: FileSet) -> Findings:
         findings = find_speech_commands(files)
     else:
         findings = find_label_folders(files)
-        if not findings.recordings:
+        if not findings.recordings and not findings.unread:
             check_no_model(files)
             raise EarmarkError(f"{files.name} holds no recordings: choose {WHAT}.")
     findings.skipped += files.skipped
