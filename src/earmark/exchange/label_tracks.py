@@ -120,7 +120,7 @@ class _Spans:
         """The clip of a span.
 
         Raises:
-            EarmarkError: the recording can't be read or ends before the span does, or the span is too long or too short.
+            EarmarkError: the recording can't be read, or ends before the span does, or the span is too long or short.
         """
         if self._parts is None or span.start * self._rate < self._first:
             self._open()
