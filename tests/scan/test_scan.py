@@ -628,3 +628,18 @@ def test_each_detection_is_cut_into_a_folder_of_its_label_ready_to_be_imported(m
     imported = earmark.import_into(Project(tmp_path / "project", create=True), clips)
     assert len(imported.added) + imported.known == len(found)
     assert not imported.skipped
+
+
+def test_listening_keeps_the_detections_that_a_scan_cuts(model: Path, tmp_path: Path) -> None:
+    parts = sounds.murmur(1, 1), sounds.snaps(0.5, 1), sounds.murmur(1, 1), sounds.whistle(0.5, 1)
+    file = write(tmp_path / "take.wav", *parts)
+    scan_files([file], tmp_path / "found.csv", model, workers=1, clips=tmp_path / "scan")
+    listen = ["listen", str(model), "--input", str(file), "--keep", str(tmp_path / "listen"), "--json"]
+    done = CliRunner().invoke(app, listen)
+    assert done.exit_code == 0
+
+    def kept(folder: Path) -> list[tuple[str, bytes]]:
+        return sorted((cut.parent.name, cut.read_bytes()) for cut in folder.rglob("*.flac"))
+
+    assert len(kept(tmp_path / "listen")) == len(rows(tmp_path / "found.csv")) > 0
+    assert kept(tmp_path / "listen") == kept(tmp_path / "scan")
