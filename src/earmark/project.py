@@ -50,6 +50,9 @@ class TransferRecognizer(Recognizer):
 
     history: tuple[Epoch, ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), {"history": self.history}
+
 
 class Project(Collecting):
     """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is atomic.

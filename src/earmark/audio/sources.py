@@ -143,7 +143,7 @@ class FileSource(RecordedSource):
 
     Raises:
         EarmarkError: the file is missing, not audio, or empty. While it is read: it is damaged, not finite, or can no
-            longer be reached.
+            longer be reached; at its end: it is cut off.
     """
 
     def __init__(self, file: Path | BinaryIO, chunk_seconds: float = CHUNK_SECONDS, *, name: str | None = None) -> None:
@@ -155,7 +155,7 @@ class FileSource(RecordedSource):
         try:
             self._sound = open_sound(self._file, self.name)
             if self._sound.frames == 0:
-                raise EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
+                raise self._sound.cut_off or EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
         except BaseException:
             self.close()
             raise

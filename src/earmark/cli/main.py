@@ -20,6 +20,7 @@ from earmark.cli.options import (
     Json,
     LabelThreshold,
     LongestSound,
+    Margin,
     MinAgreeingWindows,
     Mode,
     Noise,
@@ -33,7 +34,7 @@ from earmark.cli.scan import scan
 from earmark.cli.serve import serve
 from earmark.cli.studio import studio
 from earmark.cli.terminal import complain, put, task_progress, with_progress
-from earmark.errors import EarmarkError, needs_package
+from earmark.errors import EarmarkError, as_argument, needs_package
 from earmark.version import __version__
 
 if TYPE_CHECKING:
@@ -267,6 +268,10 @@ def listen(
     min_agreeing_windows: MinAgreeingWindows = None,
     longest_sound_ms: LongestSound = None,
     noise: Noise = False,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Cut each detection as a sound file into DIR/LABEL/.")
+    ] = None,
+    margin: Margin = 0.5,
     device: DeviceOption = None,
     sample_rate: SampleRate = 44_100,
     channels: Channels = 1,
@@ -283,8 +288,15 @@ def listen(
     if source.seconds is None and not as_json:
         labels = [label for label in recognizer.labels if noise or label not in SILENT_LABELS]
         typer.echo(f"Listening to {source.name} for {', '.join(labels)}. Ctrl+C ends it.", err=True)
+    heard, cutter = with_progress(source), None
+    if keep is not None:
+        from earmark.recognizer.cutting import KEPT_SECONDS, Cutter, HeardSource, check_margin, stream_stem
+
+        check_margin(margin)
+        cutter = Cutter(keep, stream_stem(source), source.sample_rate, margin, KEPT_SECONDS)
+        heard = HeardSource(heard, cutter)
     detections = recognizer.listen(
-        with_progress(source),
+        heard,
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
@@ -294,8 +306,14 @@ def listen(
         longest_sound_ms=longest_sound_ms,
         invoke_callback_on_noise_and_unknown=noise,
     )
-    for found in detections:
-        put(as_dict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+    try:
+        for found in detections:
+            if cutter is not None:
+                cutter.cut(found)
+            put(as_dict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+    finally:
+        if cutter is not None:
+            cutter.finish()
 
 
 @app.command()
@@ -380,7 +398,7 @@ def pretrain(
 
 def _as_model(folder: Path) -> str:
     """The folder as an argument to `listen`, where a bare "words" means the model that comes with Earmark."""
-    return "./words" if str(folder) == "words" else str(folder)
+    return "./words" if str(folder) == "words" else as_argument(folder)
 
 
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:
