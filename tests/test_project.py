@@ -72,7 +72,7 @@ def test_creating_what_is_there_opens_it(project: Project) -> None:
         ("file", {"create": True}, "is a file: name a folder"),
         ("new", {"create": True, "mode": "dances"}, "mode 'dances' is not known"),
         ("new", {"create": True, "labels": ("Left", "")}, "needs a name"),
-        ("new", {"create": True, "labels": ("Left", "left")}, "There is a label 'left' already"),
+        ("new", {"create": True, "labels": ("Left", "left")}, "There is a label 'Left' already"),
         ("new", {"create": True, "labels": tuple(map(str, range(101)))}, "at most 100 labels"),
         ("file/new", {"create": True}, "can't be written"),
         ("x" * 300, {"create": True}, ": "),

@@ -82,6 +82,7 @@ def test_the_scan_of_the_readme_runs(tmp_path: Path) -> None:
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"^earmark (\w+)", README.read_text("utf-8"), re.MULTILINE))
     assert named == {
+        "devices",
         "record",
         "train",
         "evaluate",

@@ -1,5 +1,7 @@
 """The one error that a user is meant to read."""
 
+import re
+import shlex
 from unicodedata import category
 
 
@@ -30,6 +32,30 @@ def needs_package(what: str, error: ModuleNotFoundError, extra: str) -> EarmarkE
 def as_start(name: str) -> str:
     """A name as the first words of a sentence: "the clip" gets a capital letter, and a path stays as it is."""
     return name[0].upper() + name[1:] if name.startswith("the ") else name
+
+
+def as_argument(name: object) -> str:
+    """A name as a shell takes it in a command, such as one that a message suggests."""
+    text = str(name)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def check_no_address(name: object, remedy: str = "") -> None:
+    """Refuse an address on the web where a file is meant.
+
+    Args:
+        name: what the user has named. A path has lost one of the slashes.
+        remedy: what else can be done, as the end of the sentence.
+
+    Raises:
+        EarmarkError: it is an address.
+    """
+    found = re.match(r"(?i)(https?|ftp):/{1,2}(?=[^/])", str(name))
+    if found:
+        address = f"{found[1]}://{str(name)[found.end() :]}"
+        raise EarmarkError(
+            f"{address} is an address, and a file is needed: download it (curl -LO {shlex.quote(address)}){remedy}."
+        )
 
 
 def as_reason(error: BaseException) -> str:

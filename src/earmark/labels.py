@@ -8,6 +8,7 @@ from earmark.errors import EarmarkError
 
 RESERVED_LABELS = ("_background_noise_", "_unknown_")  # as in Speech Commands
 SILENT_LABELS = (*RESERVED_LABELS, "Background Noise")  # no detections; the last is Teachable Machine's noise
+NOISE_LABELS = (*SILENT_LABELS, "Noise")  # what they hold is no sound amid silence; the last is the codelab's noise
 THRESHOLD = 0.75  # that a label's score must reach, unless another is asked for
 MAX_CHARACTERS = 64
 MAX_BYTES = 200  # of a folder's or file's name; file systems allow 255, and a suffix may follow

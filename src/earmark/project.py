@@ -53,6 +53,9 @@ class TransferRecognizer(Recognizer):
     history: tuple[Epoch, ...] = ()
     base_choice: Choice | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), {"history": self.history}
+
 
 class Project(Collecting):
     """A folder on disk: `earmark.toml`, `clips/<label>/`, `models/<name>/`. Every write is atomic.
@@ -299,7 +302,7 @@ class Project(Collecting):
         return [TaughtClip(clip, key_frames.get(clip.id)) for label in labels for clip in self.clips(label)]
 
     def _label_card(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
-        own = [self.examples_in(clip) for clip in clips if clip.label == label.name]
+        own = self.examples_of([clip for clip in clips if clip.label == label.name])
         return {"name": label.name, "colour": label.colour, "clips": len(own), "examples": sum(own)}
 
 

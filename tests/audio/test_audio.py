@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from earmark import Clip, EarmarkError, open_source, read_clip
+from earmark import Clip, EarmarkError, Project, Recognizer, open_source, read_clip
 from earmark.audio.clip import (
     AUDIO_SUFFIXES,
     Resampler,
@@ -27,6 +27,7 @@ from earmark.audio.clip import (
 from earmark.audio.sound_file import CHUNK_SAMPLES
 from earmark.audio.sources import FileSource, PcmSource
 from tests import sounds
+from tests.bands import band_model
 from tests.budget import budget
 
 
@@ -442,3 +443,41 @@ def test_a_clip_in_a_folder_of_any_name_is_read() -> None:
         file.write_bytes(b"no sound")
         with pytest.raises(EarmarkError, match=r"\[red\]\.wav is not a sound file"):
             read_clip(file)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("door", ["recognize", "listen", "stream", "add", "open_source", "collect", "as_clip"])
+def test_arrays_with_channels_first_are_refused_at_every_door(channels: int, door: str, tmp_path: Path) -> None:
+    first = np.repeat(WHISTLE[np.newaxis], channels, axis=0)  # torchaudio.load, librosa.load(mono=False)
+    recognizer = Recognizer(band_model()) if door in ("recognize", "listen", "stream") else None
+    project = Project(tmp_path / "project", create=True, mode="words")
+    doors = {
+        "recognize": lambda array: recognizer and recognizer.recognize(array, sounds.RATE),
+        "listen": lambda array: recognizer and list(recognizer.listen(array, sample_rate=sounds.RATE)),
+        "stream": lambda array: recognizer and list(recognizer.stream(array, sample_rate=sounds.RATE)),
+        "add": lambda array: project.add("Whistle", array, sounds.RATE),
+        "open_source": lambda array: open_source(array, sample_rate=sounds.RATE),
+        "collect": lambda array: project.collect_example("Whistle", array, sample_rate=sounds.RATE),
+        "as_clip": lambda array: as_clip(array, sounds.RATE),
+    }
+    sixteen = (first.T * 2**15).astype(np.int16)
+    for wrong, told in (
+        (first, r"channels first, \d × 24000: pass \[samples, channels\]: transpose it"),
+        (first.astype(np.float64).tolist(), "transpose it"),
+        (sixteen.astype(np.int32), "16-bit values as int32: pass them as int16"),
+        (sixteen.astype(np.int64), "16-bit values as int64: pass them as int16"),
+        (sixteen.astype(np.int64) << 16, "32-bit values as int64: divide them by full scale"),
+    ):
+        with pytest.raises(EarmarkError, match=told):
+            doors[door](wrong)
+    assert not project.clips()
+    doors[door](first.T)
+    doors[door](sixteen)
+
+
+def test_integers_that_fill_their_type_or_are_silent_are_taken() -> None:
+    full = (WHISTLE.astype(np.float64) * 2**31).astype(np.int32)
+    np.testing.assert_allclose(as_clip(full, sounds.RATE).samples, WHISTLE, atol=1e-6)
+    np.testing.assert_allclose(as_clip(full >> 12, sounds.RATE).samples, WHISTLE / 2**12, atol=1e-6)  # −72 dB
+    assert not as_clip(np.zeros(500, np.int64), sounds.RATE).samples.any()
+    assert len(as_clip(np.zeros((3, 6)), sounds.RATE).samples) == 3  # few samples of few channels

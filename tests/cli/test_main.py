@@ -96,7 +96,9 @@ def test_the_version_is_told() -> None:
 
 
 @pytest.mark.thinned(2)
-@pytest.mark.parametrize("command", ["record", "train", "evaluate", "listen", "recognize", "pretrain", "studio"])
+@pytest.mark.parametrize(
+    "command", ["record", "devices", "doctor", "train", "evaluate", "listen", "recognize", "pretrain", "studio"]
+)
 def test_each_command_has_help(command: str) -> None:
     told = run(command, "--help", COLUMNS="200").stdout.decode()
     assert f"Usage: earmark {command} [OPTIONS]" in told
@@ -145,9 +147,53 @@ def test_a_files_first_seconds_are_recorded(tmp_path: Path, wav: Path) -> None:
     expected, _ = soundfile.read(wav, frames=48_000, dtype="float32")
     assert rate == 48_000
     np.testing.assert_array_equal(data, expected)
-    text = run("record", tmp_path / "new", "AC/DC", "--input", wav).stdout.decode()
-    assert text.startswith("AC/DC: 3.00 s, ")
+    done = run("record", tmp_path / "new", "AC/DC", "--input", wav, "--seconds", 3)
+    assert done.stdout.decode().startswith("AC/DC: 3.00 s, ")
+    assert done.stderr.decode() == f"Note: {wav} lasts 4.50 s: its last 1.50 s are left out.\n"
     assert len(Project(tmp_path / "new").clips()) == 2
+
+
+def test_all_of_a_file_is_recorded_where_no_length_is_given(tmp_path: Path, wav: Path) -> None:
+    done = run("record", tmp_path / "new", "Left", "--input", wav, "--json")
+    stored, rate = soundfile.read(json.loads(done.stdout)["path"], dtype="float32")
+    expected, _ = soundfile.read(wav, dtype="float32")
+    assert (rate, len(stored)) == (48_000, 4.5 * 48_000)
+    np.testing.assert_array_equal(stored, expected)
+    assert done.stderr == b""
+
+
+def test_all_of_a_stream_is_recorded_where_no_length_is_given(tmp_path: Path) -> None:
+    options = ("record", tmp_path / "new", "Left", "--input", "-", "--sample-rate", 16_000)
+    sound = pcm(np.full(5 * 16_000, 0.25, np.float32))
+    assert json.loads(run(*options, "--json", stdin=sound).stdout)["seconds"] == 5
+    cut = run(*options, "--seconds", 2, stdin=sound)
+    assert cut.stderr.decode() == "Note: What follows the first 2 s of standard input is left out.\n"
+    whole = run(*options, "--seconds", 9, stdin=sound)
+    assert whole.stderr == b""
+
+
+def test_what_lasts_longer_than_a_clip_may_is_no_recording(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.full(601 * 8_000, 0.25, np.float32), 8_000)
+    told = complaint("record", tmp_path / "new", "Left", "--input", tmp_path / "long.flac")
+    assert "lasts longer than 600 s" in told
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_recording_that_is_mostly_silence_is_kept_and_told(tmp_path: Path) -> None:
+    quiet = sounds.room(3, 1)
+    quiet[48_000 : 48_000 + 19_200] += tones.tone(1_000, 0.4, rate=sounds.RATE)
+    soundfile.write(tmp_path / "beep.wav", quiet, sounds.RATE)
+    done = run("record", tmp_path / "new", "beep", "--input", tmp_path / "beep.wav", "--json")
+    told = json.loads(done.stdout)
+    # 0.4 s are 17 frames, and two windows of three frames more begin before it; at each end a frame holds a part of it
+    assert told["examples"] == pytest.approx(20, abs=1)
+    (note,) = told["notes"]
+    assert done.stderr.decode() == f"Note: {note}\n"
+    assert note.startswith(
+        "The recording is mostly silence: only 0.5 of its 3.0 s stand out and are learnt as 'beep'; "
+    )
+    run("record", tmp_path / "new", "_background_noise_", "--input", tmp_path / "beep.wav")
+    assert Project(tmp_path / "new").count_examples() == {"beep": told["examples"], "_background_noise_": 126}
 
 
 @pytest.mark.parametrize("encoding", ["s16le", "f32le"])
@@ -217,7 +263,7 @@ def test_a_microphone_without_portaudio_is_told_and_nothing_is_made(command: str
 def test_a_terminal_without_unicode_is_no_reason_to_fail(tmp_path: Path, wav: Path) -> None:
     for coding in ("ascii", "cp1252"):
         told = run("record", tmp_path / "new", "été 🙂", "--input", wav, PYTHONIOENCODING=coding).stdout
-        assert b"3.00 s" in told
+        assert b"4.50 s" in told
     assert len(Project(tmp_path / "new").clips()) == 2
 
 

@@ -204,3 +204,19 @@ def test_a_zip_of_it_is_read(project: Project, tmp_path: Path) -> None:
             archive.write(file, os.path.join("my set", file.relative_to(folder)))  # noqa: PTH118 (within a zip)
     assert len(import_into(project, tmp_path / "set.zip").added) == 1
     assert labels(project) == {"a": "up"}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_read_whatever_they_separate_by(separator: str, encoding: str) -> None:
+    lines = [("label", "file_name", "note"), ("größer; als", "a b.wav", "1,5"), ("yes", "c;d.wav", "")]
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows(lines)
+    rows = list(read_table(text.getvalue().encode(encoding), "metadata.csv"))
+    assert rows == [("a b.wav", "größer; als"), ("c;d.wav", "yes")]
+
+
+def test_a_table_without_the_column_is_told_whatever_it_separates_by() -> None:
+    for separator in ",;\t":
+        with pytest.raises(EarmarkError, match="no column file_name"):
+            list(read_table(separator.join(["path", "label"]).encode(), "metadata.csv"))

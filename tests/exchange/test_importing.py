@@ -29,6 +29,7 @@ from earmark.exchange.serialized_examples import SerializedExample, read_example
 from earmark.front_end.recordings import read_recording
 from earmark.front_end.spectrogram import compute_spectrogram
 from earmark.storage.files import write_new
+from earmark.training.open_set import WORDS_FILE
 from tests import chirps, sounds
 from tests.budget import budget
 from tests.conftest import SHARED
@@ -487,3 +488,37 @@ def test_no_name_in_a_zip_leads_out_of_the_project(
     assert [path.name for path in home.iterdir()] == ["home"]
     assert [path.name for path in (home / "home").iterdir()] == ["words"]
     shutil.rmtree(home)
+
+
+def test_labels_that_differ_by_case_are_told_and_merged_on_request(project: Project, tmp_path: Path) -> None:
+    project.add("Yes", sounds.whistle(0.5, 1), sounds.RATE)
+    for label in ("yes", "no", "NO"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for take in (1, 2):
+            samples = sounds.whistle(0.5, len(label) + 10 * take + ord(label[0]))
+            soundfile.write(tmp_path / "set" / label / f"{take}.wav", samples, sounds.RATE)
+    before = [clip.id for clip in project.clips()]
+    with pytest.raises(EarmarkError, match=r"label 'no' beside 'NO'.*--merge-labels"):
+        import_into(project, tmp_path / "set")
+    with pytest.raises(EarmarkError, match=r"label 'yes' beside 'Yes'.*--merge-labels"):
+        import_into(project, tmp_path / "set", only=["yes"])
+    assert [clip.id for clip in project.clips()] == before
+    imported = import_into(project, tmp_path / "set", merge_labels=True)
+    assert not imported.skipped
+    assert project.count_recordings() == {"Yes": 3, "NO": 4}
+    with pytest.raises(EarmarkError, match="There is a label 'Yes' already: choose another name, as upper and lower"):
+        project.add("yes", sounds.whistle(0.5, 2), sounds.RATE)
+
+
+def test_false_alarms_go_to_the_label_for_noise_that_they_are(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "clips" / "yes").mkdir(parents=True)
+    soundfile.write(tmp_path / "clips" / "yes" / "hum.wav", sounds.room(2, 1, 0.05), sounds.RATE)
+    spoken = read_clip(WORDS_FILE)  # a second of each of some words, as they were spoken
+    part = spoken.samples[: 2 * spoken.sample_rate]
+    soundfile.write(tmp_path / "clips" / "yes" / "talk.wav", part, spoken.sample_rate)
+    imported = import_into(project, tmp_path / "clips", as_noise=True)
+    assert not imported.skipped
+    assert {clip.path.stem: clip.label for clip in project.clips()} == {"hum": NOISE, "talk": "_unknown_"}
+    assert import_into(project, tmp_path / "clips", as_noise=True).known == 2
+    with pytest.raises(EarmarkError, match="leave out the label"):
+        import_into(project, tmp_path / "clips", as_noise=True, label="yes")

@@ -269,8 +269,9 @@ def test_of_two_entries_of_one_name_the_first_counts(project: Project) -> None:
 
 @pytest.mark.parametrize("damaged", [0, 1, 2])
 def test_a_damaged_clip_is_skipped_and_those_around_it_are_added(project: Project, damaged: int) -> None:
-    data = bytearray(zipped([("Left/a.wav", WAV), ("Left/b.wav", WAV[:9_000]), ("Left/c.wav", OTHER_WAV)]))
-    at = (0, len(WAV) + 300, len(WAV) + 9_000 + 400)[damaged]
+    third = audio(OTHER[: len(OTHER) // 2], "WAV")
+    data = bytearray(zipped([("Left/a.wav", WAV), ("Left/b.wav", third), ("Left/c.wav", OTHER_WAV)]))
+    at = (0, len(WAV) + 300, len(WAV) + len(third) + 400)[damaged]
     data[at + 200] ^= 0xFF  # within one clip, whose checksum then doesn't match
     done = imported(project, bytes(data))
     assert [name for name, _ in done.skipped] == [("Left/a.wav", "Left/b.wav", "Left/c.wav")[damaged]]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import earmark
+from earmark.cli.main import _as_model
 from earmark.errors import EarmarkError
 from earmark.exchange.importing import import_into
 from earmark.tfjs.reading import is_tfjs
@@ -116,3 +118,66 @@ def test_recordings_beside_a_model_are_imported(project: earmark.Project, tmp_pa
     imported = import_into(project, path)
     assert [clip.label for clip in imported.added] == ["Left"]
     assert [name for name, _ in imported.skipped] == ["model.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("keras_model.h5", b"\x89HDF\r\n\x1a\n", "Keras"),
+        ("soundclassifier_with_metadata.tflite", b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
+        ("model", b"\x1c\0\0\0TFL3", "TensorFlow Lite"),  # by its content
+        ("saved_model.pb", b"\x08\x01", "TensorFlow"),
+        ("net.pt", b"PK\3\4", "PyTorch"),
+        ("converted_keras.zip", {"keras_model.h5": b"\x89HDF", "labels.txt": b"0 a"}, "Keras"),
+        ("converted_tflite.zip", {"model.tflite": b"TFL3", "labels.txt": b"0 a"}, "TensorFlow Lite"),
+        ("folder", {"saved_model.pb": b"\x08", "labels.txt": b"0 a"}, "TensorFlow"),
+    ],
+)
+def test_models_of_other_kinds_are_told_where_a_model_is_loaded(
+    name: str, content: bytes | dict[str, bytes], kind: str, tmp_path: Path
+) -> None:
+    if isinstance(content, dict):
+        path = write(tmp_path / name, content)
+    else:
+        path = tmp_path / name
+        path.write_bytes(content)
+    with pytest.raises(earmark.EarmarkError) as told:
+        earmark.load(path)
+    assert f"{path} is a model of a kind that Earmark doesn't read ({kind})" in str(told.value)
+    assert "Export Model, TensorFlow.js, Download" in str(told.value)
+
+
+ADDRESS = "https://example.com/my%20sounds/a.wav"
+
+
+@pytest.mark.parametrize("given", [ADDRESS, Path(ADDRESS)])
+def test_an_address_is_no_file_at_any_door(given: str | Path, project: earmark.Project) -> None:
+    doors = [
+        lambda: earmark.load(given),
+        lambda: earmark.read_clip(given),
+        lambda: earmark.open_source(given),
+        lambda: project.add("a", given),
+        lambda: import_into(project, given),
+    ]
+    for door in doors:
+        with pytest.raises(earmark.EarmarkError) as told:
+            door()
+        assert f"{ADDRESS} is an address, and a file is needed: download it (curl -LO " in str(told.value)
+
+
+def test_commands_that_messages_suggest_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "Anna's sounds; rm x"
+    folder.mkdir()
+    with pytest.raises(earmark.EarmarkError) as told:
+        earmark.Project(folder)
+    command = re.search(r"`(.*)`", str(told.value))
+    assert command is not None
+    assert shlex.split(command[1]) == ["earmark", "studio", str(folder)]
+    made = earmark.Project(tmp_path / "a b", create=True)
+    with pytest.raises(earmark.EarmarkError) as told:
+        made.model()
+    command = re.search(r"`(.*)`", str(told.value))
+    assert command is not None
+    assert shlex.split(command[1]) == ["earmark", "train", str(made.path)]
+    assert shlex.split(_as_model(Path("my sounds"))) == ["my sounds"]
+    assert shlex.split(_as_model(Path("-x"))) == ["./-x"]

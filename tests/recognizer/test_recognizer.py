@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import math
+import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -32,6 +34,7 @@ from earmark.front_end.frames import SPECTROGRAM, WAVEFORM
 from earmark.front_end.spectrogram import compute_spectrogram
 from earmark.models.metadata import FixedNormalization, FlooredNormalization, WindowNormalization
 from earmark.recognizer.recognizer import Params
+from earmark.training.sound_network import Epoch
 from tests import bands, sounds, tones
 from tests.budget import budget
 from tests.conftest import SHARED
@@ -1164,3 +1167,33 @@ def test_a_damaged_model_is_told_or_gives_scores(model: bytes, changes: list[tup
         assert "y model" in str(error)  # noqa: PT017
     else:
         assert damaged.recognize(np.zeros(9_000), 44_100).scores.shape == (len(damaged.labels),)
+
+
+@pytest.mark.slow
+def test_a_recognizer_goes_to_other_processes(words: Recognizer, recognizer: Recognizer, tmp_path: Path) -> None:
+    files = [tmp_path / f"{take}.wav" for take in range(2)]
+    for take, file in enumerate(files):
+        soundfile.write(file, sounds.whistle(1, take), sounds.RATE)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for one in (words, recognizer):
+            results = pool.map(one.recognize, files)
+            for file, result in zip(files, results, strict=True):
+                np.testing.assert_array_equal(result.scores, one.recognize(file).scores)
+    copied = pickle.loads(pickle.dumps(recognizer))
+    assert type(copied) is type(recognizer)
+    assert not copied.is_listening
+
+
+def test_a_trained_recognizer_keeps_its_history_when_pickled(trained: earmark.Project) -> None:
+    recognizer = earmark.TransferRecognizer(trained.model().content)
+    recognizer.history = (Epoch(1, 1, 0.5, 0.9),)
+    assert pickle.loads(pickle.dumps(recognizer)).history == recognizer.history
+
+
+def test_a_recognizer_says_its_name_labels_and_window() -> None:
+    assert repr(Recognizer(tones.tone_model())) == (
+        "<Recognizer tones: _background_noise_, low, high; window 50 frames, 1.00 s>"
+    )
+    shown = repr(earmark.load())
+    assert shown.startswith("<Recognizer words: _background_noise_, _unknown_, down, eight, ")
+    assert shown.endswith(", … 20 in all; window 43 frames, 1.02 s>")  # 44 hops of 1,024 samples at 44.1 kHz

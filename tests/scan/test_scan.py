@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -19,9 +20,11 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import earmark
 from earmark import EarmarkError, Project
+from earmark.cli.main import app
 from earmark.recognizer.decisions import Detection
 from earmark.scan.detections import Scanned
 from earmark.scan.journal import SUFFIX, Failed, Journal
@@ -493,3 +496,150 @@ def test_a_scan_by_one_process_goes_on_when_that_dies(archive: Path, model: Path
     outcomes = list(scan_by_processes(Task(earmark.load(model).content, "the model"), names, 1, heard))
     assert [outcome.name for outcome in outcomes] == names
     assert [isinstance(outcome, Failed) for outcome in outcomes] == [True] + 6 * [False]
+
+
+def cut_short(path: Path) -> Path:
+    """The first three fifths of a recording, whose header promises all of it."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 5])
+    return path
+
+
+def test_a_recording_that_is_cut_off_is_scanned_as_far_as_it_goes_and_listed(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    snap = (sounds.murmur(1, 1), sounds.snaps(1, 1), sounds.murmur(1, 2))
+    write(folder / "a.wav", *snap, sounds.murmur(2, 3))
+    cut = cut_short(write(folder / "b.wav", *snap, sounds.murmur(2, 3)))
+    whole = write(folder / "c.wav", *snap, sounds.murmur(2, 3))
+    content = whole.read_bytes()
+    whole.write_bytes(content[:40] + bytes(4) + content[44:])  # a recorder that lost power
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.csv"
+        done = run(folder, "--model", model, "--output", output, "--workers", workers, "--json")
+        assert done.returncode == 1
+        told = json.loads(done.stdout)
+        assert told["failed"] == []
+        assert [one["path"] for one in told["incomplete"]] == [str(cut)]
+        assert "3.0 s of the 5.0 s" in told["incomplete"][0]["error"]
+        assert done.stderr.startswith("Error: ")
+        assert told["seconds"] == pytest.approx(5 + 3 + 5, abs=0.01)
+        found = rows(output)
+        assert {row["path"] for row in found} == {str(file) for file in (folder / "a.wav", cut, whole)}
+        of = {path: [(r["label"], r["start"]) for r in found if r["path"] == str(path)] for path in (cut, whole)}
+        assert of[cut] == of[whole]
+
+
+def test_what_failed_is_tried_again_and_what_was_found_stays(model: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "archive", tmp_path / "found.csv"
+    snap = (sounds.murmur(1, 1), sounds.snaps(1, 1), sounds.murmur(1, 2))
+    good, bad, cut = write(folder / "a.wav", *snap), write_bad(folder / "b.wav"), folder / "c.wav"
+    cut_short(write(cut, *snap))
+    first = scan_files([folder], output, model, workers=1)
+    assert [failed.name for failed in first.failed] == [str(bad)]
+    assert [partly.name for partly in first.incomplete] == [str(cut)]
+    with pytest.raises(EarmarkError, match="is there already"):
+        scan_files([folder], output, model, workers=1)
+    write(bad, *snap)
+    write(cut, *snap)
+    good.write_bytes(b"no longer read")
+    heard: list[float] = []
+    again = scan_files(
+        [folder / "b.wav", folder / "c.wav"], output, model, workers=1, retry_failed=True,
+        report=lambda state: heard.append(state.seconds),
+    )  # fmt: skip
+    assert not again.failed
+    assert not again.incomplete
+    assert again.recordings == 3
+    assert heard[-1] == pytest.approx(6)  # of b and c, not of a
+    assert {row["path"] for row in rows(output)} == {str(good), str(bad), str(cut)}
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["found.csv"]
+    with pytest.raises(EarmarkError, match="no recordings to retry"):
+        scan_files([folder], output, model, workers=1, retry_failed=True)
+
+
+def test_a_folder_of_label_tracks_is_replaced_when_what_failed_is_tried_again(model: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "archive", tmp_path / "tracks"
+    write(folder / "a.wav", sounds.snaps(1, 1), sounds.murmur(1, 2))
+    write(folder / "b.wav", sounds.snaps(1, 1), sounds.murmur(1, 2))
+    write_bad(folder / "c.wav")
+    scan_files([folder], output, model, format="audacity", workers=1)
+    before = {file.relative_to(output) for file in output.rglob("*.txt")}
+    write(folder / "c.wav", sounds.snaps(1, 1), sounds.murmur(1, 2))
+    scan_files([folder], output, model, format="audacity", workers=1, retry_failed=True)
+    assert len({file.relative_to(output) for file in output.rglob("*.txt")} - before) == 1
+
+
+def test_standard_output_gets_the_table_and_nothing_else(archive: Path, model: Path, tmp_path: Path) -> None:
+    scan_files([archive], tmp_path / "found.csv", model, workers=1)
+    done = subprocess.run(
+        command(archive, "--model", model, "--output", "-", "--workers", "1"), capture_output=True, check=True
+    )
+    assert done.stdout == (tmp_path / "found.csv").read_bytes()
+    assert b"detections in 6 recordings" in done.stderr
+    for options, told in (
+        (["--json"], "--json"),
+        (["--format", "parquet"], "parquet"),
+        (["--retry-failed"], "--retry"),
+    ):
+        refused = CliRunner().invoke(app, ["scan", str(archive), "--output", "-", *options])
+        assert isinstance(refused.exception, EarmarkError)
+        assert told in str(refused.exception)
+        assert refused.stdout == ""
+
+
+def test_detections_have_their_own_clock_time_where_names_hold_one(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "card"
+    write(folder / "20240131_235959.WAV", sounds.murmur(2, 1), sounds.snaps(1, 1), sounds.murmur(1, 2))
+    write(folder / "take.wav", sounds.murmur(2, 1), sounds.snaps(1, 1), sounds.murmur(1, 2))
+    scan_files([folder], tmp_path / "found.csv", model, workers=1)
+    found = rows(tmp_path / "found.csv")
+    assert list(found[0]) == ["path", "label", "score", "start", "end", "time"]
+    for row in found:
+        passed = float(row["start"]) - 1  # since midnight
+        clock = f"2024-02-01T00:00:{passed:06.3f}" if passed >= 0 else f"2024-01-31T23:59:{60 + passed:06.3f}"
+        assert row["time"] == (clock if row["path"].endswith("WAV") else "")
+    assert any(row["time"].startswith("2024-02-01") for row in found)
+    assert len({row["path"] for row in found}) == 2
+    scan_files([folder], tmp_path / "found.jsonl", model, workers=1)
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert [line["time"] or "" for line in lines] == [row["time"] for row in found]
+
+
+def test_each_detection_is_cut_into_a_folder_of_its_label_ready_to_be_imported(model: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    for take, folder in enumerate(("day1", "day2")):  # cards with the same names
+        parts = sounds.murmur(1, take), sounds.snaps(0.5, take), sounds.murmur(1, take), sounds.whistle(0.5, take)
+        write(tmp_path / "archive" / folder / "take.wav", *parts)
+    for output in ("found.csv", "again.csv"):  # once more leaves no copies
+        scan_files([tmp_path / "archive"], tmp_path / output, model, workers=1, clips=clips, margin=0.25)
+    found = rows(tmp_path / "found.csv")
+    assert {"Left", "Right"} <= {row["label"] for row in found}
+    assert len(list(clips.rglob("*.flac"))) == len(found)
+    for row in found:
+        path, start, end = Path(row["path"]), float(row["start"]), float(row["end"])
+        digest = hashlib.sha256(row["path"].encode()).hexdigest()[:8]
+        cut = clips / row["label"] / f"take-{digest}-{start:.2f}s.flac"
+        whole = earmark.read_clip(path)
+        first = max(0, round((start - 0.25) * whole.sample_rate))
+        wanted = whole.samples[first : round((end + 0.25) * whole.sample_rate)]
+        got = earmark.read_clip(cut).samples
+        assert abs(len(got) - len(wanted)) <= 1  # times are rounded in the table
+        np.testing.assert_allclose(got[:1000], wanted[:1000], atol=1e-6)
+    imported = earmark.import_into(Project(tmp_path / "project", create=True), clips)
+    assert len(imported.added) + imported.known == len(found)
+    assert not imported.skipped
+
+
+def test_listening_keeps_the_detections_that_a_scan_cuts(model: Path, tmp_path: Path) -> None:
+    parts = sounds.murmur(1, 1), sounds.snaps(0.5, 1), sounds.murmur(1, 1), sounds.whistle(0.5, 1)
+    file = write(tmp_path / "take.wav", *parts)
+    scan_files([file], tmp_path / "found.csv", model, workers=1, clips=tmp_path / "scan")
+    listen = ["listen", str(model), "--input", str(file), "--keep", str(tmp_path / "listen"), "--json"]
+    done = CliRunner().invoke(app, listen)
+    assert done.exit_code == 0
+
+    def kept(folder: Path) -> list[tuple[str, bytes]]:
+        return sorted((cut.parent.name, cut.read_bytes()) for cut in folder.rglob("*.flac"))
+
+    assert len(kept(tmp_path / "listen")) == len(rows(tmp_path / "found.csv")) > 0
+    assert kept(tmp_path / "listen") == kept(tmp_path / "scan")

@@ -66,6 +66,18 @@ def test_a_file_is_recognized_as_the_api_recognizes_it(
     assert told["scores"] == dict(zip(words.labels, expected.scores.tolist(), strict=True))
 
 
+def test_a_form_gives_what_its_file_gives(running: Server) -> None:
+    data = sound_file(sounds.whistle(1.4, 1)[::3])
+    for route in ("/api/recognize", "/api/detect"):
+        alone = running.request("POST", route, content=data)
+        form = running.request("POST", route, files={"file": ("a.wav", data)})  # as curl -F does
+        assert (form.status_code, form.json()) == (200, alone.json())
+    empty = running.request("POST", "/api/recognize", files={"a": ("a", data), "b": ("b", data)})
+    assert (empty.status_code, empty.json()["error"]) == (
+        400, "The form holds 2 files: send one, such as -F file=@sound.wav."
+    )  # fmt: skip
+
+
 def test_a_files_detections_are_the_apis(running: Server, words: earmark.Recognizer, speech: Speech) -> None:
     data = sound_file(speech.samples)
     options: dict[str, Any] = {"probability_threshold": 0.6, "overlap_factor": 0.8}

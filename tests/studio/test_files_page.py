@@ -155,6 +155,21 @@ def test_what_is_new_what_is_known_and_what_is_skipped_are_told_apart(running: S
     assert clips(running) == {"Left": 2, "Right": 1, "Noise": 0}
 
 
+@pytest.mark.slow
+def test_a_file_that_is_mostly_silence_is_added_and_told(running: Studio, microphone: Path) -> None:
+    sound = sounds.room(3, 1)
+    sound[48_000:67_200] += sounds.whistle(0.4, 2)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound, sounds.RATE, format="WAV")
+    with open_page(running, microphone) as page:
+        drop(page, "#left", {"beep.wav": buffer.getvalue()})
+        expect(page.locator(".notice p").last).to_have_text("1 recording added.")
+        expect(page.locator(".notice li").last).to_contain_text(
+            "beep.wav — The recording is mostly silence: only 0.5 of"
+        )
+    assert clips(running) == {"Left": 1, "Right": 0, "Noise": 0}
+
+
 WRONG = {
     "photo.png": (PNG, "photo.png can't be imported: choose label folders"),
     "empty.zip": (zipped({}), "empty.zip holds no recordings: choose label folders"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import soundfile
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -56,6 +58,34 @@ def test_a_recording_is_saved_sample_for_sample(running: Studio, page: Page) -> 
     (entry,) = [entry for label in running.project()["labels"] for entry in label["clips"] if entry["id"] == clip]
     assert entry["examples"] == 61
     assert progress <= 61
+
+
+def test_a_recording_that_is_mostly_silence_is_told_and_only_its_sound_counts(running: Studio, page: Page) -> None:
+    sound = sounds.room(3.0, 11)
+    sound[48_000:67_200] += sounds.whistle(0.4, 12)
+    page.record("mmmmmmm1", "Left", sound)
+    counts = []
+    while (message := page.receive())["type"] != "saved":
+        counts += [message["examples"]] if message["type"] == "recording" else []
+    saved = message
+    (note,) = saved["notes"]
+    assert note.startswith("The recording is mostly silence: only 0.5 of its 3.0 s stand out and are learnt as 'Left'")
+    (entry,) = [
+        entry for label in running.project()["labels"] for entry in label["clips"] if entry["id"] == saved["clip"]
+    ]
+    assert entry["examples"] == pytest.approx(20, abs=1)
+    assert counts[-1] == pytest.approx(entry["examples"], abs=1), "the page counts so while it records"
+    page.record("mmmmmmm1", "Left", sound)
+    assert page.wait("saved", recording="mmmmmmm1")["notes"] == []
+    page.record("mmmmmmm2", "Noise", sound)
+    saved = page.wait("saved", recording="mmmmmmm2")
+    assert saved["notes"] == []
+    content = io.BytesIO()
+    soundfile.write(content, sound, sounds.RATE, format="WAV")
+    answer = running.request(
+        "POST", "/api/clips", params={"label": "Left", "name": "a.wav"}, content=content.getvalue()
+    ).json()
+    assert answer["notes"] == [note]
 
 
 def test_the_spectrogram_that_is_shown_is_the_front_ends(page: Page) -> None:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Encoding = Literal["s16le", "f32le"]
 
 CLIP_SECONDS = 600  # the longest clip that is held in memory; longer sound is read by sources
 CLIP_SAMPLES = CLIP_SECONDS * 48_000  # fewer seconds at higher rates: reading takes some 16 bytes a sample
+FEW_CHANNELS = 8  # arrays have channels first if they have more of them than that, and than samples
 CHECKED = 1 << 20  # samples that are checked for their bit depth at a time
 AUDIO_SUFFIXES = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {".oga", ".opus", ".aif"}
 
@@ -46,12 +47,14 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
     """Check samples and make them a clip.
 
     Args:
-        samples: shape [samples] or [samples, channels]; floats in [-1, 1], or signed integers of full scale.
+        samples: shape [samples] or [samples, channels]; floats in [-1, 1], or signed integers of full scale. Arrays
+            with channels first, as some libraries give them, are refused.
         sample_rate: in Hz.
         name: what to call them in an error.
 
     Raises:
-        EarmarkError: there is no rate, or the samples are none, too many, not finite, or outside [-1, 1].
+        EarmarkError: there is no rate, or the samples are none, too many, not finite, outside [-1, 1], of the wrong
+            shape, or integers that don't fill their type.
     """
     if sample_rate is None:
         raise EarmarkError(f"The sample rate of {name} is missing: pass sample_rate= in Hz.")
@@ -61,7 +64,11 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
         raise EarmarkError(f"{as_start(name)} has {array.ndim} dimensions: pass [samples] or [samples, channels].")
     if array.size == 0:
         raise EarmarkError(f"{as_start(name)} is empty: record or choose one with sound in it.")
+    if array.ndim == 2 and array.shape[1] > max(len(array), FEW_CHANNELS):
+        shape = " × ".join(map(str, array.shape))
+        raise EarmarkError(f"{as_start(name)} has channels first, {shape}: pass [samples, channels]: transpose it.")
     if np.issubdtype(array.dtype, np.signedinteger):
+        _check_filled(array, name)
         array = array / np.float64(-np.iinfo(array.dtype).min)
     elif not np.issubdtype(array.dtype, np.floating):
         raise EarmarkError(f"{as_start(name)} has the type {array.dtype}: pass floats in [-1, 1] or signed integers.")
@@ -71,6 +78,17 @@ def as_clip(samples: npt.ArrayLike, sample_rate: int | None, name: str = "the cl
     if max(mono.max(), -mono.min()) > 2:
         raise EarmarkError(f"{as_start(name)} goes beyond [-1, 1]: divide the samples by full scale.")
     return Clip(np.clip(mono, -1, 1), int(sample_rate))
+
+
+def _check_filled(array: npt.NDArray[Any], name: str) -> None:
+    """Refuse integers in a wider type than their own: full scale of that type would divide them to nothing."""
+    if array.dtype.itemsize < 4:
+        return
+    peak = max(int(array.max()), -int(array.min()))
+    if 0 < peak <= -int(np.iinfo(array.dtype).min) >> 16:  # below the last of 16 bits
+        bits = next(bits for bits in (16, 24, 32, 64) if peak <= 1 << (bits - 1))
+        remedy = "pass them as int16" if bits == 16 else "divide them by full scale"
+        raise EarmarkError(f"{as_start(name)} holds {bits}-bit values as {array.dtype}: {remedy}.")
 
 
 def read_clip(file: str | Path | bytes, name: str | None = None) -> Clip:
@@ -152,9 +170,11 @@ def clip_length(path: Path) -> tuple[int, int]:
     """Samples and rate (Hz) of a sound file, from its header alone.
 
     Raises:
-        EarmarkError: the file is missing, not audio, or empty.
+        EarmarkError: the file is missing, not audio, cut off, or empty.
     """
     with open_sound(path, path.name) as sound:
+        if sound.cut_off is not None:
+            raise sound.cut_off
         if sound.frames == 0:
             raise EarmarkError(f"{path.name} is empty: record it again or delete it.")
         if not length_known(sound):

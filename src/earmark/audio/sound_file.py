@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from earmark.errors import EarmarkError, as_reason, as_start
+from earmark.audio.headers import Extent, MendedFile, data_extent
+from earmark.errors import EarmarkError, as_reason, as_start, check_no_address
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
@@ -22,18 +23,54 @@ CHUNK_SAMPLES = 1 << 20  # the most that is read at a time, all channels togethe
 # ID3v2.4; libsndfile 1.2.2 may refuse an MP3 without one when it reads by callbacks.
 EMPTY_TAG = b"ID3\4\0\0\0\0\0\n" + bytes(10)
 # Formats whose 16-bit samples are exactly 16 bits; libsndfile's SDS gives more bits as floats.
-PLAIN_16_BITS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC"})
+PLAIN_16_BITS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "FLAC", "RAW"})
+# Bytes of a sample, in the encodings whose samples can be read from anywhere.
+SAMPLE_BYTES = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1,
+}  # fmt: skip
+BIG_ENDIAN = frozenset({"AIFF", "AU", "CAF"})  # unless they say otherwise
 ROW_SUM = 8  # channels; from this many on, NumPy doesn't add them from left to right
 RATES = range(1_000, 655_351)  # Hz; FLAC goes no higher, and above 65,535 by tens (RFC 9639, 9.1.2)
 
 
-def open_sound(file: Path | GuardedFile, name: str) -> Any:
+class CutOffError(EarmarkError):
+    """A sound file ends before its samples do. It is raised once all that is there has been read."""
+
+
+class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
+    """A sound file, which also knows whether it is whole.
+
+    Attributes:
+        cut_off: the error to raise after the last sample, if the header promises more than there are.
+        own: the file to close with it.
+    """
+
+    cut_off: CutOffError | None = None
+    own: BinaryIO | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.own is not None:
+            self.own.close()
+
+
+def open_sound(file: Path | GuardedFile, name: str) -> SoundFile:
+    """Open a sound file. Where its header gives a wrong size, all samples that the file holds are read.
+
+    Raises:
+        EarmarkError: the file is missing, empty, not a sound file, can't be read, or has an unfit rate.
+    """
     if isinstance(file, Path):
         _check_file(file, name)
+    extent: Extent | None = None
     try:
-        # File names needn't be UTF-8 everywhere, and soundfile passes bytes on unchanged.
-        plain = os.fsencode(file) if isinstance(file, Path) and os.name != "nt" else file
-        sound = soundfile.SoundFile(plain)
+        if isinstance(file, GuardedFile):
+            extent = data_extent(file)
+            file.seek(0)
+        else:
+            with file.open("rb") as opened:
+                extent = data_extent(opened)
+        sound = _open(file, extent, name)
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
         check_guarded(file)
         raise EarmarkError(f"{name} is not a sound file that can be read: use WAV, FLAC, OGG or MP3.") from error
@@ -43,7 +80,56 @@ def open_sound(file: Path | GuardedFile, name: str) -> Any:
     except BaseException:
         sound.close()
         raise
+    if extent is not None and extent.is_cut_off:
+        sound.cut_off = _cut_off(sound, extent, name)
     return sound
+
+
+def _open(file: Path | GuardedFile, extent: Extent | None, name: str) -> SoundFile:
+    if extent is None or extent.is_right:
+        # File names needn't be UTF-8 everywhere, and soundfile passes bytes on unchanged.
+        plain = os.fsencode(file) if isinstance(file, Path) and os.name != "nt" else file
+        sound = SoundFile(plain)
+        if extent is None or _holds(sound, extent):
+            return sound
+        sound.close()
+    if isinstance(file, GuardedFile):
+        return _open_mended(file, extent)
+    own = file.open("rb")
+    try:
+        sound = _open_mended(GuardedFile(own, name), extent)
+    except BaseException:
+        own.close()
+        raise
+    sound.own = own
+    return sound
+
+
+def _open_mended(file: GuardedFile, extent: Extent) -> SoundFile:
+    sound = SoundFile(MendedFile(file, at=extent.field, patch=extent.true_field))
+    if _holds(sound, extent):
+        return sound
+    # The field can't hold the size, or libsndfile takes what follows for samples: read them without the header.
+    endian = ("BIG" if sound.format in BIG_ENDIAN else "LITTLE") if sound.endian == "FILE" else sound.endian
+    rate, channels, subtype = sound.samplerate, sound.channels, sound.subtype
+    sound.close()
+    return SoundFile(MendedFile(file, extent.start, extent.there), "r", rate, channels, subtype, endian, "RAW")
+
+
+def _holds(sound: SoundFile, extent: Extent) -> bool:
+    """Whether the samples that libsndfile sees are those that are there, where that can be said."""
+    frame_bytes = sound.channels * SAMPLE_BYTES.get(sound.subtype, 0)
+    return frame_bytes == 0 or bool(sound.frames == extent.there // frame_bytes)
+
+
+def _cut_off(sound: SoundFile, extent: Extent, name: str) -> CutOffError:
+    assert extent.stated is not None
+    have = sound.frames / sound.samplerate
+    whole = have * extent.stated / max(1, extent.there)
+    return CutOffError(
+        f"{name} is cut off, with {have:,.1f} s of the {whole:,.1f} s that its header gives: "
+        "get a whole copy of it, or save it anew with an audio editor."
+    )
 
 
 def check_guarded(file: Path | GuardedFile | None) -> None:
@@ -55,6 +141,7 @@ def _check_file(file: Path, name: str) -> None:
     try:
         size = file.stat().st_size
     except FileNotFoundError as error:
+        check_no_address(file, ", or let earmark scan read it there")
         raise EarmarkError(f"{name} does not exist: check the path.") from error
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{name} can't be read ({error}): check the path.") from error
@@ -82,9 +169,14 @@ def length_known(sound: Any) -> bool:
 
 
 def mono_parts(
-    sound: Any, name: str, seconds: float = CHUNK_SECONDS, file: Path | GuardedFile | None = None
+    sound: SoundFile, name: str, seconds: float = CHUNK_SECONDS, file: Path | GuardedFile | None = None
 ) -> Iterator[Samples]:
-    """The rest of the file in mono, clipped to [-1, 1], in parts of at most that many seconds."""
+    """The rest of the file in mono, clipped to [-1, 1], in parts of at most that many seconds.
+
+    Raises:
+        CutOffError: raised at the end: the file is only the beginning of one.
+        EarmarkError: the file is damaged, can no longer be read, or holds samples that aren't finite.
+    """
     size = max(1, min(int(seconds * sound.samplerate), CHUNK_SAMPLES) // sound.channels)
     # 16-bit samples are read three times as fast as integers, and become the same floats.
     is_16_bit = sound.subtype == "PCM_16" and sound.format in PLAIN_16_BITS
@@ -102,6 +194,8 @@ def mono_parts(
             return
         left -= len(samples)
         yield _average(samples * np.float32(2**-15)) if is_16_bit else as_mono(samples, name).clip(-1, 1)
+    if sound.cut_off is not None:
+        raise sound.cut_off
 
 
 def as_mono(samples: npt.NDArray[Any], name: str) -> Samples:

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from earmark.audio.clip import Clip, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio.clip import CLIP_SECONDS, Clip, Encoding, Samples, as_clip, decode_pcm
+from earmark.audio.devices import find_input, portaudio
 from earmark.audio.sound_file import (
     CHUNK_SECONDS,
     GuardedFile,
@@ -28,7 +29,7 @@ from earmark.audio.sound_file import (
     open_sound,
     rewind,
 )
-from earmark.errors import EarmarkError, as_start
+from earmark.errors import EarmarkError, as_reason, as_start
 
 CLOSED_WITHIN = 0.1  # seconds until a waiting pipe notices that it was closed
 
@@ -142,7 +143,7 @@ class FileSource(RecordedSource):
 
     Raises:
         EarmarkError: the file is missing, not audio, or empty. While it is read: it is damaged, not finite, or can no
-            longer be reached.
+            longer be reached; at its end: it is cut off.
     """
 
     def __init__(self, file: Path | BinaryIO, chunk_seconds: float = CHUNK_SECONDS, *, name: str | None = None) -> None:
@@ -154,7 +155,7 @@ class FileSource(RecordedSource):
         try:
             self._sound = open_sound(self._file, self.name)
             if self._sound.frames == 0:
-                raise EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
+                raise self._sound.cut_off or EarmarkError(f"{self.name} is empty: choose a file with sound in it.")
         except BaseException:
             self.close()
             raise
@@ -231,16 +232,16 @@ class MicrophoneSource(Source):
     """The microphone, in chunks of about 20 ms at the device's own rate.
 
     Args:
-        device: the microphone's number or part of its name, as `python -m sounddevice` lists them; None means the
-            default.
+        device: the microphone's number or part of its name, as `earmark devices` lists them; None means the default.
 
     Raises:
-        EarmarkError: there is no PortAudio or no such device, or the device can't be opened.
+        EarmarkError: there is no PortAudio or no such device, several are meant, or the device can't be opened.
     """
 
     def __init__(self, device: str | int | None = None) -> None:
-        sounddevice = _sounddevice()
-        self.name = "the microphone"
+        sounddevice = portaudio()
+        found = find_input(device)
+        self.name, self.sample_rate = "the microphone", found.default_rate
         self._chunks: queue.SimpleQueue[Samples | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._is_closed = False
@@ -250,10 +251,8 @@ class MicrophoneSource(Source):
             self._chunks.put(data[:, 0].copy())
 
         try:
-            info = sounddevice.query_devices(device, "input")
-            self.sample_rate = int(info["default_samplerate"])
             self._stream = sounddevice.InputStream(
-                device=device,
+                device=found.number,
                 samplerate=self.sample_rate,
                 blocksize=self.sample_rate // 50,
                 channels=1,
@@ -262,9 +261,9 @@ class MicrophoneSource(Source):
                 finished_callback=lambda: self._chunks.put(None),
             )
         except (ValueError, sounddevice.PortAudioError) as error:
-            wanted = "No microphone was found" if device is None else f"The microphone {device!r} can't be opened"
             raise EarmarkError(
-                f"{wanted} ({error}): plug one in, or name one of those that `python -m sounddevice` lists."
+                f"The microphone {found.name} can't be opened ({as_reason(error)}): close other programs that use it, "
+                "or name another one of those that `earmark devices` lists."
             ) from error
 
     def __iter__(self) -> Iterator[Samples]:
@@ -283,13 +282,14 @@ class MicrophoneSource(Source):
                 self._chunks.put(None)
 
 
-def record_clip(source: Source, seconds: float) -> Clip:
-    """The source's first seconds, or all of it if it is shorter.
+def record_clip(source: Source, seconds: float | None) -> Clip:
+    """The source's first seconds, or all of it if it is shorter; None means all of it, as far as a clip may last.
 
     Raises:
         EarmarkError: the source can't be read or gives nothing, or some of its sound was lost.
     """
-    chunks = [np.zeros(0, np.float32), *first_seconds(source, seconds)]
+    wanted = CLIP_SECONDS + 1 if seconds is None else seconds  # so that a source that is too long is told
+    chunks = [np.zeros(0, np.float32), *first_seconds(source, wanted)]
     return as_clip(np.concatenate(chunks), source.sample_rate, source.name)
 
 
@@ -343,14 +343,3 @@ def open_source(
 
 def _closed(name: str) -> EarmarkError:
     return EarmarkError(f"{as_start(name)} is closed: open it again.")
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except OSError as error:  # the Python package is there, the system's PortAudio isn't
-        raise EarmarkError(
-            "The microphone needs PortAudio, which can't be loaded: install it (Debian and Ubuntu: apt install "
-            "libportaudio2), or give a sound file instead."
-        ) from error
-    return sounddevice

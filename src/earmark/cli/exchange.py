@@ -59,6 +59,12 @@ def import_(
     only: Annotated[list[str] | None, typer.Option(help="Import only this label. Repeat it for more.")] = None,
     split: Annotated[Split | None, typer.Option(help="Only this part of a data set.", show_default="all of it")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings of each label.")] = None,
+    merge_labels: Annotated[
+        bool, typer.Option("--merge-labels", help="Make labels one that differ only by upper and lower case.")
+    ] = False,
+    as_noise: Annotated[
+        bool, typer.Option("--as-noise", help="Nothing to detect, as false alarms: _background_noise_ or _unknown_.")
+    ] = False,
     mode: Annotated[
         ProjectMode | None, typer.Option(help=MODE_HELP, show_default="the project's; a new one's: words")
     ] = None,
@@ -68,13 +74,15 @@ def import_(
 
     Data sets: Speech Commands, Hugging Face audiofolder.
     Samples: Teachable Machine's, of a class or a project; speech-commands' (TFJSSCDS).
+    Label tracks: Audacity's, and Raven's selection tables, beside the sound files.
+    The exit code is 1 if a recording could not be read.
     """
     from earmark.exchange.importing import import_into
 
     with _filled(project) as opened, task_progress() as progress:
         imported = import_into(
             opened, thing, label=label, only=only, split=split.value if split else None, limit=limit,
-            report=progress.report,
+            merge_labels=merge_labels, as_noise=as_noise, report=progress.report,
         )  # fmt: skip
         if mode is not None:
             opened.set_mode(mode.value)
@@ -86,7 +94,7 @@ def import_(
     }  # fmt: skip
     were_there = f"; {known} more were there already" if known else ""
     put(values, as_json, "\n".join([f"{_recordings(added)} → {project}{were_there}", *imported.notes]))
-    if imported.left_out or (imported.skipped and not added + known):
+    if imported.left_out or imported.unread or (imported.skipped and not added + known):
         raise typer.Exit(1)
 
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.cli.bench import bench
+from earmark.cli.devices import devices
+from earmark.cli.doctor import doctor
 from earmark.cli.exchange import export, import_
 from earmark.cli.options import (
     MODEL_HELP,
     Json,
     LabelThreshold,
     LongestSound,
+    Margin,
     MinAgreeingWindows,
     Mode,
     Noise,
@@ -30,8 +33,8 @@ from earmark.cli.options import (
 from earmark.cli.scan import scan
 from earmark.cli.serve import serve
 from earmark.cli.studio import studio
-from earmark.cli.terminal import complain, put, task_progress, terminal, with_progress
-from earmark.errors import EarmarkError, needs_package
+from earmark.cli.terminal import complain, put, task_progress, with_progress
+from earmark.errors import EarmarkError, as_argument, needs_package
 from earmark.version import __version__
 
 if TYPE_CHECKING:
@@ -106,7 +109,20 @@ def _options(
 def record(
     project: ProjectPath,
     label: Annotated[str, typer.Argument(metavar="LABEL", help="What the recording holds.")],
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to record.")] = 3.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=600, help="How long to record.", show_default="3; of a file or a stream all"),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many clips to record, one after the other.")] = 1,
+    pause: Annotated[float, typer.Option(min=0, max=60, help="Seconds of rest between two clips.")] = 1.0,
+    countdown: Annotated[
+        int | None,
+        typer.Option(min=0, max=60, help="Seconds to count down first.", show_default="3 before several clips, else 0"),
+    ] = None,
+    beep: Annotated[
+        bool | None,
+        typer.Option(help="Beep before each clip, if there is a loudspeaker.", show_default="for several clips"),
+    ] = None,
     mode: Mode = None,
     input: Input = "microphone",
     device: DeviceOption = None,
@@ -115,28 +131,21 @@ def record(
     encoding: PcmFormat = PcmEncoding.s16le,
     as_json: Json = False,
 ) -> None:
-    """Record a clip into a project, which is made if it is not there."""
-    from earmark.audio.sources import record_clip
-    from earmark.clips.folders import check_length
-    from earmark.labels import check_label
-    from earmark.project import Project
+    """Record clips into a project, which is made if it is not there.
 
-    source = _open(input, device, sample_rate, channels, encoding)
-    with source, terminal().status(f"Recording {seconds:g} s from {source.name}…"):
-        clip = record_clip(source, seconds)
-    check_length(clip)
-    label = check_label(label)
-    opened = Project(project, create=True, mode=mode.value if mode else "sounds")
-    saved = opened.add(label, clip)
-    if mode is not None:
-        opened.set_mode(mode.value)
-    examples = opened.examples_in(saved)
-    values = {"label": saved.label, "path": str(saved.path), "seconds": saved.seconds, "examples": examples}
-    put(
-        values,
-        as_json,
-        f"{saved.label}: {saved.seconds:.2f} s, {examples} example{'' if examples == 1 else 's'} → {saved.path}",
-    )
+    What is silent, very quiet, clipped, or for short sounds mostly silence, is kept and told.
+    """
+    from earmark.cli.recording import Rounds, record_rounds
+
+    if count > 1 and input != "microphone":
+        raise EarmarkError("Several clips are recorded from the microphone alone: leave out --count, or --input.")
+    several = count > 1
+    countdown = (3 if several else 0) if countdown is None else countdown
+    rounds = Rounds(count, pause, countdown, several if beep is None else beep)
+    record_rounds(
+        lambda: _open(input, device, sample_rate, channels, encoding), rounds, project, label,
+        seconds=seconds, mode=None if mode is None else mode.value, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()
@@ -261,6 +270,10 @@ def listen(
     min_agreeing_windows: MinAgreeingWindows = None,
     longest_sound_ms: LongestSound = None,
     noise: Noise = False,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Cut each detection as a sound file into DIR/LABEL/.")
+    ] = None,
+    margin: Margin = 0.5,
     device: DeviceOption = None,
     sample_rate: SampleRate = 44_100,
     channels: Channels = 1,
@@ -277,8 +290,15 @@ def listen(
     if source.seconds is None and not as_json:
         labels = [label for label in recognizer.labels if noise or label not in SILENT_LABELS]
         typer.echo(f"Listening to {source.name} for {', '.join(labels)}. Ctrl+C ends it.", err=True)
+    heard, cutter = with_progress(source), None
+    if keep is not None:
+        from earmark.recognizer.cutting import KEPT_SECONDS, Cutter, HeardSource, check_margin, stream_stem
+
+        check_margin(margin)
+        cutter = Cutter(keep, stream_stem(source), source.sample_rate, margin, KEPT_SECONDS)
+        heard = HeardSource(heard, cutter)
     detections = recognizer.listen(
-        with_progress(source),
+        heard,
         probability_threshold=probability_threshold,
         overlap_factor=overlap_factor,
         suppression_time_ms=suppression_time_ms,
@@ -288,8 +308,14 @@ def listen(
         longest_sound_ms=longest_sound_ms,
         invoke_callback_on_noise_and_unknown=noise,
     )
-    for found in detections:
-        put(as_dict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+    try:
+        for found in detections:
+            if cutter is not None:
+                cutter.cut(found)
+            put(as_dict(found), as_json, f"{found.start:9.2f} – {found.end:8.2f} s  {found.score:6.1%}  {found.label}")
+    finally:
+        if cutter is not None:
+            cutter.finish()
 
 
 @app.command()
@@ -322,6 +348,8 @@ app.command("import")(import_)
 app.command("export")(export)
 app.command()(serve)
 app.command()(studio)
+app.command()(devices)
+app.command()(doctor)
 app.command()(bench)
 
 
@@ -372,7 +400,7 @@ def pretrain(
 
 def _as_model(folder: Path) -> str:
     """The folder as an argument to `listen`, where a bare "words" means the model that comes with Earmark."""
-    return "./words" if str(folder) == "words" else str(folder)
+    return "./words" if str(folder) == "words" else as_argument(folder)
 
 
 def _open(input: str, device: str | None, sample_rate: int, channels: int, encoding: PcmEncoding) -> Source:

@@ -57,5 +57,8 @@ LongestSound = Annotated[
         show_default="1000 for single words; else any length",
     ),
 ]
+Margin = Annotated[
+    float, typer.Option(help="Seconds of sound before and after a detection in its file.", show_default="0.5")
+]
 Noise = Annotated[bool, typer.Option("--noise", help="Report _background_noise_ and _unknown_ too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as lines of JSON.")]

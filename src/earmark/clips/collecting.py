@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from earmark.audio.clip import Clip, Samples, as_clip
 from earmark.audio.sources import Source, first_seconds, open_source
+from earmark.clips.example_counts import ExampleCounts
 from earmark.clips.folders import ClipFile, check_length
 from earmark.clips.labelled import LabelledClips
 from earmark.clips.settings import WORDS_MODE
@@ -117,11 +119,17 @@ class Collecting(LabelledClips):
 
     def count_examples(self) -> dict[str, int]:
         """How many examples each label has: recordings for words, windows for short sounds."""
-        return {label: sum(map(self.examples_in, self.clips(label))) for label in self.labels}
+        return {label: sum(self.examples_of(self.clips(label))) for label in self.labels}
 
     def examples_in(self, clip: ClipFile) -> int:
-        """How many examples a recording counts for: one for words, each of its windows for short sounds."""
-        return min(1, clip.examples) if self.mode == WORDS_MODE else clip.examples
+        """How many examples a recording counts for: one for words, each of its windows with sound for short sounds."""
+        return self.examples_of([clip])[0]
+
+    def examples_of(self, clips: Sequence[ClipFile]) -> list[int]:
+        """The same for several recordings, in their order."""
+        if self.mode == WORDS_MODE:
+            return [min(1, clip.examples) for clip in clips]
+        return self._counts.of(clips)
 
     def get_examples(self, label: str) -> list[Example]:
         """A label's recordings.
@@ -162,6 +170,10 @@ class Collecting(LabelledClips):
     def duration_ms(self) -> float:
         """How long all recordings together last, in milliseconds."""
         return 1000 * sum(clip.seconds for clip in self.clips())
+
+    @cached_property
+    def _counts(self) -> ExampleCounts:
+        return ExampleCounts(self.path / ".cache" / "examples.json")
 
     def _base_words(self) -> set[str]:
         """The words that the base knows: its labels except the reserved ones, which all models share."""

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -42,6 +42,7 @@ class ClipFile:
         frames: how many frames its spectrogram has; 0 if it can't be read.
         state: the file's size in bytes and modification time in ns, at the time when the rest was read.
         error: why it can't be read, or None.
+        notes: from `add` alone, sentences about a recording that is silent, too quiet, clipped or mostly silence.
     """
 
     label: str
@@ -50,10 +51,11 @@ class ClipFile:
     frames: int
     state: tuple[int, int]
     error: str | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def examples(self) -> int:
-        """How many windows training cuts from it for short sounds: one a frame, from the first whole window on."""
+        """How many windows for short sounds it has: one a frame. Those that hold its sound are its examples."""
         return max(0, self.frames - SOUND_FRAMES + 1)
 
     @property

@@ -29,9 +29,15 @@ def check_new(labels: list[Label], name: str) -> str:
     """
     name = check_label(name)
     # Some file systems don't distinguish upper and lower case, and people seldom do.
-    if name.casefold() in [label.name.casefold() for label in labels]:
-        raise EarmarkError(f"There is a label {name!r} already: choose another name.")
+    if (known := twin(labels, name)) is not None:
+        why = "" if known == name else ", as upper and lower case count as the same"
+        raise EarmarkError(f"There is a label {known!r} already: choose another name{why}.")
     return name
+
+
+def twin(labels: list[Label], name: str) -> str | None:
+    """The label of that name, or one that differs from it only by upper and lower case."""
+    return next((label.name for label in labels if label.name.casefold() == name.casefold()), None)
 
 
 def index_of(labels: list[Label], name: str) -> int:

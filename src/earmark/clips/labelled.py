@@ -20,6 +20,7 @@ import numpy.typing as npt
 from earmark.audio.clip import Clip, as_clip
 from earmark.clips.folders import ClipFile, ClipFolders, Moved, check_length, random_id, recording_name
 from earmark.clips.label_list import check_new, extended, index_of
+from earmark.clips.notes import notes_on
 from earmark.clips.settings import (
     MODES,
     SOUNDS_MODE,
@@ -205,6 +206,9 @@ class LabelledClips:
             name: the file's name without suffix; by default from the path or the time.
             key_frame: see `set_key_frame`.
 
+        Returns:
+            The new clip. Its `notes` say if it is silent, too quiet, clipped or, for short sounds, mostly silence.
+
         Raises:
             EarmarkError: the clip can't be read, or the label or the key frame is not valid; nothing is written then.
         """
@@ -255,7 +259,7 @@ class LabelledClips:
         except EarmarkError:
             self._clips.discard(added, with_folder=is_new)
             raise
-        return added
+        return replace(added, notes=notes_on(recording, label, settings.mode))
 
     def clips(self, label: str | None = None) -> list[ClipFile]:
         """The clips of one label or of all labels, in the order of labels and file names."""

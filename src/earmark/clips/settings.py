@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tomli_w
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_argument
 from earmark.labels import check_label
 from earmark.storage.files import write_atomically
 
@@ -67,7 +67,9 @@ def read_settings(file: Path) -> Settings:
             {str(clip): _read_key_frame(frame) for clip, frame in values.get("key_frames", {}).items()},
         )
     except FileNotFoundError as error:
-        raise EarmarkError(f"{file.parent} is not a project: create it with `earmark studio {file.parent}`.") from error
+        raise EarmarkError(
+            f"{file.parent} is not a project: create it with `earmark studio {as_argument(file.parent)}`."
+        ) from error
     except OSError as error:
         raise EarmarkError(f"{file} can't be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EarmarkError) as error:

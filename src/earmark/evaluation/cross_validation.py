@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def cross_validate(
         ids = {clip.file.id for clip in left_out}
         trained = training.run([clip for clip in clips if clip.file.id not in ids], labels, report=report)
         recognizer = Recognizer(trained.model, training.name)
-        all_labels = trained.labels
+        all_labels = max(all_labels, trained.labels, key=len)  # noise is added where the parts hold silence
         for clip in left_out:
             scores = recognizer.recognize(clip.file.path).scores
             scored.append(ScoredClip(clip.file.path, clip.file.label, scores, clip.file.id, fold))
@@ -72,7 +73,8 @@ def cross_validate(
     if files:
         whole = Recognizer(training.run(clips, labels, report=report).model, training.name)
         heard = _measure(whole, files, report)
-    return Evaluation(all_labels, tuple(scored), method, heard, counts)
+    wide = (replace(one, scores=np.pad(one.scores, (0, len(all_labels) - len(one.scores)))) for one in scored)
+    return Evaluation(all_labels, tuple(wide), method, heard, counts)
 
 
 def evaluate_on(

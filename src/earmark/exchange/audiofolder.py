@@ -8,6 +8,7 @@ labels, and `label_folders` reads them.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CSV, JSON_LINES, PARQUET = "metadata.csv", "metadata.jsonl", "metadata.parquet"
 FILE_NAME, LABEL = "file_name", "label"
+SEPARATORS = ",;\t"
 MAX_TABLE_BYTES = 32 << 20  # of all tables together
 MAX_ROW = 1 << 20  # characters; a parsed row takes many times as much memory
 MAX_ROWS = 500_000  # of all tables together
@@ -90,8 +92,9 @@ def read_table(data: bytes, name: str) -> Iterator[Row]:
     if name == PARQUET:
         raise EarmarkError(f"{name} can't be read: save the table as {CSV} instead.")
     try:
-        text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-        yield from _csv_rows(text) if name == CSV else _json_rows(text)
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        text = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
+        yield from _csv_rows(text, _separator(data, encoding)) if name == CSV else _json_rows(text)
     except (csv.Error, ValueError, RecursionError) as error:
         raise EarmarkError(f"{name} is not a table that can be read: save it anew, in UTF-8.") from error
     except KeyError as error:
@@ -148,9 +151,19 @@ def is_misread(label: str) -> bool:
     return True
 
 
-def _csv_rows(text: IO[str]) -> Iterator[Row]:
+def _separator(data: bytes, encoding: str) -> str:
+    """What separates a table's columns: spreadsheets in many languages write semicolons, or tabs, for commas."""
+    head = data[:MAX_ROW].decode(encoding, "ignore").lstrip().splitlines()[:1]
+    for separator in SEPARATORS:
+        names = next(csv.reader(head, delimiter=separator), [])
+        if len(names) > 1 and FILE_NAME in [name.strip() for name in names]:
+            return separator
+    return SEPARATORS[0]
+
+
+def _csv_rows(text: IO[str], separator: str) -> Iterator[Row]:
     lines = _Lines(text)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     columns: dict[str, int] = {}
     for number, column in enumerate(next(reader, [])):
         columns.setdefault(column.strip(), number)

@@ -98,6 +98,20 @@ class Folder:
         raise EarmarkError(f"{error.filename} can't be read ({error.strerror}): check the folder.") from error
 
 
+class Beside(Folder):
+    """A file of a folder, and those whose names begin like its own.
+
+    Args:
+        file: the file.
+        name: what to call it in errors.
+    """
+
+    def __init__(self, file: Path, name: str) -> None:
+        self.name, self._root, self.skipped = name, file.parent, []
+        near = sorted(path.name for path in file.parent.glob("*") if path.name.startswith(f"{file.stem}."))
+        self.paths = [PurePosixPath(path) for path in near if (file.parent / path).is_file()]
+
+
 class Zip:
     """The files of a zip, in the zip's order. Close it, or use it in a `with` block; the file itself stays open.
 

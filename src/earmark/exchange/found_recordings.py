@@ -45,6 +45,7 @@ class Found:
         read: a function that takes the label and reads it: one recording, or the parts of a long one.
         split: the part of the data set that it belongs to.
         key_frame: the frame of its spectrogram where the word is, if the source gives one.
+        sort: a function that takes the recording and gives the label that it gets instead.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Found:
     read: Callable[[str], Sequence[Recording]]
     split: Split | None = None
     key_frame: int | None = None
+    sort: Callable[[Recording], str] | None = None
 
 
 @dataclass
@@ -63,12 +65,14 @@ class Findings:
         recordings: all recordings, in order.
         label: the label that the source's own name suggests, for recordings that have none.
         skipped: the name of each file that is left out, with the reason.
+        unread: how many of these are recordings, and not other files.
         notes: sentences that the user should read; some are added while the recordings are read.
     """
 
     recordings: list[Found] = field(default_factory=list)
     label: str | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    unread: int = 0
     notes: list[str] = field(default_factory=list)
 
     def add_file(self, files: FileSet, path: PurePosixPath, label: str | None, split: Split | None = None) -> None:

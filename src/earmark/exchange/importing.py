@@ -17,13 +17,16 @@ import numpy as np
 from earmark.audio.clip import Clip, Samples, encode_flac, read_clip, read_parts
 from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
-from earmark.errors import DiskError, EarmarkError, on_one_line
+from earmark.clips.settings import Label
+from earmark.errors import DiskError, EarmarkError, check_no_address, on_one_line
 from earmark.exchange.audiofolder import find_audiofolder, is_audiofolder
 from earmark.exchange.example_sets import find_examples
-from earmark.exchange.file_set import FileSet, Folder, Zip
-from earmark.exchange.found_recordings import SPLITS, Findings, Found, is_recording, read_sound
+from earmark.exchange.file_set import Beside, FileSet, Folder, Zip
+from earmark.exchange.found_recordings import NOISE, SPLITS, Findings, Found, is_recording, read_sound
 from earmark.exchange.label_folders import find_label_folders
+from earmark.exchange.label_tracks import add_spans, find_tracks
 from earmark.exchange.model_files import check_no_model, check_no_model_file
+from earmark.exchange.noise_kinds import kind_of_noise
 from earmark.exchange.serialized_examples import MAGIC
 from earmark.exchange.speech_commands import find_speech_commands, is_speech_commands
 from earmark.exchange.teachable_samples import find_samples, is_teachable_machine
@@ -40,6 +43,7 @@ MAX_SOUND_BYTES = 256 << 20
 # Of all recordings in an import together: a file of silence is tiny, but may take hours to decode.
 MAX_SECONDS = 500 * 3600
 MAX_ADDED_BYTES = 64 << 30  # that the recordings take up in the project
+MOST_TOLD = 5  # notes about single recordings
 SUMMED_SECONDS = 10  # of a recording that are decoded at a time, to compare it
 WHAT = (
     "label folders, Speech Commands, an audiofolder, a zip of these, samples of Teachable Machine or speech-commands, "
@@ -55,6 +59,7 @@ class Imported:
         added: the new recordings.
         known: how many recordings were left out because the project had them already.
         skipped: the name of each recording that was left out for another reason, with the reason.
+        unread: how many of these are recordings, and not other files that lay among them.
         left_out: how many recordings were not looked at, because the disk is full or a limit is reached; a note says
             why.
         notes: sentences that the user should read.
@@ -63,6 +68,7 @@ class Imported:
     added: list[ClipFile] = field(default_factory=list)
     known: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    unread: int = 0
     left_out: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -75,6 +81,8 @@ def import_into(
     only: Collection[str] | None = None,
     split: str | None = None,
     limit: int | None = None,
+    merge_labels: bool = False,
+    as_noise: bool = False,
     report: Report | None = None,
     name: str | None = None,
 ) -> Imported:
@@ -82,28 +90,37 @@ def import_into(
 
     Args:
         project: the project to add to; new labels are added.
-        source: label folders, the layout of Speech Commands or of Hugging Face's audiofolder, or a zip of one of these;
-            another project; a set of examples that speech-commands has serialized; samples or a project downloaded from
-            Teachable Machine; or a sound file. Either a path or an open file.
+        source: label folders, in which label tracks of Audacity or Raven may lie beside the sound files; the layout of
+            Speech Commands or of Hugging Face's audiofolder; or a zip of one of these; another project; a set of
+            examples that speech-commands has serialized; samples or a project downloaded from Teachable Machine; or a
+            sound file. Either a path or an open file.
         label: the label for recordings to which the source gives none; by default taken from the source's name.
         only: the labels to import; others are left out.
         split: "train", "validation" or "test", to import only that part of the data set.
         limit: the most recordings to import of each label; the first ones are taken.
+        merge_labels: whether labels that differ from one of the project's, or from each other, only by upper and lower
+            case become one; the project's name stays, or the first. Otherwise they are refused.
+        as_noise: whether the recordings hold nothing to detect, whatever their labels say, such as false alarms. Those
+            in which `words` hears background noise become `_background_noise_`, all others `_unknown_`.
         report: called with the progress, as (what, done, of how many).
         name: the source's name in errors, which gives the label if nothing else does; by default its own name.
 
     Raises:
         EarmarkError: there is nothing to import, the source can't be read as a whole, the disk has no room for any of
-            it, or an option is not valid; nothing is added then.
+            it, labels differ only by upper and lower case, or an option is not valid; nothing is added then.
     """
     if split is not None and split not in SPLITS:
         raise EarmarkError(f"There is no split {split!r}: choose {', '.join(SPLITS)}.")
     if limit is not None and limit < 1:
         raise EarmarkError(f"The limit is {limit}: it must be 1 or more.")
-    label = None if label is None else check_label(label)
+    if as_noise and label is not None:
+        raise EarmarkError("As noise, recordings get the labels for noise: leave out the label (--label).")
+    label = NOISE if as_noise else None if label is None else check_label(label)
     with _opened(source, name) as (findings, name):
-        imported = Imported(skipped=[(on_one_line(name), on_one_line(why)) for name, why in findings.skipped])
-        if label is not None and all(found.label for found in findings.recordings):
+        imported = Imported(
+            skipped=[(on_one_line(name), on_one_line(why)) for name, why in findings.skipped], unread=findings.unread
+        )
+        if label is not None and not as_noise and all(found.label for found in findings.recordings):
             imported.notes.append("The recordings keep the labels that they came with.")
         _give(findings, label or findings.label)
         wanted = _choose(findings, name, only, split, limit)
@@ -111,8 +128,17 @@ def import_into(
             raise EarmarkError(
                 f"{name} doesn't tell a label: give one (--label), or put it into a folder that is named like it."
             )
+        if as_noise:
+            wanted = deque(replace(found, label=NOISE, sort=kind_of_noise) for found in wanted)
+        else:
+            wanted = _as_one(project.label_settings(), wanted, name, merge_labels)
         _add_all(project, wanted, imported, report)
         imported.notes += dict.fromkeys(map(on_one_line, findings.notes))
+    told = [f"{clip.path.name}: {note}" for clip in imported.added for note in clip.notes]
+    imported.notes += map(on_one_line, told[:MOST_TOLD])
+    if len(told) > MOST_TOLD:
+        more = _recordings(len(told) - MOST_TOLD, "is", "are").replace("recording", "more recording", 1)
+        imported.notes.append(f"{more} silent, very quiet, clipped or mostly silence.")
     if soundless := sum(not clip.has_sound for clip in imported.added):
         which = _recordings(soundless, "has", "have")
         imported.notes.append(f"{which} a spectrogram and no sound: a model can learn from it, but it can't be played.")
@@ -132,13 +158,30 @@ def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[tuple[
         yield _find_in_files(Folder(path / "clips" if is_project else path, name)), name
         return
     if not os.path.isfile(path):  # noqa: PTH113 (as above); a pipe can't be looked into, either
+        check_no_address(name)
         raise EarmarkError(f"{name} does not exist, or is no file: check the path.")
+    if (beside := _marked(path, name)) is not None:
+        yield beside, name
+        return
     try:
         file = path.open("rb")
     except OSError as error:
         raise EarmarkError(f"{name} can't be read ({error.strerror}): check the file.") from error
     with file, _found_in_file(file, name) as findings:
         yield findings, name
+
+
+def _marked(path: Path, name: str) -> Findings | None:
+    """What label tracks mark in one sound file; None if none lies beside it."""
+    recording = PurePosixPath(path.name)
+    if not is_recording(recording):
+        return None
+    files = Beside(path, name)
+    if not (tracks := find_tracks(files).get(recording)):
+        return None
+    findings = Findings()
+    add_spans(findings, files, recording, tracks)
+    return findings
 
 
 @contextmanager
@@ -161,7 +204,7 @@ def _find_in_files(files: FileSet) -> Findings:
         findings = find_speech_commands(files)
     else:
         findings = find_label_folders(files)
-        if not findings.recordings:
+        if not findings.recordings and not findings.unread:
             check_no_model(files)
             raise EarmarkError(f"{files.name} holds no recordings: choose {WHAT}.")
     findings.skipped += files.skipped
@@ -224,6 +267,29 @@ def _choose(
     return deque(chosen)
 
 
+def _as_one(labels: list[Label], wanted: deque[Found], name: str, merge: bool) -> deque[Found]:
+    """The recordings, of which those whose labels differ only by upper and lower case have one label.
+
+    Raises:
+        EarmarkError: there are such labels, and they aren't to be merged.
+    """
+    known = {label.name.casefold(): label.name for label in labels}
+    merged: dict[str, str] = {}
+    for given in dict.fromkeys(found.label for found in wanted if found.label is not None):
+        try:
+            own = check_label(given)
+        except EarmarkError:  # which is told when its recordings are added
+            continue
+        one = known.setdefault(own.casefold(), own)
+        if one != own and not merge:
+            raise EarmarkError(
+                f"{name} has the label {own!r} beside {one!r}, and upper and lower case count as the same: "
+                "merge the two (--merge-labels), or rename one."
+            )
+        merged[given] = one
+    return deque(replace(found, label=merged.get(found.label or "", found.label)) for found in wanted)
+
+
 def _add_all(project: LabelledClips, wanted: deque[Found], imported: Imported, report: Report | None) -> None:
     known, count = _Known(project), len(wanted)
     while wanted:  # recordings that have been added needn't stay in memory
@@ -263,18 +329,20 @@ def _add(known: _Known, found: Found, imported: Imported) -> None:
             raise EarmarkError(f"{file} lies in no folder: put it into one named like its label.")
         label = check_label(found.label)
         recordings = found.read(label)
-        new = [recording for recording in recordings if known.add(label, recording)]
+        labelled = [(found.sort(recording) if found.sort else label, recording) for recording in recordings]
+        new = [(own, recording) for own, recording in labelled if known.add(own, recording)]
         imported.known += len(recordings) - len(new)
-        for number, recording in enumerate(new, 1):
+        for number, (own, recording) in enumerate(new, 1):
             name = found.stem if len(recordings) == 1 else f"{found.stem}-{number}"
             at = found.key_frame if found.key_frame is not None and found.key_frame < frame_count(recording) else None
-            imported.added.append(known.project.add(label, recording, name=name, key_frame=at))
+            imported.added.append(known.project.add(own, recording, name=name, key_frame=at))
             with suppress(OSError):  # somebody has just deleted it
                 known.added_bytes += imported.added[-1].path.stat().st_size
     except DiskError:
         raise
     except EarmarkError as error:
         imported.skipped.append((on_one_line(found.name), str(error)))
+        imported.unread += 1
 
 
 class _Known:

@@ -12,6 +12,7 @@ from earmark.clips.folders import ClipFile
 from earmark.clips.labelled import LabelledClips
 from earmark.exchange.file_set import FileSet
 from earmark.exchange.found_recordings import Findings, split_of
+from earmark.exchange.label_tracks import add_spans, find_tracks
 from earmark.exchange.written_recordings import Written
 from earmark.labels import folder_label, label_folder
 from earmark.storage.files import new_file, new_folder
@@ -21,9 +22,17 @@ if TYPE_CHECKING:
 
 
 def find_label_folders(files: FileSet) -> Findings:
-    """The recordings in label folders. A file's last folder is its label; a folder above it may be a split."""
-    findings = Findings()
+    """The recordings in label folders. A file's last folder is its label; a folder above it may be a split.
+
+    Of a recording with a label track beside it, the marked spans are taken, with the labels that the track gives them.
+    """
+    findings, tracks = Findings(), find_tracks(files)
+    used = {track for of in tracks.values() for track in of}
     for path in files.paths:
+        if path in tracks:
+            add_spans(findings, files, path, tracks[path])
+        if path in tracks or path in used:
+            continue
         folder = path.parent.name
         label = None if folder in ("", "..") else folder_label(folder)
         findings.add_file(files, path, label, split_of(path.parent.parent))

@@ -8,12 +8,11 @@ from pathlib import PurePath, PurePosixPath
 
 from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet, Zip
+from earmark.models.foreign_models import foreign_kind, is_foreign
 from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
 ONNX = ".onnx"
-# What else TensorFlow and Keras save; Teachable Machine offers the first of them, too.
-OTHER_FRAMEWORKS = frozenset({".tflite", ".h5", ".hdf5", ".keras", ".pb"})
 WEIGHTS = re.compile(r"(.*\.)?weights\.bin|group\d+-shard\d+of\d+(\.bin)?")  # as TensorFlow.js names them
 
 
@@ -32,8 +31,8 @@ def check_no_model(files: FileSet) -> None:
             own = shlex.quote(str(onnx))
             raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen {own}.")
         raise _is_model(f"{files.name}/{onnx}")
-    if any(path.suffix.lower() in OTHER_FRAMEWORKS for path in paths):
-        raise _is_foreign(files.name)
+    if kind := foreign_kind(paths):
+        raise is_foreign(files.name, kind)
 
 
 def check_no_model_file(data: bytes, name: str) -> None:
@@ -45,8 +44,8 @@ def check_no_model_file(data: bytes, name: str) -> None:
     path = PurePath(name)
     if path.suffix.lower() == ONNX or (path.suffix.lower() == ".json" and TOPOLOGY in data):
         raise _is_model(name)
-    if path.suffix.lower() in OTHER_FRAMEWORKS:
-        raise _is_foreign(name)
+    if kind := foreign_kind([name], data[:8]):
+        raise is_foreign(name, kind)
     if path.name == LABELS or WEIGHTS.fullmatch(path.name):
         raise EarmarkError(
             f"{name} is a part of a model, not a recording: keep it beside {MODEL}, and run earmark listen {MODEL}."
@@ -64,7 +63,3 @@ def _is_model(name: str) -> EarmarkError:
     file = shlex.quote(name)
     uses = f"earmark listen {file}, or train on it with earmark train PROJECT --base {file}"
     return EarmarkError(f"{name} is a model, not recordings: listen with {uses}.")
-
-
-def _is_foreign(name: str) -> EarmarkError:
-    return EarmarkError(f"{name} is a model of a kind that Earmark doesn't read: export it as TensorFlow.js instead.")

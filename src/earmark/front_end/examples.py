@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile, gettempdir
 
 import numpy as np
@@ -15,6 +15,7 @@ from earmark.audio.sources import ArraySource
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import FrontEnd, clip_frames, sliding_windows, window_loudness
 from earmark.front_end.recordings import Recording, frames_of, sound_frames, spectrogram_of
+from earmark.front_end.silence import sounding
 from earmark.front_end.spectrogram import BINS, FRAME_SECONDS, Spectrogram
 
 KEY_FRAME_RANGE = 10.0  # dB; a recording's other words are at most this much quieter than its loudest
@@ -35,12 +36,14 @@ class Examples:
         starts: each window's first frame, int64 of shape [examples].
         targets: the index of each window's label, int64 of shape [examples].
         window_frames: the number of frames in a window.
+        silent: the first frame of each window at a noise floor. These are no examples: they have no label.
     """
 
     frames: Spectrogram
     starts: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
     window_frames: int
+    silent: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -50,24 +53,36 @@ class Examples:
         return sliding_windows(self.frames, self.window_frames)[self.starts if chosen is None else self.starts[chosen]]
 
 
-def cut_examples(recordings: Iterable[tuple[Recording, int]], window_frames: int) -> Examples:
-    """Cut every window from recordings, each of which is given with its label's index.
+def cut_examples(
+    recordings: Iterable[tuple[Recording, int]], window_frames: int, noise: Collection[int] = ()
+) -> Examples:
+    """Cut every window of sound from recordings, each of which is given with its label's index.
+
+    What lies at a recording's own noise floor is not its label's, but `silent`: see `earmark.front_end.silence`.
 
     The frames lie in a temporary file that is mapped into memory, so hours of recordings needn't fit into memory.
+
+    Args:
+        recordings: the recordings and the indices of their labels.
+        window_frames: the number of frames in a window.
+        noise: the indices of labels whose recordings are all sound, however quiet.
     """
     nothing = np.zeros(0, np.int64)
-    starts, targets, offset = [nothing], [nothing], 0
+    starts, targets, silent, offset = [nothing], [nothing], [nothing], 0
     with _room(), TemporaryFile() as file:
         for recording, target in recordings:
             frames = spectrogram_of(recording)
-            count = max(0, len(frames) - window_frames + 1)
-            starts.append(np.arange(offset, offset + count))
-            targets.append(np.full(count, target, np.int64))
+            sounds = sounding(frames, window_frames)
+            if target in noise:
+                sounds[:] = True
+            starts.append(offset + np.flatnonzero(sounds))
+            targets.append(np.full(len(starts[-1]), target, np.int64))
+            silent.append(offset + np.flatnonzero(~sounds))
             offset += len(frames)
             file.write(frames.tobytes())
         file.flush()
         mapped = np.memmap(file, np.float32, "r", shape=(offset, BINS)) if offset else np.zeros((0, BINS), np.float32)
-    return Examples(mapped, np.concatenate(starts), np.concatenate(targets), window_frames)
+    return Examples(mapped, np.concatenate(starts), np.concatenate(targets), window_frames, np.concatenate(silent))
 
 
 @contextmanager

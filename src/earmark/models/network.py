@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 BATCH = 128  # windows that go through a network at most at once: memory grows with this, not with the data
+SHOWN_LABELS = 10  # that a network's `repr` shows
 NORMALIZED = 8  # windows that are normalized at once: what is made on the way stays in the processor's cache
 
 
@@ -37,6 +38,7 @@ class Network:
     """
 
     def __init__(self, model: bytes, name: str = "the model") -> None:
+        self._name = name
         # Checked and run are the same bytes: nothing is read anew.
         graph = _read_network(model, name)
         if KEY not in graph.entries:
@@ -54,6 +56,17 @@ class Network:
             raise _unfit(name, error) from error
         self._session = open_session(model, name)
         self._check(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled is the file's content: another process opens and checks it anew."""
+        return type(self), (self.content, self._name)
+
+    def __repr__(self) -> str:
+        seconds = self.front_end.seconds_of(self.metadata.window_frames)
+        labels = self.metadata.labels
+        told = ", ".join(labels[:SHOWN_LABELS]) + (f", … {len(labels)} in all" if len(labels) > SHOWN_LABELS else "")
+        window = f"window {self.metadata.window_frames} frames, {seconds:.2f} s"
+        return f"<{type(self).__name__} {self.metadata.name}: {told or 'no labels'}; {window}>"
 
     @property
     def input_shape(self) -> tuple[int, int]:

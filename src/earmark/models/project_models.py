@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, as_argument
 from earmark.labels import file_stem
 from earmark.models.saved_model import MODEL_FILE
 
@@ -37,7 +37,7 @@ def model_folder(project: Path, name: str | None = None) -> Path:
     """
     names = model_names(project)
     if not names:
-        raise EarmarkError(f"{project} has no trained model yet: run `earmark train {project}` first.")
+        raise EarmarkError(f"{project} has no trained model yet: run `earmark train {as_argument(project)}` first.")
     if name is not None and file_stem(name) in names:  # as `train` is given it
         name = file_stem(name)
     if name is not None and name not in names:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from earmark.audio.sound_file import CutOffError
 from earmark.front_end.frames import Frames, Windows
 from earmark.models.network import BATCH
 from earmark.recognizer.decisions import Decisions, Detection, ScoredWindow
@@ -135,7 +136,15 @@ class Detector:
 
 
 def detect(detector: Detector, blocks: Iterable[Frames]) -> Iterator[Detection]:
-    """The detections of a stream, to its end, from its frames in blocks of shape [frames, values]."""
-    for frames in blocks:
-        yield from detector.process(frames)
+    """The detections of a stream, to its end, from its frames in blocks of shape [frames, values].
+
+    Raises:
+        CutOffError: raised after the last detection: the stream is only the beginning of a recording.
+    """
+    try:
+        for frames in blocks:
+            yield from detector.process(frames)
+    except CutOffError:
+        yield from detector.finish()
+        raise
     yield from detector.finish()

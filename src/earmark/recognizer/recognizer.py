@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import weakref
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,14 @@ import numpy.typing as npt
 
 from earmark.audio.clip import as_clip
 from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
-from earmark.errors import EarmarkError
+from earmark.errors import EarmarkError, check_no_address
 from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, loudest_window, stream_frames
 from earmark.front_end.recordings import frames_of, read_recording
+from earmark.front_end.silence import silence_power, sounding_windows
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.labels import THRESHOLD
+from earmark.models.foreign_models import foreign_kind, is_foreign
 from earmark.models.metadata import SHORT_WINDOW
 from earmark.models.project_models import model_folder
 from earmark.models.saved_model import MODEL_FILE, PRETRAINED, PROJECT_FILE, save_model
@@ -35,6 +39,7 @@ from earmark.recognizer.decisions import (
 from earmark.recognizer.detecting import Detector, detect
 from earmark.recognizer.listening import Callback, Listening
 from earmark.recognizer.scoring import Classifier, Result, StreamScorer
+from earmark.storage.zips import DAMAGED
 from earmark.tfjs.reading import is_tfjs, read_tfjs
 
 if TYPE_CHECKING:
@@ -126,7 +131,8 @@ class Recognizer(Classifier):
     ) -> Result:
         """Recognize a clip of any length. A clip shorter than a window is padded with silence on both sides.
 
-        For short sounds, the scores are averaged over all windows of the clip. For words, they are those of the window
+        For short sounds, the scores are averaged over the clip's windows, without those that lie at its noise floor
+        while others stand out (see `earmark.front_end.silence`). For words, they are those of the window
         around the clip's loudest part.
 
         Args:
@@ -318,21 +324,23 @@ class Recognizer(Classifier):
         return _score(scorer, open_source(source, sample_rate=sample_rate, device=device))
 
     def _average(self, blocks: Iterator[Frames], include_spectrogram: bool, include_embedding: bool) -> Result:
-        """The mean of the scores of all windows."""
+        """The mean of the scores of the windows that hold the clip's sound."""
         outputs = ["scores", "embedding"] if include_embedding else ["scores"]
         kept: list[Frames] = []
-        totals: list[npt.NDArray[np.float64]] = []
+        powers: list[npt.NDArray[np.float64]] = []
+        found: list[list[npt.NDArray[np.float32]]] = []
         windows = Windows(self.metadata.window_frames, 1, front_end=self.front_end)
-        count = 0
         for frames in blocks:
             if include_spectrogram:
                 kept.append(frames)
+            powers.append(self.front_end.power(frames))
             cut = windows.process(frames)[0]
             if len(cut):
-                sums = [values.sum(axis=0, dtype=np.float64) for values in self._run(outputs, cut)]
-                totals = [total + more for total, more in zip(totals, sums, strict=True)] if totals else sums
-                count += len(cut)
-        means = [(total / count).astype(np.float32) for total in totals]
+                found.append(self._run(outputs, cut))
+        silence = silence_power(self.front_end)
+        sounds = sounding_windows(np.concatenate(powers), self.metadata.window_frames, silence)
+        values = (np.concatenate(parts)[sounds] for parts in zip(*found, strict=True))
+        means = [part.mean(axis=0, dtype=np.float64).astype(np.float32) for part in values]
         return self._result(
             means[0], np.concatenate(kept) if include_spectrogram else None, means[1] if include_embedding else None
         )
@@ -360,6 +368,23 @@ class Recognizer(Classifier):
             return ArraySource(record_clip(microphone, seconds))
 
 
+def _missing(path: Path) -> EarmarkError:
+    if not path.is_dir():
+        return EarmarkError(f"{path} does not exist: check the path.")
+    if kind := foreign_kind(path.iterdir()):
+        return is_foreign(str(path), kind)
+    return EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.")
+
+
+def _names_in(content: bytes) -> list[str]:
+    """The names in a zip; none if it isn't one that can be read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return [name for name in archive.namelist() if not name.startswith("__MACOSX")]
+    except DAMAGED:
+        return []
+
+
 def _score(scorer: StreamScorer, source: Source) -> Iterator[ScoredWindow]:
     with source:
         for frames in stream_frames(scorer.front_end, source, source.sample_rate):
@@ -382,6 +407,7 @@ def load(path: str | Path = WORDS_MODEL) -> Recognizer:
     Raises:
         EarmarkError: nothing is there, or it is not a model.
     """
+    check_no_address(path, "; of Teachable Machine, open it there and choose Export Model, TensorFlow.js, Download")
     path = PRETRAINED / WORDS_MODEL if path == WORDS_MODEL else Path(path)
     if os.path.isfile(path / PROJECT_FILE):  # noqa: PTH113 (Path.is_file raises for names that are too long)
         path = model_folder(path)
@@ -397,11 +423,11 @@ def load(path: str | Path = WORDS_MODEL) -> Recognizer:
         if len(content) > MAX_MODEL_BYTES:
             raise EarmarkError(f"{file} is larger than {MAX_MODEL_BYTES >> 20} MiB: Earmark runs small models only.")
     except FileNotFoundError as error:
-        if path.is_dir():
-            raise EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.") from error
-        raise EarmarkError(f"{path} does not exist: check the path.") from error
+        raise _missing(path) from error
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
+    if kind := foreign_kind(_names_in(content) or [file], content[:8]):
+        raise is_foreign(str(file), kind)
     if content.startswith(b"PK"):
         raise EarmarkError(f"{file} holds no TensorFlow.js model: load another; `earmark import` takes recordings.")
     return Recognizer(content, str(file))

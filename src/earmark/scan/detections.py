@@ -1,6 +1,8 @@
 """A scan's results as files for other programs: CSV, JSON lines, Parquet, Audacity label tracks, RTTM.
 
 In every format, times are in seconds, rounded to a microsecond, and scores are rounded to six digits. Text is UTF-8.
+Where recordings' names hold a date and a time, tables have a column `time` besides: when the detection began by the
+recorder's clock (see `clock_times`).
 Bytes in a file's name that aren't UTF-8 are written as in Python, `\\udcff`.
 """
 
@@ -24,6 +26,7 @@ from urllib.parse import quote
 from earmark.errors import EarmarkError, needs_package
 from earmark.labels import file_stem
 from earmark.recognizer.decisions import Detection
+from earmark.scan.clock_times import clock_time
 from earmark.storage.files import new_file, new_folder
 
 ROW_GROUP = 1 << 16  # detections in one row group of a Parquet file, which are in memory until it is written
@@ -38,21 +41,24 @@ class Scanned:
         name: the recording's name, as `find_sound_files` gives it.
         seconds: how long the recording is.
         detections: the detections in order of time.
+        problem: why only a part of the recording was read, in one sentence; None if all was.
     """
 
     name: str
     seconds: float
     detections: Sequence[Detection]
+    problem: str | None = None
 
 
 class DetectionRow(NamedTuple):
-    """A detection, as every format writes it; the fields are the columns."""
+    """A detection, as every format writes it; the fields are the columns, the last one only where names hold times."""
 
     path: str
     label: str
     score: float
     start: float
     end: float
+    time: str | None = None
 
 
 _Results: TypeAlias = Iterable[Scanned]
@@ -79,19 +85,20 @@ def format_of(target: Path, wanted: str | None) -> str:
     return wanted
 
 
-def write_detections(target: Path, format: str, results: _Results) -> None:
+def write_detections(target: Path, format: str, results: _Results, has_times: bool = False) -> None:
     """Write a scan's results, wholly or not at all, in constant memory.
 
     Args:
         target: the file to write, which must not exist. For "audacity" it is a folder unless there is only one result.
         format: one of `FORMATS`.
         results: the results, requested one after the other as they are written.
+        has_times: whether tables have the column `time`.
 
     Raises:
         EarmarkError: the target exists already or can't be written, there is no such format, or a package is missing.
     """
     format_of(target, format)
-    FORMATS[format](target, results)
+    FORMATS[format](target, results, DetectionRow._fields if has_times else DetectionRow._fields[:-1])
 
 
 def _rows(results: _Results) -> Iterator[DetectionRow]:
@@ -99,14 +106,14 @@ def _rows(results: _Results) -> Iterator[DetectionRow]:
         path = _utf8(result.name)
         for found in result.detections:
             score, start, end = (round(float(number), 6) for number in (found.score, found.start, found.end))
-            yield DetectionRow(path, _utf8(found.label), score, start, end)
+            yield DetectionRow(path, _utf8(found.label), score, start, end, clock_time(path, start))
 
 
 def _utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _write_csv(target: Path, results: _Results) -> None:
+def _write_csv(target: Path, results: _Results, columns: Sequence[str]) -> None:
     """RFC 4180, with a header.
 
     Labels and paths are written as they are. A spreadsheet takes those that begin with = + - @ for formulas, so import
@@ -114,35 +121,36 @@ def _write_csv(target: Path, results: _Results) -> None:
     """
     with new_file(target) as file:
         writer = csv.writer(codecs.getwriter("utf-8")(file))
-        writer.writerow(DetectionRow._fields)
+        writer.writerow(columns)
         for row in _rows(results):
-            writer.writerow([row.path, row.label, *(f"{number:.6f}" for number in row[2:])])
+            numbers = (f"{number:.6f}" for number in (row.score, row.start, row.end))
+            writer.writerow([row.path, row.label, *numbers, row.time][: len(columns)])
 
 
-def _write_jsonl(target: Path, results: _Results) -> None:
+def _write_jsonl(target: Path, results: _Results, columns: Sequence[str]) -> None:
     with new_file(target) as file:
         for row in _rows(results):
-            file.write(json.dumps(row._asdict(), ensure_ascii=False).encode() + b"\n")
+            values = dict(zip(columns, row, strict=False))
+            file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
 
 
-def _write_parquet(target: Path, results: _Results) -> None:
+def _write_parquet(target: Path, results: _Results, columns: Sequence[str]) -> None:
     import pyarrow
     from pyarrow import parquet
 
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     number = pyarrow.float64()
-    types = DetectionRow(text, text, pyarrow.float32(), number, number)
-    schema = pyarrow.schema(list(types._asdict().items()))
+    types = (text, text, pyarrow.float32(), number, number, pyarrow.string())[: len(columns)]
+    schema = pyarrow.schema(list(zip(columns, types, strict=True)))
     rows = _rows(results)
     with new_file(target) as file, parquet.ParquetWriter(file, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
-            columns = [
-                pyarrow.array(column, kind) for column, kind in zip(zip(*group, strict=True), types, strict=True)
-            ]
-            writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=ROW_GROUP)
+            values = list(zip(*group, strict=True))[: len(columns)]
+            arrays = [pyarrow.array(column, kind) for column, kind in zip(values, types, strict=True)]
+            writer.write_table(pyarrow.table(arrays, schema=schema), row_group_size=ROW_GROUP)
 
 
-def _write_audacity(target: Path, results: _Results) -> None:
+def _write_audacity(target: Path, results: _Results, _columns: Sequence[str]) -> None:
     """Label tracks: one line per detection, with tabs between start, end and label.
 
     If there are several recordings, each has its own track, in folders like the recordings' folders. A track is named
@@ -185,7 +193,7 @@ def _track_path(folder: Path, name: str) -> Path:
     return path
 
 
-def _write_rttm(target: Path, results: _Results) -> None:
+def _write_rttm(target: Path, results: _Results, _columns: Sequence[str]) -> None:
     """Rich Transcription Time Marked (NIST, RT-09 evaluation plan, appendix A): one SPEAKER line per detection.
 
     Spaces separate the fields, and <NA> is a field without a value. So path and label are percent-encoded like parts of
@@ -209,7 +217,7 @@ def _is_special(letter: str) -> bool:
     return letter in "%<>" or letter.isspace() or unicodedata.category(letter).startswith(("C", "Z"))
 
 
-FORMATS: dict[str, Callable[[Path, _Results], None]] = {
+FORMATS: dict[str, Callable[[Path, _Results, Sequence[str]], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

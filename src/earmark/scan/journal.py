@@ -1,6 +1,7 @@
 """The journal of what a scan has done so far: lines of JSON in a file beside the output, one per recording.
 
-A scan that was interrupted, even by a power cut, continues after the last whole line.
+A scan that was interrupted, even by a power cut, continues after the last whole line. A scan that couldn't read all of
+its recordings keeps the journal under another name, so that a later one reads only those.
 """
 
 from __future__ import annotations
@@ -22,18 +23,37 @@ from earmark.scan.detections import Scanned
 from earmark.storage.files import make_folder
 
 SUFFIX = ".unfinished.jsonl"
+FAILED_SUFFIX = ".failed.jsonl"  # of the journal of a scan that is done, except for what it couldn't read
 SYNC_SECONDS = 1.0  # at most this much work is lost in a power cut
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A recording that couldn't be scanned, and the reason, in one sentence."""
+    """A recording that couldn't be scanned, or not wholly, and the reason, in one sentence."""
 
     name: str
     error: str
 
 
 Outcome: TypeAlias = Scanned | Failed
+
+
+def reopen(output: Path) -> None:
+    """Make the journal of a scan that couldn't read all of its recordings the journal of the scan to come.
+
+    Raises:
+        EarmarkError: the output has no such journal, or it can't be renamed.
+    """
+    kept, path = output.with_name(output.name + FAILED_SUFFIX), output.with_name(output.name + SUFFIX)
+    if path.exists():  # of a second try that was interrupted
+        return
+    try:
+        kept.rename(path)
+    except FileNotFoundError as error:
+        if os.path.lexists(output):
+            raise EarmarkError(f"{output} has no recordings to retry: its scan has read all of them.") from error
+    except OSError as error:
+        raise EarmarkError(f"{kept} can't be renamed ({error.strerror}): check your rights.") from error
 
 
 class Journal:
@@ -52,6 +72,8 @@ class Journal:
         self._path = output.with_name(output.name + SUFFIX)
         self._lines: dict[str, int] = {}  # where each recording's last line begins
         self._failed: dict[str, str] = {}
+        self._incomplete: set[str] = set()
+        self._kept = output.with_name(output.name + FAILED_SUFFIX)
         self._synced = time.monotonic()
         make_folder(output.parent)
         try:
@@ -72,6 +94,11 @@ class Journal:
         """The recordings that have been scanned."""
         return list(self._lines)
 
+    @property
+    def incomplete(self) -> set[str]:
+        """Those of them that were scanned only in part."""
+        return set(self._incomplete)
+
     def add(self, outcome: Outcome) -> None:
         """Add the result of a recording, or the reason why it couldn't be scanned.
 
@@ -80,14 +107,16 @@ class Journal:
         """
         if isinstance(outcome, Failed):
             self._failed[outcome.name] = outcome.error
+            self._lines.pop(outcome.name, None)
             return
         found = [(one.label, one.score, one.start, one.end) for one in outcome.detections]
         try:
             at = self._file.seek(0, os.SEEK_END)
-            self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found}))
+            told = {} if outcome.problem is None else {"problem": outcome.problem}
+            self._write(_line({"name": outcome.name, "seconds": outcome.seconds, "detections": found, **told}))
         except OSError as error:
             raise self._unwritable(error) from error
-        self._lines[outcome.name] = at
+        self._note(outcome, at)
 
     def scanned(self, names: Sequence[str]) -> Iterator[Scanned]:
         """The results of those of the recordings that have been scanned, in that order."""
@@ -104,6 +133,20 @@ class Journal:
         """Delete the journal: the scan is done."""
         self._lines.clear()
         self._end()
+        with suppress(OSError):  # of a scan whose output is gone
+            self._kept.unlink(missing_ok=True)
+
+    def keep(self) -> None:
+        """Keep the journal for `reopen`: the scan is done, except for what couldn't be read.
+
+        Raises:
+            EarmarkError: it can't be renamed.
+        """
+        try:
+            self._file.close()
+            self._path.replace(self._kept)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -145,11 +188,16 @@ class Journal:
         at = self._file.tell()
         for line in self._file:
             try:
-                self._lines[_read_line(line).name] = at
+                self._note(_read_line(line), at)
             except ValueError:
                 break
             at += len(line)
         self._file.truncate(at)
+
+    def _note(self, scanned: Scanned, at: int) -> None:
+        """Note where the last line of a recording begins."""
+        self._lines[scanned.name] = at
+        (self._incomplete.discard if scanned.problem is None else self._incomplete.add)(scanned.name)
 
     def _write(self, line: bytes) -> None:
         self._file.write(line)
@@ -176,12 +224,13 @@ def _read_line(line: bytes) -> Scanned:
     """
     try:
         values = json.loads(line)
-        scanned = Scanned(values["name"], values["seconds"], [Detection(*found) for found in values["detections"]])
+        detections = [Detection(*found) for found in values["detections"]]
+        scanned = Scanned(values["name"], values["seconds"], detections, values.get("problem"))
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(line) from error
     if not line.endswith(b"\n") or not isinstance(scanned.name, str) or not _is_time(scanned.seconds):
         raise ValueError(line)
-    if not all(map(_is_detection, scanned.detections)):
+    if not all(map(_is_detection, scanned.detections)) or not isinstance(scanned.problem, (str, type(None))):
         raise ValueError(line)
     return scanned
 

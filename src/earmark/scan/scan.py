@@ -7,17 +7,23 @@ the same scan, started again, continues from there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from earmark.audio.finding import find_sound_files
+from earmark.audio.finding import find_sound_files, open_sound_file
+from earmark.audio.sound_file import CutOffError
+from earmark.errors import DiskError, EarmarkError
+from earmark.recognizer.cutting import MARGIN_SECONDS, Cutter, check_margin
 from earmark.recognizer.recognizer import WORDS_MODEL, Recognizer, load
+from earmark.scan.clock_times import began
 from earmark.scan.detections import Scanned, format_of, write_detections
-from earmark.scan.journal import Failed, Journal, Outcome
-from earmark.scan.scanner import Scanner, Task, usable_cores
-from earmark.storage.files import check_free
+from earmark.scan.journal import Failed, Journal, Outcome, reopen
+from earmark.scan.scanner import CHUNK_SECONDS, Scanner, Task, usable_cores
+from earmark.storage.files import check_free, replace_by
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class ScanReport:
         seconds: how long the scanned recordings are, in all.
         detections: how many detections there are.
         failed: the recordings that couldn't be scanned, each with the reason.
+        incomplete: the recordings that are cut off, and were scanned as far as they go, each with how far that is.
     """
 
     output: Path
@@ -52,6 +59,7 @@ class ScanReport:
     seconds: float
     detections: int
     failed: list[Failed] = field(default_factory=list)
+    incomplete: list[Failed] = field(default_factory=list)
 
 
 def scan_files(
@@ -63,23 +71,31 @@ def scan_files(
     workers: int | None = None,
     ray: str | None = None,
     report: Callable[[ScanState], object] | None = None,
+    retry_failed: bool = False,
+    clips: str | Path | None = None,
+    margin: float = MARGIN_SECONDS,
     overlap_factor: float | None = None,
     **options: Any,
 ) -> ScanReport:
     """Find detections in recordings of any length and write them to a file.
 
-    A recording that can't be read doesn't stop the scan. If the scan is interrupted, start the same scan again: it
-    continues with what wasn't done, and tries recordings again that couldn't be read.
+    A recording that can't be read doesn't stop the scan, and one that is cut off is read as far as it goes. If the scan
+    is interrupted, start the same scan again: it continues with what wasn't done, and tries recordings again that
+    couldn't be read.
 
     Args:
         paths: files, folders, globs, and addresses that fsspec knows (s3://…).
-        output: the file or folder to write, which must not exist.
+        output: the file or folder to write, which must not exist, unless `retry_failed` is set.
         model: anything that `load` takes, or a recognizer.
         format: "csv", "jsonl", "parquet", "audacity" or "rttm"; None means the format that the output's name gives.
         workers: the number of processes on this machine; None means one for each core. A program that uses more than
             one needs the guard `if __name__ == "__main__":`, because each process imports the program.
         ray: a Ray cluster's address, "auto" for the current cluster, or "local" for a new one on this machine.
         report: called with the progress.
+        retry_failed: read only what an earlier scan into the same output couldn't read, or not wholly, and what is new;
+            the output is then written anew, with what that scan has found.
+        clips: a folder into which each detection is cut as a sound file, in a folder of its label.
+        margin: the seconds of sound before and after each detection in these files.
         overlap_factor: see `Recognizer.stream`.
         options: the options of `Recognizer.decisions`.
 
@@ -89,20 +105,54 @@ def scan_files(
     """
     target = Path(output)
     kind = format_of(target, format)
-    check_free(target)
+    check_margin(margin)
+    if not retry_failed:
+        check_free(target)
     recognizer = model if isinstance(model, Recognizer) else load(model)
     task = Task(recognizer.content, str(recognizer.metadata.name), overlap_factor, options)
     scanner = Scanner(task, is_alone=workers is None and usable_cores() > 1)
     names = find_sound_files([str(path) for path in paths])
+    if retry_failed:
+        reopen(target)
     with Journal(target, scanner.identity) as journal:
-        done = set(journal.done)
+        done = set(journal.done) - (journal.incomplete if retry_failed else set())
         left = [name for name in names if name not in done]
         _run(task, scanner, left, journal, workers, ray, _Meter(len(names) - len(left), len(names), report))
+        if retry_failed:  # what was scanned before stays, even if it isn't named again
+            names += [name for name in journal.done if name not in set(names)]
         scanned = _Totals(journal.scanned(names))
-        write_detections(target, kind, scanned)
+        if clips is not None:
+            _cut(Path(clips), journal.scanned(names), margin)
+        with replace_by(target) if retry_failed else nullcontext(target) as new:
+            write_detections(new, kind, scanned, has_times=any(map(began, names)))
         failed = journal.failed(names)
-        journal.remove()
-    return ScanReport(target, scanned.recordings, scanned.seconds, scanned.detections, failed)
+        if failed or scanned.incomplete:
+            journal.keep()
+        else:
+            journal.remove()
+    return ScanReport(target, scanned.recordings, scanned.seconds, scanned.detections, failed, scanned.incomplete)
+
+
+def _cut(folder: Path, results: Iterator[Scanned], margin: float) -> None:
+    """Cut each detection from its recording, which is read once more if it has any."""
+    for result in results:
+        if not result.detections:
+            continue
+        digest = hashlib.sha256(result.name.encode(errors="surrogatepass")).hexdigest()[:8]
+        stem = f"{PurePath(result.name).stem}-{digest}"  # recordings in several folders may have one name
+        try:
+            with open_sound_file(result.name, CHUNK_SECONDS) as source:
+                cutter = Cutter(folder, stem, source.sample_rate, margin)
+                for detection in result.detections:
+                    cutter.cut(detection)
+                with suppress(CutOffError):  # which the scan has told
+                    for chunk in source:
+                        cutter.hear(chunk)
+                cutter.finish()
+        except DiskError:
+            raise
+        except EarmarkError as error:
+            raise EarmarkError(f"The detections in {result.name} can't be cut: {error}") from error
 
 
 class _Meter:
@@ -138,12 +188,15 @@ class _Totals:
     def __init__(self, results: Iterator[Scanned]) -> None:
         self._results = results
         self.recordings, self.seconds, self.detections = 0, 0.0, 0
+        self.incomplete: list[Failed] = []
 
     def __iter__(self) -> Iterator[Scanned]:
         for result in self._results:
             self.recordings += 1
             self.seconds += result.seconds
             self.detections += len(result.detections)
+            if result.problem is not None:
+                self.incomplete.append(Failed(result.name, result.problem))
             yield result
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from earmark.audio.clip import Samples
 from earmark.audio.finding import open_sound_file
+from earmark.audio.sound_file import CutOffError
 from earmark.errors import EarmarkError
 from earmark.front_end.frames import Frames, stream_frames
 from earmark.recognizer.decisions import Decisions
@@ -69,20 +70,23 @@ class Scanner:
         """
         try:
             with open_sound_file(name, CHUNK_SECONDS) as source:
-                seconds = 0.0
+                seconds, problem = 0.0, None
 
                 def chunks() -> Iterator[Samples]:
-                    nonlocal seconds
-                    for chunk in source:
-                        yield chunk
-                        seconds += len(chunk) / source.sample_rate
-                        if on_heard is not None:
-                            on_heard(name, seconds, seconds / source.seconds if source.seconds else 0.0)
+                    nonlocal seconds, problem
+                    try:
+                        for chunk in source:
+                            yield chunk
+                            seconds += len(chunk) / source.sample_rate
+                            if on_heard is not None:
+                                on_heard(name, seconds, seconds / source.seconds if source.seconds else 0.0)
+                    except CutOffError as error:  # what there is was read
+                        problem = str(error)
 
                 detector = self._detector()
                 blocks = stream_frames(detector.front_end, chunks(), source.sample_rate)
                 detections = list(detect(detector, _ahead(blocks) if self._is_alone else blocks))
-                return Scanned(name, seconds, detections)
+                return Scanned(name, seconds, detections, problem)
         except EarmarkError as error:
             return Failed(name, str(error))
 

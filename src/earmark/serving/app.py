@@ -30,6 +30,7 @@ from earmark.web.answers import tell_errors, upload
 from earmark.web.batching import ScoringThread
 from earmark.web.limits import Limits, Places
 from earmark.web.metrics import CountRequests, Metrics
+from earmark.web.multipart import FORM, is_form, keep_file
 
 UPLOAD_BYTES = 2 << 30
 MOST_UPLOADS = 8  # files in progress at a time
@@ -121,11 +122,18 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": told[code]} for code in codes}
 
 
+_BYTES = {"type": "string", "format": "binary"}
 _FILE = {
     "requestBody": {
         "required": True,
-        "description": "A sound file: WAV, FLAC, OGG, MP3 or whatever else Earmark reads.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "description": (
+            "A sound file: WAV, FLAC, OGG, MP3 or whatever else Earmark reads, as the body itself or in a form "
+            "(curl -F file=@sound.wav)."
+        ),
+        "content": {
+            "application/octet-stream": {"schema": _BYTES},
+            FORM: {"schema": {"type": "object", "properties": {"file": _BYTES}, "required": ["file"]}},
+        },
     }
 }
 
@@ -148,10 +156,18 @@ class Uploads:
             path = Path(folder) / "sound"
             with path.open("wb") as file:
                 await upload(request, file, UPLOAD_BYTES)
+            content_type = request.headers.get("content-type", "")
+            if is_form(content_type):
+                await asyncio.to_thread(_take_out, path, content_type)
             try:
                 yield path
             except EarmarkError as error:
                 raise EarmarkError(str(error).replace(str(path), "The file")) from error
+
+
+def _take_out(path: Path, content_type: str) -> None:
+    with path.open("r+b") as body:
+        keep_file(body, content_type)
 
 
 def create_app(

@@ -142,6 +142,24 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def replace_by(target: Path) -> Iterator[Path]:
+    """A path beside the target for what is to replace it, a file or a folder, once the block has written it.
+
+    Raises:
+        EarmarkError: the target can't be replaced.
+    """
+    new = target.with_name(f"{target.name}.new{target.suffix}")
+    if os.path.lexists(new):  # of a writer that was killed
+        _discard(new)
+    yield new
+    with _told(target):
+        if target.is_dir():
+            delete_folder(target)
+        new.replace(target)
+        _sync_folder(target.parent)
+
+
 def delete_folder(folder: Path) -> None:
     """Delete a folder in one step: others see all of it or nothing.
 

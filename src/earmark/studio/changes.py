@@ -43,13 +43,15 @@ def remove_label(project: Project, name: str) -> Undo:
     return lambda: project.restore(trashed)
 
 
-def add_clip(project: Project, label: str, data: bytes, file_name: str) -> Undo:
+def add_clip(project: Project, label: str, data: bytes, file_name: str, notes: list[str]) -> Undo:
+    """Add an uploaded file. What the user should know of its recordings is added to `notes`."""
     project.label(label)  # unlike a recording, an upload needs a label that exists
     recordings = read_sound(data, file_name, label)
     for recording in recordings:
         check_length(recording)
     stem = PurePath(file_name.replace("\\", "/")).stem
     added = [project.add(label, recording, name=stem) for recording in recordings]
+    notes.extend(note for clip in added for note in clip.notes)
     return lambda: [project.remove_clip(clip) for clip in added]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,38 @@ from earmark.audio.clip import Clip, Samples, as_clip
 from earmark.clips.settings import WORDS_MODE
 from earmark.errors import EarmarkError
 from earmark.front_end.examples import SOUND_FRAMES, example_count
+from earmark.front_end.frames import SPECTROGRAM
+from earmark.front_end.silence import silence_power, sounding_windows
+from earmark.front_end.spectrogram import StreamingSpectrogram
+from earmark.labels import NOISE_LABELS
 from earmark.studio.state import RECORDING_SECONDS, Studio
 
 HELD_SECONDS = 20 * RECORDING_SECONDS  # in all unfinished recordings of one page
 HELD_RECORDINGS = 100
+
+
+class SoundCounter:
+    """Counts the windows of a recording under way that hold its sound, as far as its chunks have come in a row.
+
+    Args:
+        sample_rate: the sample rate in Hz.
+        first: the number of the first chunk.
+    """
+
+    def __init__(self, sample_rate: int, first: int) -> None:
+        self._front_end = StreamingSpectrogram(sample_rate, silence_before=False)
+        self._next = first
+        self._powers = np.zeros(0)
+
+    def take(self, chunks: Mapping[int, Samples]) -> None:
+        """Take the next of these chunks, by their numbers."""
+        while (chunk := chunks.get(self._next)) is not None:
+            self._next += 1
+            self._powers = np.concatenate((self._powers, SPECTROGRAM.power(self._front_end.process(chunk))))
+
+    def examples(self) -> int:
+        """How many windows there are so far."""
+        return int(sounding_windows(self._powers, SOUND_FRAMES, silence_power(SPECTROGRAM)).sum())
 
 
 @dataclass
@@ -30,6 +58,7 @@ class OpenRecording:
     end: int | None = None
     chunks: dict[int, Samples] = field(default_factory=dict)
     samples: int = 0
+    counter: SoundCounter | None = None
 
     @property
     def seconds(self) -> float:
@@ -49,6 +78,8 @@ class OpenRecording:
         """Add a chunk."""
         self.chunks[number] = samples
         self.samples += len(samples)
+        if self.counter is not None:
+            self.counter.take(self.chunks)
 
     def stop(self, end: int) -> None:
         """End the recording before the chunk of this number, and forget later chunks."""
@@ -58,6 +89,8 @@ class OpenRecording:
 
     def examples(self) -> int:
         """How many examples it would give now; see `Project.examples_in`."""
+        if self.counter is not None:
+            return self.counter.examples()
         windows = example_count(self.samples, self.sample_rate, SOUND_FRAMES)
         return min(1, windows) if self.is_one_example else windows
 
@@ -87,7 +120,7 @@ class Recorder:
     def takes(self, identity: str) -> bool:
         """Whether this recording may begin. If not, tell the page that it is saved already, or why it is refused."""
         if (clip := self._studio.saved(identity)) is not None:
-            self._send({"type": "saved", "recording": identity, "clip": clip})
+            self._send({"type": "saved", "recording": identity, "clip": clip, "notes": ()})
         elif len(self._recordings) >= HELD_RECORDINGS:
             self._refuse(identity, f"More than {HELD_RECORDINGS} recordings are under way: wait for them to be saved.")
         else:
@@ -97,7 +130,10 @@ class Recorder:
     def begin(self, identity: str, label: str, sample_rate: int, first: int) -> None:
         """Begin a recording with the chunk of this number."""
         is_one_example = self._studio.project.mode == WORDS_MODE
-        self._recordings[identity] = OpenRecording(label, sample_rate, first, is_one_example)
+        recording = OpenRecording(label, sample_rate, first, is_one_example)
+        if not is_one_example and label not in NOISE_LABELS:
+            recording.counter = SoundCounter(sample_rate, first)
+        self._recordings[identity] = recording
 
     def stop(self, identity: str, end: int) -> None:
         """End a recording before the chunk of this number."""
@@ -146,8 +182,8 @@ class Recorder:
         try:
             # Not in the event loop: joining a minute of sound takes long enough to delay everybody's live sound.
             clip = await asyncio.to_thread(recording.clip)
-            saved = await self._studio.save(identity, recording.label, clip)
-            self._send({"type": "saved", "recording": identity, "clip": saved})
+            saved, notes = await self._studio.save(identity, recording.label, clip)
+            self._send({"type": "saved", "recording": identity, "clip": saved, "notes": notes})
         except EarmarkError as error:
             self._refuse(identity, str(error))
         except Exception:

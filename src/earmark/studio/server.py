@@ -173,9 +173,11 @@ def _add_clip_routes(app: FastAPI, studio: Studio, uploads: Places) -> None:
     async def add_clip(request: Request, label: LabelName, name: str = "the file") -> dict[str, Any]:
         with uploads.one(), tempfile.TemporaryFile() as file:
             await upload(request, file, CLIP_BYTES)
-            return await studio.change(
-                "Add recording", lambda: changes.add_clip(project, studio.current(label), file.read(), name)
+            notes: list[str] = []
+            described = await studio.change(
+                "Add recording", lambda: changes.add_clip(project, studio.current(label), file.read(), name, notes)
             )
+            return {**described, "notes": notes}
 
     @app.patch("/api/clips")
     async def change_clip(clip: ClipId, wanted: ClipChange) -> dict[str, Any]:

@@ -156,27 +156,29 @@ class Studio:
         """The clip id of a recording that is saved already; None if it isn't."""
         return self._saved.get(recording)
 
-    async def save(self, recording: str, label: str, clip: Clip) -> str:
+    async def save(self, recording: str, label: str, clip: Clip) -> tuple[str, tuple[str, ...]]:
         """Save a recording. If its label was deleted meanwhile, it comes back, so that nothing is lost.
 
         Returns:
-            The clip's id.
+            The clip's id, and what the user should know of it; see `ClipFile.notes`.
 
         Raises:
             EarmarkError: the recording is too short, or can't be written.
         """
         check_length(clip)
+        notes: list[str] = []
 
         def add() -> Undo:
             with self.project.lock:  # so that the label isn't renamed before the recording is saved
                 saved = self.project.add(self.current(label), clip, name=recording_name(recording))
             self._saved[recording] = saved.id
+            notes.extend(saved.notes)
             return lambda: self.project.remove_clip(saved)
 
         async with self._save_lock:  # the page may have resent it while it is being saved
             if recording not in self._saved:
                 await self._apply("Add recording", add)
-            return self._saved[recording]
+            return self._saved[recording], tuple(notes)
 
     async def configure(self, mode: str | None, base: str | None) -> dict[str, Any]:
         """Change the mode, or the base to train on. The recordings stay.
@@ -258,18 +260,11 @@ class Studio:
         }
 
     def _describe_label(self, label: Label, clips: list[ClipFile]) -> dict[str, Any]:
-        own = [self._describe_clip(clip) for clip in clips if clip.label == label.name]
+        own_clips = [clip for clip in clips if clip.label == label.name]
+        counts = self.project.examples_of(own_clips)
+        own = [_describe_clip(clip, count) for clip, count in zip(own_clips, counts, strict=True)]
         examples = sum(clip["examples"] for clip in own)
         return {"name": label.name, "colour": label.colour, "examples": examples, "clips": own}
-
-    def _describe_clip(self, clip: ClipFile) -> dict[str, Any]:
-        return {
-            "id": clip.id,
-            "seconds": round(clip.seconds, 3),
-            "examples": self.project.examples_in(clip),
-            "has_sound": clip.has_sound,
-            "error": clip.error and clip.error.encode(errors="replace").decode(),
-        }
 
     def _describe_model(self, now: str) -> dict[str, Any] | None:
         if self.recognizer is None:
@@ -355,6 +350,16 @@ class Studio:
                 if (recognizer.metadata.window_frames <= SHORT_WINDOW) == (mode == SOUNDS_MODE):
                     return name, recognizer
         return "", None
+
+
+def _describe_clip(clip: ClipFile, examples: int) -> dict[str, Any]:
+    return {
+        "id": clip.id,
+        "seconds": round(clip.seconds, 3),
+        "examples": examples,
+        "has_sound": clip.has_sound,
+        "error": clip.error and clip.error.encode(errors="replace").decode(),
+    }
 
 
 def _colours(card: dict[str, Any], labels: tuple[str, ...]) -> list[str | None]:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.front_end.recordings import read_recording
+from earmark.labels import NOISE_LABELS
 from earmark.models.network import Network
 from earmark.training.bases import SOUNDS_BASE, open_base
 from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.silence import teach_silence
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
 
 if TYPE_CHECKING:
@@ -85,10 +87,12 @@ class Training:
         training = import_training("earmark.training.sound_network")
         self._check_options(set(training.SOUND_DEFAULTS))
         taught = ((read_recording(clip.file.path), labels.index(clip.file.label)) for clip in clips)
-        examples = cut_examples(taught, SOUND_FRAMES)
-        network, history = training.train_sounds(examples, len(labels), **self.options, on_epoch=on_epoch)
-        model = training.sound_model_file(network, self.name, labels)
-        return Trained(model, history, labels, len(examples), {**training.SOUND_DEFAULTS, **self.options})
+        noise = [labels.index(label) for label in labels if label in NOISE_LABELS]
+        examples = cut_examples(taught, SOUND_FRAMES, noise)
+        learnt, all_labels = teach_silence(examples, labels)
+        network, history = training.train_sounds(learnt, len(all_labels), **self.options, on_epoch=on_epoch)
+        model = training.sound_model_file(network, self.name, all_labels)
+        return Trained(model, history, all_labels, len(examples), {**training.SOUND_DEFAULTS, **self.options})
 
     def _of(self, kind: Any) -> dict[str, Any]:
         return {field.name: self.options[field.name] for field in fields(kind) if field.name in self.options}

@@ -69,17 +69,19 @@ export class Files {
    */
   async add(label, files) {
     const sounds = files.filter(isSound);
-    const skipped = [];
+    const [skipped, notes] = [[], []];
     const adding = (i) => `Adding ${i + 1} of ${sounds.length}: ${sounds[i].name}`;
     const notice = sounds.length ? showNotice(adding(0), { stays: true }) : null;
     for (const [i, file] of sounds.entries()) {
       notice.retell(adding(i));
-      await this.#send(file, () => api.addClip(label, file)).catch(({ message }) =>
-        skipped.push({ name: file.name, error: message }),
-      );
+      await this.#send(file, async () => {
+        const answer = await api.addClip(label, file);
+        notes.push(...answer.notes.map((note) => `${file.name} — ${note}`));
+        return answer;
+      }).catch(({ message }) => skipped.push({ name: file.name, error: message }));
     }
     notice?.close();
-    if (sounds.length) report({ added: sounds.length - skipped.length, skipped });
+    if (sounds.length) report({ added: sounds.length - skipped.length, skipped, notes });
     await this.#importAll(
       files.filter((file) => !isSound(file)),
       label,

@@ -16,7 +16,7 @@ import { Hearing } from "./hearing.js";
 import { Listening } from "./listening.js";
 import { Live } from "./live.js";
 import { Microphone } from "./microphone.js";
-import { notifyError } from "./notice.js";
+import { notify, notifyError } from "./notice.js";
 import { Outbox } from "./outbox.js";
 import { Phones } from "./phones.js";
 import { player } from "./player.js";
@@ -122,8 +122,9 @@ function showOutbox() {
   count.update();
 }
 
-async function saved({ recording, clip }) {
+async function saved({ recording, clip, notes = [] }) {
   refusals.remove(recording);
+  for (const note of notes) notify(note);
   outbox.saved(recording, clip);
   await session.refresh();
   // The project counts it now, if not under this name, since somebody changed it meanwhile.
