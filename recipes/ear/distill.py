@@ -31,7 +31,7 @@ ROWS = [6, 6, 6, 24, 48, 48, 48, 48]  # of a batch, that each led stage learns f
 LED_SHARE = 0.45  # of the steps
 RATE, LEAST_RATE = 2e-3, 1e-5  # of learning
 WARMING_UP, KEPT = 200, 0.998  # steps; of the averaged weights, each step
-FROZEN_SHARE = 0.1  # of the steps, at the end, with the normalizations' statistics fixed
+SETTLING = 40  # batches, from which the normalizations' statistics are taken when the stages are joined, to stay
 EVERY = 250  # steps, a checkpoint
 SCALED_BY = 300  # batches, from which the scale of the hints is learnt
 
@@ -123,6 +123,8 @@ class Distillation:
             coming = ahead.submit(self._make)
             while self.step < self._steps:
                 batch = coming.result()
+                if self.step == math.ceil(LED_SHARE * self._steps):
+                    self._join()
                 coming = ahead.submit(self._make)
                 for name, error in self._learn(*batch).items():
                     shown[name] = shown.get(name, error) * 0.98 + error * 0.02
@@ -140,14 +142,28 @@ class Distillation:
         layers = self.teacher(levels)
         return levels, [layers[number] for number in HINTS]
 
+    @torch.no_grad()
+    def _join(self) -> None:
+        """Take the normalizations' statistics from the whole network, and begin to average anew.
+
+        In the late stages few values are far from zero, and a batch's own statistics differ too much from batch to
+        batch to learn with.
+        """
+        norms = [module for module in self.student.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        self.student.train()
+        for _ in range(SETTLING):
+            self.student(self._make()[0])
+        self.averaged.module.load_state_dict(self.student.state_dict())
+        self.averaged.n_averaged.zero_()
+
     def _learn(self, levels: Tensor, hints: list[Tensor]) -> dict[str, float]:
         if self.step < SCALED_BY:
             self.scale.update(hints)
         is_led = self.step < LED_SHARE * self._steps
         self.student.train(is_led)
-        if not is_led and self.step < (1 - FROZEN_SHARE) * self._steps:
-            for stage in self.student.late():
-                stage.train()
         made = self.student.led(levels, hints, ROWS) if is_led else self.student.late_values(levels)
         errors = losses(self.teacher, self.scale, made, hints)
         for group in self.optimizer.param_groups:
