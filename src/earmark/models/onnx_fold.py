@@ -39,12 +39,14 @@ class Folded:
         nodes: the operations.
         constants: what they need besides the input, by name.
         shape: the value's shape.
+        kind: the type of its numbers, a key of `onnx_file.TYPES`.
         opset: the version of ONNX's operators that the nodes are written for.
     """
 
     nodes: list[NodeProto]
     constants: dict[str, Array]
     shape: Shape
+    kind: int
     opset: int
 
 
@@ -72,7 +74,8 @@ def fold_graph(model: bytes, graph: Graph, shape: Shape, output: str) -> Folded:
     nodes = folding.nodes
     used = {name for node in nodes for name in node.input}
     constants = {name: folding.constant(name) for name in used if name in folding.known or name in graph.constants}
-    return Folded(nodes, constants, folding.values[output].shape, graph.opset)
+    made = folding.values[output]
+    return Folded(nodes, constants, made.shape, made.kind, graph.opset)
 
 
 class _Folding:
