@@ -1,4 +1,4 @@
-"""Files with the inputs and outputs of YAMNet's public ONNX exports: waveform in, framed by the file itself, or patches.
+"""Files like YAMNet's public ONNX exports: the waveform goes in, and the file frames it itself; or patches go in.
 
 Source of the front end: Plakal and Ellis, "YAMNet" (github.com/tensorflow/models, research/audioset/yamnet,
 `features.py` and `params.py`); of its operations: how tf2onnx writes `tf.signal.frame`, `tf.pad` and `tf.signal.rfft`.
@@ -148,9 +148,7 @@ def _framed(graph: _Graph, given: str, length: int, hop: int, name: str, width: 
     parts = graph.add("Div", size, graph.keep(np.int64(part)))
     used = graph.add("Unsqueeze", graph.add("Mul", parts, graph.keep(np.int64(part))), graph.keep([0]))
     kept = graph.add("Slice", given, graph.keep([0]), used, graph.keep([0]))
-    shape = graph.add(
-        "Concat", graph.add("Unsqueeze", parts, graph.keep([0])), graph.keep([part, *width]), axis=0
-    )
+    shape = graph.add("Concat", graph.add("Unsqueeze", parts, graph.keep([0])), graph.keep([part, *width]), axis=0)
     subframes = graph.add("Reshape", kept, shape)
     per_frame = graph.add("Unsqueeze", count, graph.keep([0]))
     numbers = graph.add("Range", graph.keep(np.int64(0)), count, graph.keep(np.int64(1)))

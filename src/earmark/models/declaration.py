@@ -16,7 +16,7 @@ from typing import Any
 from earmark.errors import EarmarkError, as_reason
 from earmark.front_end.frames import WAVEFORM_RATES, WaveformFrontEnd, waveform_front_end
 from earmark.models.log_mel import LogMel
-from earmark.models.onnx_file import Declared
+from earmark.models.onnx_file import MAX_AXES, Declared
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +27,6 @@ POOLINGS = ("mean-max", "mean", "max")
 HEARS = ("sounds", "words")
 SECONDS = (0.05, 30.0)  # the shortest and the longest window
 PREDICTIONS = 10  # in the time of a window, unless the declaration says otherwise
-MAX_TOML = 64 << 10  # bytes
 BEFORE_LAST = "before the last dense layer"  # `output` for a network that gives only scores
 FLOAT = 1  # a key of `onnx_file.TYPES`
 
@@ -115,6 +114,48 @@ class Declaration:
             raise ValueError(f"scale is {self.scale:g}: more than 0, at most a million")
         if self.log_mel is not None:
             self.log_mel.check(self.sample_rate, self.window_samples)
+
+
+# The shape of what a network takes
+
+
+def fixed_shape(declared: Declared, name: str, declaration: Declaration) -> tuple[int, ...]:
+    """The input's shape for one window: what isn't fixed by the file is fixed here.
+
+    Raises:
+        EarmarkError: the network takes something else than declared; the message calls it `name`.
+    """
+    log_mel = declaration.log_mel
+    wanted = [declaration.window_samples]
+    if log_mel is not None:
+        wanted = [log_mel.frames(declaration.window_samples), log_mel.bands]
+    shape = declared.shape
+    if shape is None:
+        shape = (None,) * (len(wanted) + 1)
+    if declared.kind not in (0, FLOAT) or len(shape) > MAX_AXES:
+        raise EarmarkError(f"{name} takes something else than float32: choose an export of it that does.")
+    for order in (wanted, wanted[::-1]):
+        fixed = _fit(shape, order)
+        if fixed is not None:
+            return fixed
+    told = "×".join("any" if size is None else str(size) for size in shape)
+    kind = "samples" if log_mel is None else "frames and bands"
+    raise EarmarkError(
+        f"{name} takes {told}, not {'×'.join(map(str, wanted))} {kind}: declare the window and front end that it was "
+        "trained with."
+    )
+
+
+def _fit(shape: tuple[int | None, ...], wanted: list[int]) -> tuple[int, ...] | None:
+    """The shape with those sizes in that order and ones elsewhere; the last axes that fit. None if it doesn't fit."""
+    fixed, left = [1] * len(shape), list(wanted)
+    for axis in reversed(range(len(shape))):
+        size = shape[axis]
+        if left and size in (left[-1], None) and not (size is None and axis + 1 < len(left)):
+            fixed[axis] = left.pop()
+        elif size not in (1, None):
+            return None
+    return None if left else tuple(fixed)
 
 
 # Reading a TOML file

@@ -14,13 +14,12 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper
 
 from earmark.errors import EarmarkError
-from earmark.models.declaration import BEFORE_LAST, FLOAT, Declaration
-from earmark.models.metadata import FixedNormalization, Metadata
-from earmark.models.onnx_file import MAX_AXES, Declared, Graph, UnfitModelError, read_graph
+from earmark.models.declaration import BEFORE_LAST, FLOAT, Declaration, fixed_shape
+from earmark.models.metadata import BASE_INPUT, FixedNormalization, Metadata, TfLiteBase
+from earmark.models.onnx_file import Graph, UnfitModelError
 from earmark.models.onnx_fold import Folded, fold_graph
 from earmark.models.onnx_writer import model_file
 
-MOST_BYTES = 1 << 30  # of the network's file; what leads to the embedding must be as small as any other model
 OWN, THEIRS = "own/", "base/"  # for the names of everything that is added, and of everything that was there
 
 
@@ -32,20 +31,18 @@ def base_metadata(name: str, declaration: Declaration) -> Metadata:
     )  # fmt: skip
 
 
-def read_network(model: bytes, name: str) -> Graph:
-    """Read an ONNX file from elsewhere.
+def tflite_base(name: str, sha256: str, values: int, declaration: Declaration) -> bytes:
+    """The file of a base that is a TensorFlow Lite network: `base_embedding` [n, values] → `embedding`, the same.
 
     Args:
-        model: the file's content.
-        name: what to call it in errors.
-
-    Raises:
-        EarmarkError: it is no ONNX file, or holds something that may not run.
+        name: the base's name.
+        sha256: the sum of the network's file.
+        values: the size of the embedding.
+        declaration: what the network hears.
     """
-    try:
-        return read_graph(model, MOST_BYTES)
-    except UnfitModelError as error:
-        raise EarmarkError(f"{name} {error}: choose another export of that network.") from error
+    metadata = replace(base_metadata(name, declaration), tflite=TfLiteBase(name, sha256, values, declaration))
+    node = helper.make_node("Identity", [BASE_INPUT], ["embedding"])
+    return model_file([node], {}, metadata, {"embedding": values})
 
 
 def adopt(model: bytes, graph: Graph, name: str, declaration: Declaration) -> bytes:
@@ -53,7 +50,7 @@ def adopt(model: bytes, graph: Graph, name: str, declaration: Declaration) -> by
 
     Args:
         model: the content of the network's file.
-        graph: what `read_network` has read of it.
+        graph: what `read_graph` has read of it.
         name: the base's name.
         declaration: what the network hears.
 
@@ -64,7 +61,7 @@ def adopt(model: bytes, graph: Graph, name: str, declaration: Declaration) -> by
         raise EarmarkError(f"{name} takes {len(graph.inputs)} inputs: choose a network that takes sound alone.")
     (given,) = graph.inputs
     output = _output(graph, name, declaration)
-    shape = _fixed_shape(graph.declared[given], name, declaration)
+    shape = fixed_shape(graph.declared[given], name, declaration)
     try:
         folded = fold_graph(model, graph, shape, output)
     except UnfitModelError as error:
@@ -72,7 +69,9 @@ def adopt(model: bytes, graph: Graph, name: str, declaration: Declaration) -> by
             f"{name} {error}: choose another export of it, or declare another window or output."
         ) from error
     if folded.kind not in (1, 10, 11) or not folded.shape or folded.shape[-1] < 2:
-        raise EarmarkError(f"{name} has the output {output!r} of shape {folded.shape}: declare one that is an embedding.")
+        raise EarmarkError(
+            f"{name} has the output {output!r} of shape {folded.shape}: declare one that is an embedding."
+        )
     built = _Built(declaration)
     built.hear(shape)
     built.take(folded, given)
@@ -97,41 +96,6 @@ def _output(graph: Graph, name: str, declaration: Declaration) -> str:
         has = f"it has no {wanted!r}" if wanted else "it has several"
         raise EarmarkError(f"{name} needs `output` to be declared ({has}): choose {', '.join(graph.outputs)[:200]}.")
     return wanted
-
-
-def _fixed_shape(declared: Declared, name: str, declaration: Declaration) -> tuple[int, ...]:
-    """The input's shape for one window: what isn't fixed by the file is fixed here."""
-    log_mel = declaration.log_mel
-    wanted = [declaration.window_samples]
-    if log_mel is not None:
-        wanted = [log_mel.frames(declaration.window_samples), log_mel.bands]
-    shape = declared.shape
-    if shape is None:
-        shape = (None,) * (len(wanted) + 1)
-    if declared.kind not in (0, FLOAT) or len(shape) > MAX_AXES:
-        raise EarmarkError(f"{name} takes something else than float32: choose an export of it that does.")
-    for order in (wanted, wanted[::-1]):
-        fixed = _fit(shape, order)
-        if fixed is not None:
-            return fixed
-    told = "×".join("any" if size is None else str(size) for size in shape)
-    kind = "samples" if log_mel is None else "frames and bands"
-    raise EarmarkError(
-        f"{name} takes {told}, not {'×'.join(map(str, wanted))} {kind}: declare the window and front end that it was "
-        "trained with."
-    )
-
-
-def _fit(shape: tuple[int | None, ...], wanted: list[int]) -> tuple[int, ...] | None:
-    """The shape with those sizes in that order and ones elsewhere; the last axes that fit. None if it doesn't fit."""
-    fixed, left = [1] * len(shape), list(wanted)
-    for axis in reversed(range(len(shape))):
-        size = shape[axis]
-        if left and size in (left[-1], None) and not (size is None and axis + 1 < len(left)):
-            fixed[axis] = left.pop()
-        elif size not in (1, None):
-            return None
-    return None if left else tuple(fixed)
 
 
 class _Built:
@@ -184,10 +148,8 @@ class _Built:
             return values
         over_time = self._add("Reshape", embedding, self._keep([1, times, values], np.int64))
         turned = self._add("Transpose", over_time, perm=[0, 2, 1])
-        operators = {"mean": ["GlobalAveragePool"], "max": ["GlobalMaxPool"]}.get(
-            self._declaration.pooling, ["GlobalAveragePool", "GlobalMaxPool"]
-        )
-        pooled = [self._add(operator, turned) for operator in operators]
+        operators = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
+        pooled = [self._add(operators[kind], turned) for kind in self._declaration.pooling.split("-")]
         both = pooled[0] if len(pooled) == 1 else self._add("Concat", *pooled, axis=1)
         size = values * len(pooled)
         self._add("Reshape", both, self._keep([1, size], np.int64), made="embedding")
@@ -198,9 +160,7 @@ class _Built:
         declaration, log_mel = self._declaration, self._declaration.log_mel
         assert log_mel is not None
         real, imaginary, bands = map(self._keep, log_mel.matrices(declaration.sample_rate))
-        frames = self._add(
-            "Gather", samples, self._keep(log_mel.places(declaration.window_samples), np.int64), axis=1
-        )
+        frames = self._add("Gather", samples, self._keep(log_mel.places(declaration.window_samples), np.int64), axis=1)
         parts = [self._add("MatMul", frames, part) for part in (real, imaginary)]
         power = self._add("Add", *(self._add("Mul", part, part) for part in parts))
         if log_mel.power == 1:

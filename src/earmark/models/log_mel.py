@@ -1,8 +1,8 @@
 """Log-mel spectrograms that networks from elsewhere take, as those who trained them declare them.
 
-Source: S. S. Stevens et al. 1937 for the scale; its two usual formulas are HTK's (Young et al., The HTK Book, 5.6), as in
-TensorFlow's `linear_to_mel_weight_matrix`, and Slaney's (Auditory Toolbox, 1998), with triangles of equal area, as in
-librosa. Frames aren't padded: the first begins with the first sample.
+Source: the two usual formulas of the mel scale, HTK's (Young et al., The HTK Book, 5.6), as in TensorFlow's
+`linear_to_mel_weight_matrix`, and Slaney's (Auditory Toolbox, 1998), with triangles of equal area, as in librosa.
+Frames aren't padded: the first begins with the first sample.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LogMel:
         parts = (self.lowest, self.highest, self.offset, self.mean, self.deviation)
         if not all(type(value) is int for value in whole) or not all(isinstance(value, float) for value in parts):
             raise TypeError("log_mel has a value of another type")
-        if not 1 <= self.frame <= min(window, self.fft_size) or not 1 <= self.hop or self.fft_size > MOST_FFT:
+        if not 1 <= self.frame <= min(window, self.fft_size) or not self.hop >= 1 or self.fft_size > MOST_FFT:
             raise ValueError("log_mel: frame fits into window and fft_size, hop is at least a sample")
         if self.frames(window) > MOST_FRAMES or not 1 <= self.bands <= MOST_BANDS:
             raise ValueError(f"log_mel: at most {MOST_FRAMES:,} frames of {MOST_BANDS:,} bands")

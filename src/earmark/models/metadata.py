@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 from unicodedata import category
@@ -200,12 +201,9 @@ class Metadata:
                 raise _broken(source)
             values["labels"] = tuple(values["labels"])
             values["normalization"] = _read_normalization(values["normalization"])
-            if values.get("longest_sound_ms") is not None:
-                values["longest_sound_ms"] = _number(values["longest_sound_ms"], above=0)
-            if values.get("probability_threshold") is not None:
-                values["probability_threshold"] = _probability(values["probability_threshold"])
-            if values.get("tflite") is not None:
-                values["tflite"] = TfLiteBase.from_dict(values["tflite"])
+            for optional, read in _OPTIONAL.items():
+                if values.get(optional) is not None:
+                    values[optional] = read(values[optional])
             metadata = cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error
@@ -219,11 +217,11 @@ class Metadata:
             and type(self.window_frames) is int  # not a bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
             and self.window_frames * self.front_end.values <= MAX_WINDOW_VALUES
-            and (self.hop_frames is None or (type(self.hop_frames) is int and 0 < self.hop_frames <= self.window_frames))
+            and (self.hop_frames is None or type(self.hop_frames) is int)
+            and (self.hop_frames is None or 0 < self.hop_frames <= self.window_frames)
             and type(self.averages_clips) is bool
             and (self.tflite is None or self._fits(self.tflite.declaration))
         )
-
 
     def _fits(self, declaration: Declaration) -> bool:
         return (self.front_end, self.window_frames) == (declaration.front_end, declaration.window_frames)
@@ -256,6 +254,13 @@ def _probability(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(value)
     return value
+
+
+_OPTIONAL: dict[str, Callable[[Any], object]] = {
+    "longest_sound_ms": lambda value: _number(value, above=0),
+    "probability_threshold": _probability,
+    "tflite": TfLiteBase.from_dict,
+}
 
 
 def _broken(source: str) -> EarmarkError:

@@ -153,13 +153,14 @@ def _open_tflite(base: TfLiteBase, name: str) -> TfLiteNetwork:
     from earmark.models.tflite import open_tflite
     from earmark.models.user_bases import find_by_sum
 
-    file = find_by_sum(base.sha256)
-    if file is None:
+    found = find_by_sum(base.sha256)
+    if found is None:
         raise EarmarkError(
             f"{name} needs the base {base.name}, a TensorFlow Lite network that isn't among your bases: add its file "
             f"with `earmark base add {base.name} FILE` (SHA-256 {base.sha256[:12]}…)."
         )
-    network = open_tflite(file, base.declaration)
+    file, content = found
+    network = open_tflite(content, str(file), base.declaration)
     if network.values != base.values:
         raise EarmarkError(f"{name} doesn't fit the base {base.name}: train it again.")
     return network

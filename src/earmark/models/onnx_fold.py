@@ -271,7 +271,7 @@ def _both(operation: Operation) -> Reckoned:
 
 VALUE_OPERATORS: Mapping[str, Reckon] = {
     **dict.fromkeys(("And", "Not", "Or", "Xor"), _logical),
-    # Of whole numbers, too: not in `OPERATORS`, since a division by 0 would end the process. Here it is looked at first.
+    # Of whole numbers, too, as not in `OPERATORS`: here it is looked first whether they are divided by 0.
     **dict.fromkeys(("Div", "Mod"), _both),
     "ConstantOfShape": _filled,
     "CumSum": _alike,

@@ -126,8 +126,8 @@ class Recognizer(Classifier):
     ) -> Result:
         """Recognize a clip of any length. A clip shorter than a window is padded with silence on both sides.
 
-        For short sounds, the scores are averaged over all windows of the clip. For words, they are those of the window
-        around the clip's loudest part.
+        For short sounds, and on a base that hears sounds, the scores are averaged over all windows of the clip. For
+        words, they are those of the window around the clip's loudest part.
 
         Args:
             clip: a path, which may also be that of a spectrogram file in a project; or samples in [-1, 1] of shape
@@ -144,7 +144,7 @@ class Recognizer(Classifier):
         if include_embedding:
             self.check_embedding()
         with self._clip_frames(clip, sample_rate, device) as frames:
-            if self.metadata.window_frames > SHORT_WINDOW:
+            if self.metadata.window_frames > SHORT_WINDOW and not self.metadata.averages_clips:
                 window = loudest_window(frames, self.metadata.window_frames, self.front_end)
                 return self.recognize_windows(window[np.newaxis], include_spectrogram, include_embedding)[0]
             return self._average(frames, include_spectrogram, include_embedding)
@@ -322,7 +322,8 @@ class Recognizer(Classifier):
         outputs = ["scores", "embedding"] if include_embedding else ["scores"]
         kept: list[Frames] = []
         totals: list[npt.NDArray[np.float64]] = []
-        windows = Windows(self.metadata.window_frames, 1, front_end=self.front_end)
+        hop = max(1, self.metadata.window_frames // 2) if self.metadata.averages_clips else 1
+        windows = Windows(self.metadata.window_frames, hop, front_end=self.front_end)
         count = 0
         for frames in blocks:
             if include_spectrogram:

@@ -28,7 +28,8 @@ from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 from earmark.labels import RESERVED_LABELS
 from earmark.models.metadata import LONGEST_WORD_MS, Metadata
 from earmark.models.network import Network
-from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
+from earmark.storage.user_folders import user_cache
+from earmark.training.embedding_cache import EmbeddingCache, cache_key
 from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def train_transfer(
     head, history = train_head(learnt_from, all_labels, head_options, tuned=tuned, on_epoch=on_epoch)
     metadata = Metadata(
         name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
-        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None,
+        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None, None, base.metadata.hop_frames,
+        base.metadata.averages_clips, base.metadata.tflite,
     )  # fmt: skip
     used = {**asdict(options), **asdict(head_options)}
     return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
@@ -284,7 +286,8 @@ class _Plan:
             recording = _mix_recording(recording, *self.mixed)
         return cut_windows(
             recording, network.metadata.window_frames, network.front_end,
-            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, window_hop_ratio=self.window_hop_ratio,
+            key_frame=self.clip.key_frame, everywhere=file.label == NOISE or network.metadata.averages_clips,
+            window_hop_ratio=self.window_hop_ratio,
         )  # fmt: skip
 
 
