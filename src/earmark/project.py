@@ -46,9 +46,11 @@ class TransferRecognizer(Recognizer):
 
     Attributes:
         history: the epochs of its training.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     history: tuple[Epoch, ...] = ()
+    hint: str | None = None
 
 
 class Project(Collecting):
@@ -100,8 +102,8 @@ class Project(Collecting):
         """Train on all clips and save the model in `models/<name>/`. The old model stays until the new one is complete.
 
         Args:
-            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding that
-                `open_base` takes; by default `self.base`.
+            base: "sounds" (the codelab's network, from scratch), "speech", "words", a base of your own, or any model or
+                network with an embedding that `open_base` takes; by default `self.base`.
             name: the model's name; by default the base's.
             report: called with the progress of reading the recordings, as (what, done, of how many).
             on_epoch: called with each `Epoch` when it ends.
@@ -125,6 +127,7 @@ class Project(Collecting):
         trained = training.run(_by_content(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
         recognizer.history = tuple(trained.history)
+        recognizer.hint = trained.hint
         files = [clip.file for clip in clips]
         last = trained.history[-1]
         save_model(

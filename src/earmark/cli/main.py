@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli.base import base_app
 from earmark.cli.bench import bench
 from earmark.cli.exchange import export, import_
 from earmark.cli.options import (
@@ -57,7 +58,7 @@ class PcmEncoding(str, Enum):
 BaseName = Annotated[
     str | None,
     typer.Option(
-        help="What to train on: sounds, speech, words, or any model with an embedding.",
+        help="What to train on: sounds, speech, words, a base that was added, or any model or network with an embedding.",
         show_default="sounds: sounds; words: speech if it is installed, else words",
     ),
 ]
@@ -204,6 +205,9 @@ def train(
                 put(values, as_json, str(epoch))
 
         trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
+    hint = trained.hint
+    if hint is not None:
+        put({"hint": hint}, as_json, hint)
     folder = opened.model_folder(trained.metadata.name)
     put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
 
@@ -321,6 +325,7 @@ app.command("export")(export)
 app.command()(serve)
 app.command()(studio)
 app.command()(bench)
+app.add_typer(base_app, name="base")
 
 
 @app.command()

@@ -55,12 +55,12 @@ def cross_validate(
     training.check(clips)
     parts, files = _divide(clips, folds), find_sounds(background)
     scored: list[ScoredClip] = []
-    all_labels = labels
+    all_labels, hint = labels, None
     for fold, left_out in enumerate(parts):
         ids = {clip.file.id for clip in left_out}
         trained = training.run([clip for clip in clips if clip.file.id not in ids], labels, report=report)
         recognizer = Recognizer(trained.model, training.name)
-        all_labels = trained.labels
+        all_labels, hint = trained.labels, trained.hint
         for clip in left_out:
             scores = recognizer.recognize(clip.file.path).scores
             scored.append(ScoredClip(clip.file.path, clip.file.label, scores, clip.file.id, fold))
@@ -72,7 +72,7 @@ def cross_validate(
     if files:
         whole = Recognizer(training.run(clips, labels, report=report).model, training.name)
         heard = _measure(whole, files, report)
-    return Evaluation(all_labels, tuple(scored), method, heard, counts)
+    return Evaluation(all_labels, tuple(scored), method, heard, counts, hint)
 
 
 def evaluate_on(

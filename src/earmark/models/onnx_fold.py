@@ -66,9 +66,10 @@ def fold_graph(model: bytes, graph: Graph, shape: Shape, output: str) -> Folded:
     (given,) = graph.inputs
     if graph.opset > onnx_opset_version():
         raise UnfitModelError(f"needs version {graph.opset} of ONNX's operators, which the package onnx doesn't know")
-    folding = _Folding(load_model_from_string(model), graph, shape)
+    loaded = load_model_from_string(model)
+    folding = _Folding(loaded, graph, shape)
     for number in _leading_to(output, graph):
-        folding.fold(graph.nodes[number])
+        folding.fold(graph.nodes[number], loaded.graph.node[number])
     if output == given or output not in folding.values or output in folding.known:
         raise UnfitModelError(f"has no value {output[:60]!a} that depends on what it is given")
     nodes = folding.nodes
@@ -90,15 +91,20 @@ class _Folding:
     def __init__(self, model: ModelProto, graph: Graph, shape: Shape) -> None:
         self._graph, self._window, self._opset = graph, shape[1:], graph.opset
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._protos = {output: node for node in model.graph.node for output in node.output}
         self.values: dict[str, KnownValue] = {graph.inputs[0]: KnownValue(shape)}
         self.values |= {name: _known_constant(constant) for name, constant in graph.constants.items()}
         self.known: dict[str, Array] = {}
         self.nodes: list[NodeProto] = []
         self._budget = MOST_FOLDED
 
-    def fold(self, node: Node) -> None:
-        """Compute the node if all that it takes is known; otherwise keep it."""
+    def fold(self, node: Node, proto: NodeProto) -> None:
+        """Compute the node if all that it takes is known; otherwise keep it.
+
+        Args:
+            node, proto: the same node, as our own reader has read it and as the package onnx has.
+        """
+        if (node.kind, node.takes, node.makes) != (proto.op_type, tuple(proto.input), tuple(proto.output)):
+            raise UnfitModelError("is read in two ways")
         if node.kind == "Split":
             self._split(node)
             return
@@ -108,16 +114,15 @@ class _Folding:
             return
         is_known = all(not name or self._is_known(name) for name in node.takes)
         if is_known and node.kind == "Range":
-            self._count(node)
+            self._count(node, proto)
             return
         made, steps, _ = reckon(node, self.values, self._window, VALUE_OPERATORS if is_known else None)
         name, cost = node.makes[0], max(made.size, steps)
         if is_known and node.kind in FOLDABLE and (cost <= self._budget or node.kind in VALUE_OPERATORS):
             self._spend(0 if node.kind == "Constant" else cost)
-            self._keep(name, self._compute(node, made))
+            self._keep(name, self._compute(node, proto, made))
             return
         self.values[name] = made
-        proto = self._protos[name]
         kept = NodeProto.FromString(proto.SerializeToString())
         kept.op_type = node.kind
         del kept.output[1:]
@@ -156,7 +161,7 @@ class _Folding:
             raise UnfitModelError("has an operation Shape that isn't as it should be")
         self._keep(made, np.array(shape[start:end], np.int64))
 
-    def _count(self, node: Node) -> None:
+    def _count(self, node: Node, proto: NodeProto) -> None:
         """A `Range`, of whole numbers or of others."""
         try:
             start, limit, delta = (float(self.constant(name)) for name in node.takes)
@@ -165,7 +170,9 @@ class _Folding:
             raise UnfitModelError("has an operation Range that isn't as it should be") from error
         self._spend(count)
         made = KnownValue((count,), self.values[node.takes[0]].kind)
-        self._keep(node.makes[0], self._compute(node, made))
+        if node.makes[0] in self.values:
+            raise UnfitModelError("has two values of one name")
+        self._keep(node.makes[0], self._compute(node, proto, made))
 
     def _split(self, node: Node) -> None:
         """A `Split` makes several values, which no other operator does: a `Slice` for each."""
@@ -191,12 +198,11 @@ class _Folding:
                 if name in self.values:
                     raise UnfitModelError("has two values of one name")
                 self._keep(name, np.array([value], np.int64))
-            self._protos[made] = helper.make_node("Slice", [node.takes[0], *bounds], [made])
-            self.fold(Node("Slice", (node.takes[0], *bounds), (made,), {}))
+            proto = helper.make_node("Slice", [node.takes[0], *bounds], [made])
+            self.fold(Node("Slice", (node.takes[0], *bounds), (made,), {}), proto)
             start += part
 
-    def _compute(self, node: Node, made: KnownValue) -> Array:
-        proto = self._protos[node.makes[0]]
+    def _compute(self, node: Node, proto: NodeProto, made: KnownValue) -> Array:
         given = {name: self.constant(name) for name in node.takes if name}
         if node.kind in ("Div", "Mod") and given[node.takes[1]].dtype.kind in "iu" and not given[node.takes[1]].all():
             raise UnfitModelError("divides a whole number by 0")

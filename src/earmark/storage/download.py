@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = 8  # connections in a row that bring nothing; and a file may be cut off as often as it has MiB
+TRIES = 4  # connections in a row that bring nothing; and a file may be cut off a little more often than it has MiB
 MAX_REDIRECTS = 5
 PART = ".part"
 
@@ -67,14 +67,14 @@ def download(file: KnownFile, part: Path, *, report: Report | None = None, timeo
     if urlsplit(file.url).scheme not in ("http", "https"):
         raise EarmarkError(f"{file.url} is no web address: HF_ENDPOINT must begin with https:// or http://.")
     transfer = _Transfer(file, part, report, timeout)
-    failures, cuts, had = 0, 0, -1
+    failures, cuts = 0, 0
     while transfer.have < file.size:
-        failures, had = (failures if transfer.have == had else 0), transfer.have
+        had = transfer.have
         try:
             transfer.go_on()
         except _CutOffError as error:
-            failures, cuts = failures + 1, cuts + 1
-            if failures >= TRIES or cuts >= TRIES + (file.size >> 20):
+            failures, cuts = (failures + 1 if transfer.have <= had else 0), cuts + 1
+            if failures >= TRIES or cuts >= 2 * TRIES + (file.size >> 20):
                 raise EarmarkError(
                     f"{file.name} couldn't be downloaded from {_host(file.url)} ({error}): {transfer.have:,} of "
                     f"{file.size:,} bytes are here, and the same command goes on from there."

@@ -72,14 +72,14 @@ def get_yamnet() -> str:
     return f"`earmark base add {YAMNET}` ({KNOWN[YAMNET].size / 1e6:.0f} MB)"
 
 
-def sounds_hint(base: str, *, hears_words: bool) -> str | None:
+def sounds_hint(base: str | Path | Network, *, hears_words: bool) -> str | None:
     """One sentence for whoever trains on sounds that aren't speech without the base made for them; otherwise None.
 
     Args:
         base: what the training was on.
         hears_words: whether its recordings are as short as words.
     """
-    if hears_words or base in (SOUNDS_BASE, YAMNET) or find_base(base) is not None:
+    if hears_words or base not in (SPEECH, WORDS_MODEL):
         return None
     if find_base(YAMNET) is not None:
         return f"If these are sounds that aren't speech, the base {YAMNET} hears them better: choose it."

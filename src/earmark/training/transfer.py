@@ -103,6 +103,8 @@ class Trained:
         labels: the model's labels; `_background_noise_` and `_unknown_` come last if they were added.
         examples: how many windows were learnt from or held out, not counting those for the open set.
         options: the options of the training, for the model's card.
+        hears_words: whether its recordings are single words, or as short as words.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     model: bytes
@@ -110,6 +112,8 @@ class Trained:
     labels: tuple[str, ...]
     examples: int
     options: dict[str, Any]
+    hears_words: bool = False
+    hint: str | None = None
 
 
 @dataclass
@@ -177,13 +181,14 @@ def train_transfer(
         np.concatenate(gathered.is_validation), np.arange(sum(map(len, gathered.targets))) >= examples,
     )  # fmt: skip
     head, history = train_head(learnt_from, all_labels, head_options, tuned=tuned, on_epoch=on_epoch)
+    hears_words = _are_words(gathered, clips, options)
     metadata = Metadata(
         name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
-        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None, None, base.metadata.hop_frames,
+        LONGEST_WORD_MS if hears_words else None, None, base.metadata.hop_frames,
         base.metadata.averages_clips, base.metadata.tflite,
     )  # fmt: skip
     used = {**asdict(options), **asdict(head_options)}
-    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
+    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used, hears_words)
 
 
 def check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
