@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     answer: Answer
     asked: list[str | None]
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.asked.append(self.headers["Range"])
         type(self).answer(self)
 
@@ -129,7 +129,10 @@ def test_a_server_without_ranges_begins_anew(tmp_path: Path) -> None:
 
 def test_another_beginning_is_thrown_away_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"x" * 1000)
-    with served(whole) as (url, _), pytest.raises(EarmarkError, match=r"another file than the known net.onnx .*SHA-256"):
+    with (
+        served(whole) as (url, _),
+        pytest.raises(EarmarkError, match=r"another file than the known net.onnx .*SHA-256"),
+    ):
         download(known(url), tmp_path / "part")
     assert not (tmp_path / "part").exists()
     (tmp_path / "part").write_bytes(b"x" * 400_000)  # longer than the file
@@ -197,7 +200,10 @@ def another_length(handler: Handler) -> None:
         (lambda handler: handler.head(404), r"isn't at 127.0.0.1:\d+ \(it answered 404\)"),
         (lambda handler: handler.head(401), r"isn't at 127.0.0.1:\d+ \(it answered 401\)"),
         (lambda handler: handler.head(503), "it answered 503"),
-        (lambda handler: handler.head(302, Location="file:///etc/passwd"), "redirects from http to file|it answered 302"),
+        (
+            lambda handler: handler.head(302, Location="file:///etc/passwd"),
+            "redirects from http to file|it answered 302",
+        ),
         (lambda handler: handler.head(302, Location="ftp://127.0.0.1/x"), "redirects from http to ftp"),
         (lambda handler: handler.head(302, Location="/again"), "couldn't be downloaded|isn't at"),
     ],

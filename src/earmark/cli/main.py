@@ -58,7 +58,7 @@ class PcmEncoding(str, Enum):
 BaseName = Annotated[
     str | None,
     typer.Option(
-        help="What to train on: sounds, speech, words, a base that was added, or any model or network with an embedding.",
+        help="What to train on: sounds, speech, words, a base of your own, or any model or network with an embedding.",
         show_default="sounds: sounds; words: speech if it is installed, else words",
     ),
 ]
