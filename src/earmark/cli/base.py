@@ -11,7 +11,7 @@ from earmark.cli.options import Json
 from earmark.cli.terminal import put, task_progress
 
 base_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bases of your own to train on.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The base's name, which `train --base` takes.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The base's name, to train on.")]
 
 
 @base_app.command()
