@@ -174,16 +174,18 @@ def test_slaneys_bands_have_equal_areas() -> None:
 
 def test_what_the_file_leaves_open_is_fixed() -> None:
     wave, mel = YAMNET, replace(YAMNET, log_mel=YAMNET_MEL)
-    for shape, expected in (
+    waves: list[tuple[tuple[int | None, ...], tuple[int, ...]]] = [
         ((None,), (15_600,)), ((None, None), (1, 15_600)), ((1, 15_600, 1), (1, 15_600, 1)),
         ((None, 1, None), (1, 1, 15_600)), ((None, None, 1), (1, 15_600, 1)),
-    ):  # fmt: skip
-        assert fixed_shape(floats(*shape), "net", wave) == expected
-    for shape, expected in (
+    ]  # fmt: skip
+    mels: list[tuple[tuple[int | None, ...], tuple[int, ...]]] = [
         ((None, 96, 64), (1, 96, 64)), ((None, 64, 96), (1, 64, 96)), ((1, None, 64, 1), (1, 96, 64, 1)),
         ((None, None, None, 64), (1, 1, 96, 64)), ((96, 64), (96, 64)),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for shape, expected in waves:
+        assert fixed_shape(floats(*shape), "net", wave) == expected
+    for shape, expected in mels:
         assert fixed_shape(floats(*shape), "net", mel) == expected
-    for shape in ((None, 16_000), (2, 15_600), (15_600, 2)):
+    for wrong in ((None, 16_000), (2, 15_600), (15_600, 2)):
         with pytest.raises(EarmarkError, match=r"^net takes .+, not 15600 samples: declare the window"):
-            fixed_shape(floats(*shape), "net", wave)
+            fixed_shape(floats(*wrong), "net", wave)

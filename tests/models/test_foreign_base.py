@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-import earmark
 from earmark import EarmarkError, Project, export_model, load
 from earmark.exchange.exporting import ONNX
 from earmark.models.foreign_base import is_foreign, open_foreign_base
@@ -79,7 +78,7 @@ def test_patches_in_is_waveform_in(waveform: Path, tmp_path: Path) -> None:
     (tmp_path / "patch.onnx").write_bytes(yamnet.patch_file(yamnet.random_network()))
     sound = windows(3, 49 * 320).reshape(3, 49, 320)
     both = [open_base(file).embed_windows(sound) for file in (waveform, tmp_path / "patch.onnx")]
-    np.testing.assert_allclose(*both, atol=1e-4)
+    np.testing.assert_allclose(both[0], both[1], atol=1e-4)
     assert np.ptp(both[0]) > 0.1
 
 
@@ -188,12 +187,10 @@ def test_a_model_holds_its_base_and_hears_wherever_it_goes(project: Project, wav
     assert "whistle" in {found.label for found in heard}
     export_model(recognizer, tmp_path / "out.onnx", ONNX)
     clip = sounds.whistle(49 * 320 / 16_000, 40)
-    resampled = earmark.Clip(clip, sounds.RATE)
     again = load(tmp_path / "out.onnx")
     np.testing.assert_allclose(
         again.recognize(clip, sounds.RATE).scores, recognizer.recognize(clip, sounds.RATE).scores, atol=1e-6
     )
-    assert resampled.sample_rate == sounds.RATE
     session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [1, 49 * 320]
 

@@ -114,6 +114,15 @@ def test_another_network_of_that_name_is_never_run(rows: Path, project: Project)
         load(project.path)
 
 
+def test_it_runs_as_the_user_has_declared_it_whatever_the_model_says(rows: Path, project: Project) -> None:
+    project.train(rows, open_set=False)
+    base = find_base("rows")
+    assert base is not None
+    base.file.with_suffix(".toml").write_text(TOML + "scale = 2.0\n")
+    with pytest.raises(EarmarkError, match=r"doesn't fit the base rows as it is declared in .+: train it again"):
+        load(project.path)
+
+
 def test_it_is_exported_to_no_onnx_file(rows: Path, project: Project, tmp_path: Path) -> None:
     trained = project.train(rows, open_set=False)
     with pytest.raises(EarmarkError, match=r"TensorFlow Lite network, which .+ can't hold"):

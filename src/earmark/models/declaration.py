@@ -28,6 +28,10 @@ HEARS = ("sounds", "words")
 SECONDS = (0.05, 30.0)  # the shortest and the longest window
 PREDICTIONS = 10  # in the time of a window, unless the declaration says otherwise
 BEFORE_LAST = "before the last dense layer"  # `output` for a network that gives only scores
+Shapes = Mapping[str, Declared]
+
+MAX_TOML = 64 << 10  # bytes
+DOCS = "docs/bases.md"
 FLOAT = 1  # a key of `onnx_file.TYPES`
 
 
@@ -182,7 +186,7 @@ def read_declaration(text: str, name: str) -> Declaration:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         missing = isinstance(error, KeyError)
         reason = f"{error.args[0]} is missing" if missing else as_reason(error)
-        raise EarmarkError(f"{name} doesn't declare a base ({reason}): mend it as docs/bases.md describes.") from error
+        raise EarmarkError(f"{name} doesn't declare a base ({reason}): mend it as {DOCS} describes.") from error
 
 
 def _read(values: dict[str, Any]) -> Declaration:
@@ -254,9 +258,31 @@ class _Table:
         return self._values.get(key, default)
 
 
+def declaration_of(file: Path, inputs: Shapes, outputs: Shapes) -> Declaration:
+    """What a network hears: the TOML file beside it says so, or a preset that fits its inputs and outputs.
+
+    Raises:
+        EarmarkError: there is neither, or the file is no declaration.
+    """
+    declared = toml_file(file)
+    if declared.is_file():
+        try:
+            with declared.open("rb") as opened:
+                text = opened.read(MAX_TOML).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EarmarkError(f"{declared} can't be read ({error}): mend it as {DOCS} describes.") from error
+        return read_declaration(text, str(declared))
+    found = recognize(inputs, outputs)
+    if found is None:
+        raise EarmarkError(
+            f"{file} is no network that Earmark knows: declare what it hears in {declared.name} beside it, as {DOCS} "
+            "describes."
+        )
+    return found[1]
+
+
 # Presets
 
-Shapes = Mapping[str, Declared]
 YAMNET_MEL = LogMel(400, 160, 512, 64, 125.0, 7500.0, "htk", 1, "ln", 0.001)
 # Source of the numbers: YAMNet, features.py and params.py (github.com/tensorflow/models, research/audioset/yamnet);
 # Perch (tfhub.dev/google/bird-vocalization-classifier, 5 s at 32 kHz); BirdNET-Analyzer, config.py (3 s at 48 kHz).

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from earmark.errors import EarmarkError, needs_package
-from earmark.models.declaration import Declaration, read_declaration, recognize, toml_file
+from earmark.models.declaration import Declaration, declaration_of
 from earmark.models.metadata import KEY
 from earmark.models.network import Network
 from earmark.models.onnx_file import UnfitModelError, read_graph
-from earmark.models.tflite import MOST_BYTES, TfLiteNetwork, is_tflite, open_tflite
-
-if TYPE_CHECKING:
-    from earmark.models.onnx_file import Declared
-
-MAX_TOML = 64 << 10  # bytes
-DOCS = "docs/bases.md"
+from earmark.models.tflite import MOST_BYTES, TfLiteNetwork, is_tflite, open_tflite, signature
 
 
 def read_file(file: Path) -> bytes:
@@ -49,29 +42,6 @@ def is_foreign(file: Path) -> bool:
         return KEY not in read_graph(read_file(file), MOST_BYTES).entries
     except (OSError, ValueError):
         return file.suffix.lower() == ".tflite"
-
-
-def declaration_of(file: Path, inputs: dict[str, Declared], outputs: dict[str, Declared]) -> Declaration:
-    """What a network hears: the TOML file beside it says so, or a preset that fits its inputs and outputs.
-
-    Raises:
-        EarmarkError: there is neither, or the file is no declaration.
-    """
-    declared = toml_file(file)
-    if declared.is_file():
-        try:
-            with declared.open("rb") as opened:
-                text = opened.read(MAX_TOML).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EarmarkError(f"{declared} can't be read ({error}): mend it as {DOCS} describes.") from error
-        return read_declaration(text, str(declared))
-    found = recognize(inputs, outputs)
-    if found is None:
-        raise EarmarkError(
-            f"{file} is no network that Earmark knows: declare what it hears in {declared.name} beside it, as {DOCS} "
-            "describes."
-        )
-    return found[1]
 
 
 def open_foreign_base(file: Path, name: str) -> Network:
@@ -125,7 +95,5 @@ def _open_tflite_base(content: bytes, file: Path, name: str) -> Network:
 
 
 def _declared_tflite(content: bytes, file: Path) -> tuple[TfLiteNetwork, Declaration]:
-    from earmark.models.tflite import signature
-
     declaration = declaration_of(file, *signature(content, str(file)))
     return open_tflite(content, str(file), declaration), declaration

@@ -150,7 +150,8 @@ def _unfit(name: str, error: UnfitModelError) -> EarmarkError:
 
 def _open_tflite(base: TfLiteBase, name: str) -> TfLiteNetwork:
     """The network that a model needs besides its own file, from among the user's bases."""
-    from earmark.models.tflite import open_tflite
+    from earmark.models.declaration import declaration_of
+    from earmark.models.tflite import open_tflite, signature
     from earmark.models.user_bases import find_by_sum
 
     found = find_by_sum(base.sha256)
@@ -160,9 +161,13 @@ def _open_tflite(base: TfLiteBase, name: str) -> TfLiteNetwork:
             f"with `earmark base add {base.name} FILE` (SHA-256 {base.sha256[:12]}…)."
         )
     file, content = found
-    network = open_tflite(content, str(file), base.declaration)
-    if network.values != base.values:
-        raise EarmarkError(f"{name} doesn't fit the base {base.name}: train it again.")
+    # It runs as the user has declared it, whatever the model says.
+    declaration = declaration_of(file, *signature(content, str(file)))
+    network = open_tflite(content, str(file), declaration)
+    if (network.values, declaration) != (base.values, base.declaration):
+        raise EarmarkError(
+            f"{name} doesn't fit the base {base.name} as it is declared in {file.parent}: train it again."
+        )
     return network
 
 
