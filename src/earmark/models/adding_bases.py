@@ -16,12 +16,12 @@ from earmark.models.declaration import toml_file
 from earmark.models.foreign_base import check_foreign_base, read_file
 from earmark.models.tflite import is_tflite
 from earmark.models.user_bases import NAME, SUFFIXES, UserBase, bases_folder, find_base, user_bases
-from earmark.storage.download import KnownFile, download
 from earmark.storage.files import delete_folder, make_folder, new_folder
 from earmark.storage.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from earmark.progress import Report
+    from earmark.storage.download import KnownFile
 
 YAMNET = "yamnet"
 HUB = "https://huggingface.co"
@@ -46,6 +46,8 @@ class KnownBase:
     @property
     def file(self) -> KnownFile:
         """Where it lies: on the hub, or on the mirror that HF_ENDPOINT names, as for the hub's own programs."""
+        from earmark.storage.download import KnownFile  # the web's modules are slow to import
+
         hub = os.environ.get("HF_ENDPOINT") or HUB
         return KnownFile(Path(self.path).name, f"{hub.rstrip('/')}/{self.path}", self.size, self.sha256)
 
@@ -85,6 +87,8 @@ def add_known(name: str, report: Report | None = None) -> UserBase:
             f"Earmark knows no base {name!r} to download: give its file (`earmark base add {name} FILE`), or choose "
             f"{', '.join(KNOWN)}."
         )
+    from earmark.storage.download import download
+
     folder = _check_free(name)
     with FolderLock(folder):
         part = folder / f".{name}.onnx"
