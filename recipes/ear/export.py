@@ -118,7 +118,7 @@ def ear_model(
     mean = graph.add("ReduceMean", over_time, axes=[2], keepdims=0)
     highest = graph.add("ReduceMax", over_time, axes=[2], keepdims=0)
     graph.add("Concat", mean, highest, axis=1, made="embedding")
-    metadata = Metadata(name, (), window_frames, FixedNormalization(0.0, 1.0), WAVEFORM)
+    metadata = Metadata(name, (), window_frames, FixedNormalization(0.0, 1.0), WAVEFORM, averages_clips=True)
     return model_file(graph.nodes, graph.constants, metadata, {"embedding": 2 * VALUES})
 
 

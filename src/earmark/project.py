@@ -27,7 +27,7 @@ from earmark.models.project_models import MODELS, make_newest, model_folder, mod
 from earmark.models.saved_model import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.storage.files import delete_folder
-from earmark.training.bases import AUTO, SOUNDS_BASE, Base, base_for_words, bases, default_base
+from earmark.training.bases import AUTO, SOUNDS_BASE, Base, bases, default_base
 from earmark.training.choosing import Choice, choose_base
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.plan import Training
@@ -48,10 +48,12 @@ class TransferRecognizer(Recognizer):
     Attributes:
         history: the epochs of its training.
         base_choice: the base that it was trained on, and why that was chosen, if it was.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     history: tuple[Epoch, ...] = ()
     base_choice: Choice | None = None
+    hint: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return *super().__reduce__(), {"history": self.history}
@@ -108,7 +110,7 @@ class Project(Collecting):
         if base != AUTO:
             return Choice(base)
         clips = [clip for clip in self._taught(self.labels) if clip.file.examples and not clip.file.error]
-        return choose_base(clips, base_for_words(), self._cache)
+        return choose_base(clips, self._cache)
 
     def train(
         self,
@@ -122,8 +124,9 @@ class Project(Collecting):
         """Train on all clips and save the model in `models/<name>/`. The old model stays until the new one is complete.
 
         Args:
-            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding that
-                `open_base` takes; "auto" means to choose by the recordings. By default `self.base`.
+            base: "sounds" (the codelab's network, from scratch), "speech", "words", "ear", a base of your own, or any
+                model or network with an embedding that `open_base` takes; "auto" means to choose by the recordings. By
+                default `self.base`.
             name: the model's name; by default the base's.
             report: called with the progress of reading the recordings, as (what, done, of how many).
             on_epoch: called with each `Epoch` when it ends.
@@ -148,6 +151,7 @@ class Project(Collecting):
         trained = training.run(_by_content(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
         recognizer.history, recognizer.base_choice = tuple(trained.history), choice
+        recognizer.hint = trained.hint
         files = [clip.file for clip in clips]
         last = trained.history[-1]
         save_model(

@@ -80,7 +80,7 @@ def test_the_mode_changes_what_is_counted_and_keeps_the_recordings(tmp_path: Pat
         assert [base["name"] for base in before["bases"]] == ["sounds"]
         after = change(running, mode="words")
         assert (after["mode"], after["examples"], after["labels"][0]["examples"]) == ("words", 2, 2)
-        assert [base["name"] for base in after["bases"]] == ["auto", "speech", "words", "ear"]
+        assert [base["name"] for base in after["bases"]] == ["auto", "speech", "words", "ear", "yamnet"]
         assert all(base["explanation"] for base in after["bases"])
         assert after["base"] == "auto"
         page.wait("changed")

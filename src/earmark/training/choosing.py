@@ -17,7 +17,7 @@ import numpy.typing as npt
 from earmark.labels import RESERVED_LABELS
 from earmark.models.ear_embedding import EAR
 from earmark.models.network import Network
-from earmark.training.bases import open_base
+from earmark.training.bases import base_for_sounds, base_for_words, open_base
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.transfer import Embedder, TaughtClip
 
@@ -42,32 +42,33 @@ class Choice:
     why: str | None = None
 
 
-def choose_base(clips: Sequence[TaughtClip], for_words: str, cache: EmbeddingCache) -> Choice:
-    """Choose between a base for words and `ear`.
+def choose_base(clips: Sequence[TaughtClip], cache: EmbeddingCache) -> Choice:
+    """Choose between the best bases for words and for other sounds that can be used on this computer.
 
     Args:
         clips: the project's recordings, each with its sound.
-        for_words: the best base for words that can be used here.
         cache: the cache of embeddings.
 
     Raises:
         EarmarkError: a recording can't be read.
     """
+    for_words, for_sounds = base_for_words(), base_for_sounds()
     chosen = _some(clips)
     if not chosen:
         return Choice(for_words, "There are no recordings yet.")
-    heard = {name: _embed(name, chosen, cache) for name in (for_words, EAR)}
+    heard = {name: _embed(name, chosen, cache) for name in (for_words, for_sounds)}
     labels = [clip.file.label for clip in chosen]
-    share = float(np.mean(_are_speech(Embedder(open_base(EAR), cache), heard[EAR])))
+    by_ear = heard[EAR] if EAR in heard else _embed(EAR, chosen, cache)
+    share = float(np.mean(_are_speech(Embedder(open_base(EAR), cache), by_ear)))
     right = {name: _recognized(values, labels) for name, values in heard.items()}
     told = f"{share:.0%} of the recordings sound like speech"
-    base = for_words if share >= 0.5 else EAR
+    base = for_words if share >= 0.5 else for_sounds
     rates = [rate for rate in right.values() if rate is not None]
     if len(rates) < len(right):
         return Choice(base, f"{told}.")
     if abs(rates[0] - rates[1]) >= CLEARLY:
         base = max(right, key=lambda name: right[name] or 0.0)
-    other = EAR if base == for_words else for_words
+    other = for_sounds if base == for_words else for_words
     return Choice(
         base,
         f"{told}, and of the recordings of a label, {right[base]:.0%} are recognized from the others, "

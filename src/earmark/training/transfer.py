@@ -29,7 +29,8 @@ from earmark.labels import RESERVED_LABELS
 from earmark.models.ear_embedding import EAR, other_sounds
 from earmark.models.metadata import LONGEST_WORD_MS, Metadata
 from earmark.models.network import Network
-from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
+from earmark.storage.user_folders import user_cache
+from earmark.training.embedding_cache import EmbeddingCache, cache_key
 from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Trained:
         labels: the model's labels; `_background_noise_` and `_unknown_` come last if they were added.
         examples: how many windows were learnt from or held out, not counting those for the open set.
         options: the options of the training, for the model's card.
+        hears_words: whether its recordings are single words, or as short as words.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     model: bytes
@@ -110,6 +113,8 @@ class Trained:
     labels: tuple[str, ...]
     examples: int
     options: dict[str, Any]
+    hears_words: bool = False
+    hint: str | None = None
 
 
 @dataclass
@@ -177,12 +182,14 @@ def train_transfer(
         np.concatenate(gathered.is_validation), np.arange(sum(map(len, gathered.targets))) >= examples,
     )  # fmt: skip
     head, history = train_head(learnt_from, all_labels, head_options, tuned=tuned, on_epoch=on_epoch)
+    hears_words = _are_words(gathered, clips, options)
     metadata = Metadata(
         name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
-        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None,
+        LONGEST_WORD_MS if hears_words else None, None, base.metadata.hop_frames,
+        base.metadata.averages_clips, base.metadata.tflite,
     )  # fmt: skip
     used = {**asdict(options), **asdict(head_options)}
-    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
+    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used, hears_words)
 
 
 def check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
@@ -285,7 +292,8 @@ class _Plan:
             recording = _mix_recording(recording, *self.mixed)
         return cut_windows(
             recording, network.metadata.window_frames, network.front_end,
-            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, window_hop_ratio=self.window_hop_ratio,
+            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, goes_on=network.metadata.averages_clips,
+            window_hop_ratio=self.window_hop_ratio,
         )  # fmt: skip
 
 
