@@ -18,4 +18,4 @@ done
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1000000000:glibc.malloc.trim_threshold=2000000000
 "$python" "$recipe/distill.py" "$2/data" "$2"
 "$python" "$recipe/export.py" "$2/data" "$2" "$2/ear"
-"$python" "$recipe/evaluate.py" "$2/data" --base "$2/ear/model.onnx"
+"$python" "$recipe/measure.py" "$2/data" --base "$2/ear/model.onnx"

@@ -1,6 +1,6 @@
 """How many recordings of a sound each base needs, and how often a taught recognizer is wrong about other sounds.
 
-    python recipes/ear/evaluate.py DATA [--base FILE ...]
+    python recipes/ear/measure.py DATA [--base FILE ...]
 
 DATA holds the unpacked data sets. Every base is measured in the same run, on the same draws; FILE is a further one.
 
