@@ -26,6 +26,7 @@ from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.network import Network
 from earmark.models.onnx_writer import model_file
+from earmark.models.saved_model import save_model
 
 NAME = "ear"
 WINDOW_FRAMES = 49  # 0.98 s: 96 frames of the log-mel spectrogram, and the samples that the last one needs
@@ -184,8 +185,15 @@ def embed_others(model: bytes, data: Path) -> npt.NDArray[np.float32]:
 def main() -> None:
     data, work, output = map(Path, sys.argv[1:4])
     output.mkdir(parents=True, exist_ok=True)
-    model = ear_model(layers_of(read_student(work)))
-    (output / "model.onnx").write_bytes(model)
+    student = read_student(work)
+    model = ear_model(layers_of(student))
+    card = {
+        "name": NAME,
+        "labels": [],
+        "recipe": {"steps": torch.load(work / "checkpoint.pt", weights_only=True)["step"], "seed": 0},
+        "parameters": sum(parameter.numel() for parameter in student.parameters()),
+    }
+    save_model(output, model, card, ("earmark", "numpy", "onnx", "torch"))
     others = embed_others(model, data)
     scale = np.maximum(others.max(axis=0), 1e-6) / 255
     np.savez_compressed(output / "other_sounds.npz", values=np.round(others / scale).astype(np.uint8), scale=scale)
