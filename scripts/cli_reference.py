@@ -32,10 +32,23 @@ version.
 
 def reference() -> str:
     """The page: a section for each command."""
-    commands = {one.name or one.callback.__name__: one.callback for one in app.registered_commands if one.callback}
+    commands = all_commands()
     first = {name: inspect.cleandoc(run.__doc__ or "").partition("\n\n")[0] for name, run in commands.items()}
-    contents = [f"- [`earmark {name}`](#earmark-{name}): {_cell(told)}" for name, told in first.items()]
+    places = {name: name.replace(" ", "-") for name in commands}
+    contents = [f"- [`earmark {name}`](#earmark-{places[name]}): {_cell(told)}" for name, told in first.items()]
     return "\n".join([HEAD, *contents, *(_section(name, run) for name, run in commands.items())])
+
+
+def all_commands() -> dict[str, Callable[..., Any]]:
+    """Each command's function by its name, those of a group by both names: "base add"."""
+    groups = [("", app), *((f"{group.name} ", group.typer_instance) for group in app.registered_groups)]
+    return {
+        prefix + (one.name or one.callback.__name__): one.callback
+        for prefix, group in groups
+        if group is not None
+        for one in group.registered_commands
+        if one.callback
+    }
 
 
 def _section(name: str, run: Callable[..., Any]) -> str:

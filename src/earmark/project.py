@@ -27,7 +27,8 @@ from earmark.models.project_models import MODELS, make_newest, model_folder, mod
 from earmark.models.saved_model import CARD_FILE, MODEL_FILE, REPORT_FILE, read_card, save_model
 from earmark.recognizer.recognizer import Recognizer, load
 from earmark.storage.files import delete_folder
-from earmark.training.bases import SOUNDS_BASE, Base, bases, default_base
+from earmark.training.bases import AUTO, SOUNDS_BASE, Base, bases, default_base
+from earmark.training.choosing import Choice, choose_base
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.plan import Training
 from earmark.training.transfer import TaughtClip
@@ -46,9 +47,13 @@ class TransferRecognizer(Recognizer):
 
     Attributes:
         history: the epochs of its training.
+        base_choice: the base that it was trained on, and why that was chosen, if it was.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     history: tuple[Epoch, ...] = ()
+    base_choice: Choice | None = None
+    hint: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return *super().__reduce__(), {"history": self.history}
@@ -72,7 +77,7 @@ class Project(Collecting):
 
     @property
     def base(self) -> str:
-        """The default base for training: the one that was chosen, or the best that can be used on this computer."""
+        """The base for training that the user chose; otherwise "auto", where that can be used, or the best that can."""
         return self._settings.read().base or default_base(self.mode, self.all_have_sound())
 
     def set_base(self, base: str) -> None:
@@ -83,13 +88,29 @@ class Project(Collecting):
         """
         names = [known.name for known in self.bases()]
         if base not in names:
-            raise EarmarkError(f"The base {base!r} is not known: choose {' or '.join(names)}.")
+            raise EarmarkError(f"The base {base!r} is not known: choose one of {', '.join(names)}.")
         with self.lock:
             self._settings.write(replace(self._settings.read(), base=base))
 
     def bases(self) -> list[Base]:
         """The bases that this project can be trained on."""
         return bases(self.mode, self.all_have_sound())
+
+    def choose_base(self, base: str | Path | Network | None = None) -> Choice:
+        """The base that a training would use, and why.
+
+        Args:
+            base: as in `train`.
+
+        Raises:
+            EarmarkError: a recording can't be read.
+        """
+        if base is None:
+            base = self.own_base or self.base
+        if base != AUTO:
+            return Choice(base)
+        clips = [clip for clip in self._taught(self.labels) if clip.file.examples and not clip.file.error]
+        return choose_base(clips, self._cache)
 
     def train(
         self,
@@ -103,8 +124,9 @@ class Project(Collecting):
         """Train on all clips and save the model in `models/<name>/`. The old model stays until the new one is complete.
 
         Args:
-            base: "sounds" (the codelab's network, from scratch), "speech", "words", or any model with an embedding that
-                `open_base` takes; by default `self.base`.
+            base: "sounds" (the codelab's network, from scratch), "speech", "words", "ear", a base of your own, or any
+                model or network with an embedding that `open_base` takes; "auto" means to choose by the recordings. By
+                default `self.base`.
             name: the model's name; by default the base's.
             report: called with the progress of reading the recordings, as (what, done, of how many).
             on_epoch: called with each `Epoch` when it ends.
@@ -118,7 +140,8 @@ class Project(Collecting):
             EarmarkError: fewer than two labels have examples; a clip can't be read; a package is missing; the base has
                 no embedding, or needs sound that a recording no longer has; or an option is unknown or out of range.
         """
-        training = self._training(base, options)
+        choice = self.choose_base(base)
+        training = self._training(choice.base, options)
         name = file_stem(name) if name else training.name
         settings = self.label_settings()
         labels = tuple(label.name for label in settings)
@@ -127,7 +150,8 @@ class Project(Collecting):
         training = replace(training, name=name)
         trained = training.run(_by_content(clips), labels, report=report, on_epoch=on_epoch)
         recognizer = TransferRecognizer(trained.model, f"the new {name} model")
-        recognizer.history = tuple(trained.history)
+        recognizer.history, recognizer.base_choice = tuple(trained.history), choice
+        recognizer.hint = trained.hint
         files = [clip.file for clip in clips]
         last = trained.history[-1]
         save_model(
@@ -136,6 +160,7 @@ class Project(Collecting):
             {
                 "name": name,
                 "base": _name_of(training.base),
+                "base_chosen_because": choice.why,
                 "labels": [self._label_card(label, files) for label in settings],
                 "examples": trained.examples,
                 "training": trained.options,
@@ -175,7 +200,7 @@ class Project(Collecting):
         from earmark.evaluation.cross_validation import cross_validate
 
         labels = self.labels
-        clips, training = self._taught(labels), self._training(base, options)
+        clips, training = self._taught(labels), self._training(self.choose_base(base).base, options)
         _check_trainable([clip.file for clip in clips], training)
         return cross_validate(training, _by_content(clips), labels, folds, background, report)
 
@@ -261,17 +286,19 @@ class Project(Collecting):
 
     def report_file(self, base: str | Path | Network | None = None) -> Path:
         """The path for the report of an evaluation of that base, beside its model."""
-        return self._models / self._training(base, {}).name / REPORT_FILE
+        return self._models / self._training(self.choose_base(base).base, {}).name / REPORT_FILE
 
     @property
     def _models(self) -> Path:
         return self.path / MODELS
 
-    def _training(self, base: str | Path | Network | None, options: dict[str, Any]) -> Training:
-        if base is None:
-            base = self.own_base or self.base
+    def _training(self, base: str | Path | Network, options: dict[str, Any]) -> Training:
         given = {key: value for key, value in options.items() if value is not None}
-        return Training(base, _name_of(base), given, EmbeddingCache(self.path / ".cache" / "embeddings.sqlite"))
+        return Training(base, _name_of(base), given, self._cache)
+
+    @property
+    def _cache(self) -> EmbeddingCache:
+        return EmbeddingCache(self.path / ".cache" / "embeddings.sqlite")
 
     def _taught(self, labels: tuple[str, ...]) -> list[TaughtClip]:
         """All clips of these labels, without labels that are added meanwhile."""

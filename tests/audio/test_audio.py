@@ -4,7 +4,9 @@ import io
 import struct
 import tempfile
 import wave
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -451,7 +453,7 @@ def test_arrays_with_channels_first_are_refused_at_every_door(channels: int, doo
     first = np.repeat(WHISTLE[np.newaxis], channels, axis=0)  # torchaudio.load, librosa.load(mono=False)
     recognizer = Recognizer(band_model()) if door in ("recognize", "listen", "stream") else None
     project = Project(tmp_path / "project", create=True, mode="words")
-    doors = {
+    doors: dict[str, Callable[[Any], object]] = {
         "recognize": lambda array: recognizer and recognizer.recognize(array, sounds.RATE),
         "listen": lambda array: recognizer and list(recognizer.listen(array, sample_rate=sounds.RATE)),
         "stream": lambda array: recognizer and list(recognizer.stream(array, sample_rate=sounds.RATE)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from earmark.cli.base import base_app
 from earmark.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +26,17 @@ def test_the_page_is_up_to_date(script: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [one.name or one.callback.__name__ for one in app.registered_commands if one.callback]
+    "command",
+    [
+        prefix + (one.name or one.callback.__name__)
+        for prefix, group in (("", app), ("base ", base_app))
+        for one in group.registered_commands
+        if one.callback
+    ],
 )
 def test_help_and_the_page_name_the_same_options(command: str) -> None:
     section = PAGE.partition(f"\n## `earmark {command}`\n")[2].partition("\n## ")[0]
-    told = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+    told = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
     in_help = {word.rstrip(",.") for word in told.split() if word.startswith("--")} - {"--help"}
     on_page = {word.strip("`") for word in section.split() if word.startswith("`--")}
     assert on_page

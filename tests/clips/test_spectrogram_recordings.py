@@ -537,10 +537,10 @@ def test_a_recognizer_that_hears_the_sound_refuses_them(project: Project) -> Non
 
 def test_the_base_is_words_unless_another_was_chosen(project: Project) -> None:
     pytest.importorskip("livekit.wakeword")
-    assert project.base == "speech"
+    assert project.base == "auto"
     clip = take_sound(project, project.clips("rise")[0])
     assert project.base == "words"
-    assert [(base.name, base.remedy is None) for base in project.bases()] == [("speech", False), ("words", True)]
+    assert [base.name for base in project.bases() if base.remedy is None] == ["words"]
     project.set_base("speech")
     assert project.base == "speech"
     with pytest.raises(
@@ -548,7 +548,7 @@ def test_the_base_is_words_unless_another_was_chosen(project: Project) -> None:
     ):
         project.train()
     project.remove_clip(clip)
-    assert all(base.remedy is None for base in project.bases())
+    assert all(base.remedy is None for base in project.bases()[:2])
 
 
 # Evaluation

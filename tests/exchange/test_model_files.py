@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ ADDRESS = "https://example.com/my%20sounds/a.wav"
 
 @pytest.mark.parametrize("given", [ADDRESS, Path(ADDRESS)])
 def test_an_address_is_no_file_at_any_door(given: str | Path, project: earmark.Project) -> None:
-    doors = [
+    doors: list[Callable[[], object]] = [
         lambda: earmark.load(given),
         lambda: earmark.read_clip(given),
         lambda: earmark.open_source(given),

@@ -217,6 +217,7 @@ def gathered() -> bytes:
 def simple(kind: str, *takes: str, domain: str = "", **options: Any) -> Callable[[], bytes]:
     constants = {
         "size": np.array([1 << 20, 1 << 20]),
+        "times": np.array([1, 1 << 20, 1 << 20]),
         "end": np.array(1 << 40),
         "step": np.array(1),
         "zero": np.array(0),
@@ -240,8 +241,11 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "weights in model.onnx": (external("model.onnx"), "keeps weights in other files"),
     "a constant of 2**80 values": (lambda: changed(claimed), "claims a constant that is larger than the file"),
     "ConstantOfShape": (simple("ConstantOfShape", "size"), "'ConstantOfShape', which Earmark doesn't run"),
-    "Expand": (simple("Expand", "zero", "size"), "'Expand', which Earmark doesn't run"),
-    "Tile": (simple("Tile", "size", "size"), "'Tile', which Earmark doesn't run"),
+    "Expand": (simple("Expand", "zero", "size"), "needs too much memory or time"),
+    "Expand by what isn't known": (simple("Expand", "zero", "window"), "an operation Expand that doesn't fit"),
+    "Tile": (simple("Tile", "window", "times"), "needs too much memory or time"),
+    "Tile by what isn't known": (simple("Tile", "window", "window"), "an operation Tile that doesn't fit"),
+    "Shape": (simple("Shape", "window"), "'Shape', which Earmark doesn't run"),
     "Range": (simple("Range", "zero", "end", "step"), "'Range', which Earmark doesn't run"),
     "Resize": (simple("Resize", "window", "", "", "size"), "'Resize', which Earmark doesn't run"),
     "RandomNormal": (lambda: with_nodes(helper.make_node("RandomNormal", [], ["x"], shape=[2])), "'RandomNormal'"),

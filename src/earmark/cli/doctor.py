@@ -20,6 +20,7 @@ import typer
 from earmark.cli.options import Json
 from earmark.cli.terminal import put
 from earmark.errors import EarmarkError, as_reason
+from earmark.storage.user_folders import user_cache
 from earmark.version import __version__
 
 PORTS = {"studio": 8000, "serve": 8001, "studio --lan": 8443}  # where these listen unless they are told otherwise
@@ -188,10 +189,6 @@ def _programs() -> Finding:
 
 
 def _cache() -> Finding:
-    try:
-        from earmark.training.embedding_cache import user_cache
-    except ImportError as error:  # NumPy is missing, which is told above
-        return Finding("Cache", "note", as_reason(error), {})
     folder = user_cache()
     if folder is None:
         return Finding("Cache", "note", "there is no place for one", {"folder": None})

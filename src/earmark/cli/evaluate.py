@@ -61,11 +61,13 @@ def evaluate_files(
         title, card, default = str(model), None, Path(REPORT_FILE)
     else:
         project = Project(model)
-        default = project.report_file(base)
         if test is None:
-            evaluation = project.evaluate(base, folds=folds, background=background, report=report)
+            chosen = project.choose_base(base).base
+            default = project.report_file(chosen)
+            evaluation = project.evaluate(chosen, folds=folds, background=background, report=report)
         else:
-            default = project.model_folder(base and default.parent.name) / REPORT_FILE
+            name = project.report_file(base).parent.name if base else None
+            default = project.model_folder(name) / REPORT_FILE
             recognizer, counts = load(default.parent), project.count_recordings()
             evaluation = evaluate_on(recognizer, test, background, counts=counts, report=report)
         title, card = project.name, read_card(default.parent)

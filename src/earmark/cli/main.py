@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli.base import base_app
 from earmark.cli.bench import bench
 from earmark.cli.devices import devices
 from earmark.cli.doctor import doctor
@@ -60,8 +61,8 @@ class PcmEncoding(str, Enum):
 BaseName = Annotated[
     str | None,
     typer.Option(
-        help="What to train on: sounds, speech, words, or any model with an embedding.",
-        show_default="sounds: sounds; words: speech if it is installed, else words",
+        help="What to train on: auto, sounds, speech, words, ear, one of your own, or any network with an embedding.",
+        show_default="sounds: sounds; words: auto, which chooses by the clips",
     ),
 ]
 ModelPath = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -213,6 +214,11 @@ def train(
                 put(values, as_json, str(epoch))
 
         trained = opened.train(base, name=name, report=progress.report, on_epoch=show, **options)
+    choice = trained.base_choice
+    if choice is not None and choice.why is not None:
+        put({"base": choice.base, "why": choice.why}, as_json, f"Base {choice.base}: {choice.why}")
+    if trained.hint is not None:
+        put({"hint": trained.hint}, as_json, trained.hint)
     folder = opened.model_folder(trained.metadata.name)
     put({"model": str(folder)}, as_json, f"Saved in {folder}. Now: earmark listen {_as_model(project)}")
 
@@ -349,6 +355,7 @@ app.command()(studio)
 app.command()(devices)
 app.command()(doctor)
 app.command()(bench)
+app.add_typer(base_app, name="base")
 
 
 @app.command()

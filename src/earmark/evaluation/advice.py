@@ -33,6 +33,7 @@ def advise(evaluation: Evaluation) -> list[str]:
         *_low_recall(evaluation),
         *_perhaps_mislabelled(evaluation),
         *_background(evaluation),
+        *([] if evaluation.hint is None else [evaluation.hint]),
     ]
 
 

@@ -56,12 +56,13 @@ def cross_validate(
     training.check(clips)
     parts, files = _divide(clips, folds), find_sounds(background)
     scored: list[ScoredClip] = []
-    all_labels = labels
+    all_labels, hint = labels, None
     for fold, left_out in enumerate(parts):
         ids = {clip.file.id for clip in left_out}
         trained = training.run([clip for clip in clips if clip.file.id not in ids], labels, report=report)
         recognizer = Recognizer(trained.model, training.name)
         all_labels = max(all_labels, trained.labels, key=len)  # noise is added where the parts hold silence
+        hint = trained.hint
         for clip in left_out:
             scores = recognizer.recognize(clip.file.path).scores
             scored.append(ScoredClip(clip.file.path, clip.file.label, scores, clip.file.id, fold))
@@ -74,7 +75,7 @@ def cross_validate(
         whole = Recognizer(training.run(clips, labels, report=report).model, training.name)
         heard = _measure(whole, files, report)
     wide = (replace(one, scores=np.pad(one.scores, (0, len(all_labels) - len(one.scores)))) for one in scored)
-    return Evaluation(all_labels, tuple(wide), method, heard, counts)
+    return Evaluation(all_labels, tuple(wide), method, heard, counts, hint)
 
 
 def evaluate_on(

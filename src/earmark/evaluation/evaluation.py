@@ -135,6 +135,7 @@ class Evaluation:
         method: how the recordings were held out, e.g. "cross-validation in 5 parts, by recording".
         background: the false alarms, if they were measured.
         counts: label → how many recordings it has in all; if empty, those of `clips` are counted.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
 
     Raises:
         EarmarkError: a clip's label or scores don't fit the labels.
@@ -145,6 +146,7 @@ class Evaluation:
     method: str
     background: Background | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    hint: str | None = None
 
     def __post_init__(self) -> None:
         for clip in self.clips:

@@ -57,6 +57,11 @@ def export_model(
     if to not in MODEL_FORMATS:
         raise EarmarkError(f"There is no model format {to!r}: choose {', '.join(MODEL_FORMATS)}.")
     check_free(target)
+    if metadata.tflite is not None:
+        raise EarmarkError(
+            f"{metadata.name} is trained on {metadata.tflite.name}, a TensorFlow Lite network, which a file of another "
+            "kind can't hold: train on an ONNX base to export it."
+        )
     try:
         if to == ONNX:
             _write_file(target, onnx_file(recognizer.content, metadata, onnx_input))

@@ -100,6 +100,7 @@ def cut_windows(
     *,
     key_frame: int | None = None,
     everywhere: bool = False,
+    goes_on: bool = False,
     window_hop_ratio: float | None = None,
 ) -> npt.NDArray[np.float32]:
     """Cut a recording of a word, or of several, into windows.
@@ -110,6 +111,8 @@ def cut_windows(
         front_end: what makes the frames.
         key_frame: the frame of the recording's spectrogram where the word is; None means to find it by loudness.
         everywhere: whether to use all of the recording, as for background noise.
+        goes_on: whether the recording holds a sound that may go on, not words: all windows are used that don't lie at
+            its noise floor; see `silence`.
         window_hop_ratio: the hop between windows, as a part of a window's length; all windows that hold the key frame
             are cut. None means only the one around the key frame. Noise is cut with this hop too, or with a hop of half
             a window if None.
@@ -125,6 +128,10 @@ def cut_windows(
     hop = max(1, round(window_frames * (window_hop_ratio or 0.5)))
     if everywhere:
         return windows[::hop]
+    if goes_on:
+        is_heard = sounding(frames, window_frames, front_end)[::hop]
+        if is_heard.any():
+            return windows[::hop][is_heard]
     if key_frame is None:
         key_frames = find_key_frames(frames, window_frames, front_end)
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]
 
 WAVEFORM_RATE = 16_000  # Hz
 WAVEFORM_HOP = 320  # samples a frame: 20 ms
+WAVEFORM_RATES = range(4_000, 192_001)  # Hz, that a base may declare
 LOWEST_BIN = 5  # 108 Hz: rumble and a microphone's offset lie below it and don't make a sound loud
 
 
@@ -95,14 +97,32 @@ class SpectrogramFrontEnd:
         return {"sample_rate": SAMPLE_RATE, "fft_size": FFT_SIZE, "hop": HOP, "bins": BINS}
 
 
+@dataclass(frozen=True)
 class WaveformFrontEnd:
-    """The sound itself at 16 kHz, in frames of 20 ms."""
+    """The sound itself, in frames of about 20 ms: at 16 kHz, or at another rate that a base declares.
 
-    name, sample_rate, values = "waveform", WAVEFORM_RATE, WAVEFORM_HOP
-    frame_seconds, silence = WAVEFORM_HOP / WAVEFORM_RATE, 0.0
+    Attributes:
+        sample_rate: the rate in Hz.
+        values: samples a frame.
+    """
+
+    sample_rate: int = WAVEFORM_RATE
+    values: int = WAVEFORM_HOP
+
+    @property
+    def name(self) -> str:
+        return "waveform"
+
+    @property
+    def frame_seconds(self) -> float:
+        return self.values / self.sample_rate
+
+    @property
+    def silence(self) -> float:
+        return 0.0
 
     def stream(self, sample_rate: int, *, silence_before: bool = True) -> StreamingFrames:  # noqa: ARG002
-        return _StreamingWaveform(sample_rate)
+        return _StreamingWaveform(sample_rate, self)
 
     def seconds_of(self, frames: int) -> float:
         return frames * self.frame_seconds
@@ -112,16 +132,26 @@ class WaveformFrontEnd:
         return power
 
     def as_dict(self) -> dict[str, Any]:
-        return {"sample_rate": WAVEFORM_RATE, "hop": WAVEFORM_HOP}
+        return {"sample_rate": self.sample_rate, "hop": self.values}
 
 
 SPECTROGRAM, WAVEFORM = SpectrogramFrontEnd(), WaveformFrontEnd()
 
 
+def waveform_front_end(sample_rate: int) -> WaveformFrontEnd:
+    """The front end that gives the sound itself at that rate, in Hz."""
+    return WAVEFORM if sample_rate == WAVEFORM_RATE else WaveformFrontEnd(sample_rate, round(sample_rate / 50))
+
+
 def read_front_end(values: object) -> FrontEnd | None:
     """The front end that a model's metadata describes; None if Earmark has no such front end."""
-    known: tuple[FrontEnd, ...] = (SPECTROGRAM, WAVEFORM)
-    return next((front_end for front_end in known if front_end.as_dict() == values), None)
+    if values == SPECTROGRAM.as_dict():
+        return SPECTROGRAM
+    rate = values.get("sample_rate") if isinstance(values, dict) else None
+    if type(rate) is not int or rate not in WAVEFORM_RATES:
+        return None
+    front_end = waveform_front_end(rate)
+    return front_end if front_end.as_dict() == values else None
 
 
 def stream_frames(front_end: FrontEnd, chunks: Iterable[Samples], sample_rate: int) -> Iterator[Frames]:
@@ -230,8 +260,9 @@ def window_loudness(frames: Frames, window_frames: int, front_end: FrontEnd) -> 
 
 
 class _StreamingWaveform:
-    def __init__(self, sample_rate: int) -> None:
-        self._resampler = Resampler(sample_rate, WAVEFORM_RATE)
+    def __init__(self, sample_rate: int, front_end: WaveformFrontEnd) -> None:
+        self._resampler = Resampler(sample_rate, front_end.sample_rate)
+        self._hop = front_end.values
         self._held = np.zeros(0, np.float32)
 
     def process(self, chunk: Samples) -> Frames:
@@ -242,6 +273,6 @@ class _StreamingWaveform:
 
     def _frames(self, samples: Samples) -> Frames:
         held = np.concatenate((self._held, samples))
-        count = len(held) // WAVEFORM_HOP
-        self._held = held[count * WAVEFORM_HOP :]
-        return held[: count * WAVEFORM_HOP].reshape(count, WAVEFORM_HOP)
+        count = len(held) // self._hop
+        self._held = held[count * self._hop :]
+        return held[: count * self._hop].reshape(count, self._hop)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, helper, load_model_from_string, numpy_helper
 
 from earmark.models.metadata import Metadata
-from earmark.models.onnx_writer import Dense, leading_to, model_file
+from earmark.models.onnx_writer import Dense, leading_to, model_file, opset_of, windows_of
 
 Array = npt.NDArray[np.float32]
 
@@ -52,7 +52,8 @@ def transfer_model(base: bytes, head: HeadWeights, metadata: Metadata) -> bytes:
     constants = {name: constant for name, constant in constants.items() if name in used}
     nodes += _head_nodes(head, constants)
     size = head.layers[0].kernel.shape[1]
-    return model_file(nodes, constants, metadata, {"scores": len(metadata.labels), "embedding": size})
+    outputs = {"scores": len(metadata.labels), "embedding": size}
+    return model_file(nodes, constants, metadata, outputs, windows=windows_of(model), opset=opset_of(model))
 
 
 def tunable_model(base: bytes, metadata: Metadata) -> tuple[bytes, Dense] | None:
@@ -70,7 +71,9 @@ def tunable_model(base: bytes, metadata: Metadata) -> tuple[bytes, Dense] | None
     constants = {name: constant for name, constant in _constants(model).items() if name in used}
     without_labels = replace(metadata, labels=())
     size = layer.weights.kernel.shape[1]
-    return model_file(nodes, constants, without_labels, {"embedding": size}), layer.weights
+    outputs = {"embedding": size}
+    made = model_file(nodes, constants, without_labels, outputs, windows=windows_of(model), opset=opset_of(model))
+    return made, layer.weights
 
 
 def _head_nodes(head: HeadWeights, constants: dict[str, Array]) -> list[NodeProto]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 from unicodedata import category
@@ -10,11 +12,14 @@ from unicodedata import category
 import numpy as np
 
 from earmark.errors import EarmarkError
-from earmark.front_end.frames import SPECTROGRAM, FrontEnd, read_front_end
+from earmark.front_end.frames import SPECTROGRAM, WAVEFORM_HOP, FrontEnd, read_front_end
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
+from earmark.models.declaration import Declaration
 
 FORMAT = 2  # format 1 had only the fixed normalization
 MAX_WINDOW_FRAMES = 10_000  # nearly four minutes
+MAX_WINDOW_VALUES = MAX_WINDOW_FRAMES * WAVEFORM_HOP
+MAX_EMBEDDING = 1 << 20  # values
 MAX_NUMBER = 1e6  # far beyond any level in dB, well within the range of float32
 EPSILON = 1e-7  # as in TensorFlow.js; added to a deviation, so that the division works for 0
 SILENT_DB = FLOOR_DB + 1  # a frame whose highest level is at most this is digital silence
@@ -22,6 +27,7 @@ SILENCE_RANGE = 80.0  # dB below the window's highest level: the level that such
 SHORT_WINDOW = 10  # frames; windows up to this length are for short sounds, with a prediction every frame
 LONGEST_WORD_MS = 1_000  # `longest_sound_ms` for recognizers of single words in windows of a second
 KEY = "earmark"  # the ONNX metadata entry that holds this as JSON
+BASE_INPUT = "base_embedding"  # what a file takes whose base is a TensorFlow Lite network
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,37 @@ Normalization: TypeAlias = FixedNormalization | WindowNormalization | FlooredNor
 
 
 @dataclass(frozen=True)
+class TfLiteBase:
+    """A TensorFlow Lite network that a model needs besides its file.
+
+    Attributes:
+        name: what it was called where the model was trained.
+        sha256: the SHA-256 of its file, in hexadecimal; by it the network is found among the user's bases.
+        values: the size of the embedding, after pooling.
+        declaration: what it hears.
+    """
+
+    name: str
+    sha256: str
+    values: int
+    declaration: Declaration
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TfLiteBase:
+        """Read what a model's metadata stores.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is something else.
+        """
+        read = cls(**{**values, "declaration": Declaration.from_dict(values["declaration"])})
+        if not _is_text(read.name) or not re.fullmatch("[0-9a-f]{64}", read.sha256):
+            raise ValueError(values)
+        if type(read.values) is not int or not 0 < read.values <= MAX_EMBEDDING:
+            raise ValueError(values)
+        return read
+
+
+@dataclass(frozen=True)
 class Metadata:
     """A model's labels, and how its input is made.
 
@@ -109,6 +146,10 @@ class Metadata:
         longest_sound_ms: how long its longest sound lasts, if all of its sounds are as short as words; see `Decisions`.
         probability_threshold: what a score must reach to be a detection, from 0 to 1, unless another threshold is
             given.
+        hop_frames: the frames from one prediction to the next in a stream; None means the usual number.
+        averages_clips: whether the scores of a clip are the mean over its windows, half a window apart, as for sounds
+            that go on; otherwise they are those of the window around its loudest part.
+        tflite: the TensorFlow Lite network that gives the embedding, if this file holds only what comes after it.
     """
 
     name: str
@@ -118,11 +159,21 @@ class Metadata:
     front_end: FrontEnd = field(default=SPECTROGRAM)
     longest_sound_ms: float | None = None
     probability_threshold: float | None = None
+    hop_frames: int | None = None
+    averages_clips: bool = False
+    tflite: TfLiteBase | None = None
+
+    @property
+    def graph_input(self) -> tuple[str, tuple[int, ...]]:
+        """The input of the ONNX file: its name, and its shape for one window."""
+        if self.tflite is not None:
+            return BASE_INPUT, (self.tflite.values,)
+        return "window", (self.window_frames, self.front_end.values)
 
     def to_json(self) -> str:
         values = {"format": FORMAT, **asdict(self), "front_end": self.front_end.as_dict()}
-        for optional in ("longest_sound_ms", "probability_threshold"):
-            if values[optional] is None:
+        for optional in ("longest_sound_ms", "probability_threshold", "hop_frames", "averages_clips", "tflite"):
+            if values[optional] is None or values[optional] is False:
                 del values[optional]
         return json.dumps(values, ensure_ascii=False)
 
@@ -150,10 +201,9 @@ class Metadata:
                 raise _broken(source)
             values["labels"] = tuple(values["labels"])
             values["normalization"] = _read_normalization(values["normalization"])
-            if values.get("longest_sound_ms") is not None:
-                values["longest_sound_ms"] = _number(values["longest_sound_ms"], above=0)
-            if values.get("probability_threshold") is not None:
-                values["probability_threshold"] = _probability(values["probability_threshold"])
+            for optional, read in _OPTIONAL.items():
+                if values.get(optional) is not None:
+                    values[optional] = read(values[optional])
             metadata = cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _broken(source) from error
@@ -166,7 +216,15 @@ class Metadata:
             all(map(_is_text, (self.name, *self.labels)))
             and type(self.window_frames) is int  # not a bool, which is an int too
             and 0 < self.window_frames <= MAX_WINDOW_FRAMES
+            and self.window_frames * self.front_end.values <= MAX_WINDOW_VALUES
+            and (self.hop_frames is None or type(self.hop_frames) is int)
+            and (self.hop_frames is None or 0 < self.hop_frames <= self.window_frames)
+            and type(self.averages_clips) is bool
+            and (self.tflite is None or self._fits(self.tflite.declaration))
         )
+
+    def _fits(self, declaration: Declaration) -> bool:
+        return (self.front_end, self.window_frames) == (declaration.front_end, declaration.window_frames)
 
 
 def _is_text(value: object) -> bool:
@@ -196,6 +254,13 @@ def _probability(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(value)
     return value
+
+
+_OPTIONAL: dict[str, Callable[[Any], object]] = {
+    "longest_sound_ms": lambda value: _number(value, above=0),
+    "probability_threshold": _probability,
+    "tflite": TfLiteBase.from_dict,
+}
 
 
 def _broken(source: str) -> EarmarkError:

@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError, needs_package
 from earmark.front_end.frames import FrontEnd
-from earmark.models.metadata import KEY, Metadata
+from earmark.models.metadata import KEY, Metadata, TfLiteBase
 from earmark.models.onnx_cost import check_cost
 from earmark.models.onnx_file import Graph, UnfitModelError, read_graph
 from earmark.models.runtime import load_runtime
 
 if TYPE_CHECKING:
     import onnxruntime
+
+    from earmark.models.tflite import TfLiteNetwork
 
 BATCH = 128  # windows that go through a network at most at once: memory grows with this, not with the data
 SHOWN_LABELS = 10  # that a network's `repr` shows
@@ -48,12 +50,16 @@ class Network:
             model = _own_part(model, self.metadata, name)
             graph = _read_network(model, name)
         self._outputs, self.content = graph.outputs, model
-        if graph.inputs != ["window"]:
+        self._given, shape = self.metadata.graph_input
+        if graph.inputs != [self._given]:
             raise EarmarkError(f"{name} doesn't take windows of {self.input_shape}: train it again.")
+        declared = graph.declared[self._given].shape
+        most = 1 if declared is not None and declared[:1] == (1,) else BATCH  # a base from elsewhere may take one
         try:
-            self._batch = check_cost(graph, self.input_shape, BATCH)
+            self._batch = check_cost(graph, shape, most)
         except UnfitModelError as error:
             raise _unfit(name, error) from error
+        self._base = None if self.metadata.tflite is None else _open_tflite(self.metadata.tflite, name)
         self._session = open_session(model, name)
         self._check(name)
 
@@ -107,10 +113,14 @@ class Network:
         if "embedding" in outputs:
             self.check_embedding()
         parts = [
-            self._session.run(outputs, {"window": self._normalized(windows[start : start + self._batch])})
+            self._session.run(outputs, {self._given: self._prepared(windows[start : start + self._batch])})
             for start in range(0, max(1, len(windows)), self._batch)
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _prepared(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        normalized = self._normalized(windows)
+        return normalized if self._base is None else self._base.embed(normalized)
 
     def _normalized(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         normalization = self.metadata.normalization
@@ -149,6 +159,29 @@ def _read_network(model: bytes, name: str) -> Graph:
 
 def _unfit(name: str, error: UnfitModelError) -> EarmarkError:
     return EarmarkError(f"{name} {error}: use a model that Earmark has trained or exported.")
+
+
+def _open_tflite(base: TfLiteBase, name: str) -> TfLiteNetwork:
+    """The network that a model needs besides its own file, from among the user's bases."""
+    from earmark.models.declaration import declaration_of
+    from earmark.models.tflite import open_tflite, signature
+    from earmark.models.user_bases import find_by_sum
+
+    found = find_by_sum(base.sha256)
+    if found is None:
+        raise EarmarkError(
+            f"{name} needs the base {base.name}, a TensorFlow Lite network that isn't among your bases: add its file "
+            f"with `earmark base add {base.name} FILE` (SHA-256 {base.sha256[:12]}…)."
+        )
+    file, content = found
+    # It runs as the user has declared it, whatever the model says.
+    declaration = declaration_of(file, *signature(content, str(file)))
+    network = open_tflite(content, str(file), declaration)
+    if (network.values, declaration) != (base.values, base.declaration):
+        raise EarmarkError(
+            f"{name} doesn't fit the base {base.name} as it is declared in {file.parent}: train it again."
+        )
+    return network
 
 
 def _own_part(model: bytes, metadata: Metadata, name: str) -> bytes:

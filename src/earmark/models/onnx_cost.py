@@ -94,17 +94,7 @@ def _walk(graph: Graph, values: dict[str, KnownValue], shape: Shape) -> tuple[Co
     values |= {name: _value(constant) for name, constant in graph.constants.items()}
     cost, windows = Cost(), shape[0]
     for node in graph.nodes:
-        if node.kind not in OPERATORS:
-            raise UnfitModelError(f"has the operation {node.kind[:40]!a}, which Earmark doesn't run")
-        if len(node.makes) != 1 or node.makes[0] in values or (not node.takes and node.kind != "Constant"):
-            raise UnfitModelError(f"has an operation {node.kind} that makes none or more than one value")
-        try:
-            given = [values[name] if name else None for name in node.takes]
-            made, steps, scratch = OPERATORS[node.kind](_Operation(node, given))
-        except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
-            raise UnfitModelError(f"has an operation {node.kind} that doesn't fit windows of {shape[1:]}") from error
-        if len(made.shape) > MAX_AXES or any(size < 0 for size in made.shape):
-            raise UnfitModelError(f"has an operation {node.kind} that makes an impossible shape")
+        made, steps, scratch = reckon(node, values, shape[1:])
         values[node.makes[0]] = made
         cost.values += made.size
         cost.work += steps
@@ -118,12 +108,41 @@ def _walk(graph: Graph, values: dict[str, KnownValue], shape: Shape) -> tuple[Co
     return cost, values
 
 
+def reckon(
+    node: Node, values: Mapping[str, KnownValue], window: Shape, more: Mapping[str, Reckon] | None = None
+) -> Reckoned:
+    """What one operation makes of the values before it, the steps that it takes, and its scratch values.
+
+    Args:
+        node: the operation.
+        values: the values before it, by name.
+        window: the shape of a window, for errors.
+        more: operators besides `OPERATORS`, or in their place.
+
+    Raises:
+        UnfitModelError: the operation isn't supported, or doesn't fit what it is given.
+    """
+    operator = (more or {}).get(node.kind) or OPERATORS.get(node.kind)
+    if operator is None:
+        raise UnfitModelError(f"has the operation {node.kind[:40]!a}, which Earmark doesn't run")
+    if len(node.makes) != 1 or node.makes[0] in values or (not node.takes and node.kind != "Constant"):
+        raise UnfitModelError(f"has an operation {node.kind} that makes none or more than one value")
+    try:
+        given = [values[name] if name else None for name in node.takes]
+        made, steps, scratch = operator(Operation(node, given))
+    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise UnfitModelError(f"has an operation {node.kind} that doesn't fit windows of {window}") from error
+    if len(made.shape) > MAX_AXES or any(size < 0 for size in made.shape):
+        raise UnfitModelError(f"has an operation {node.kind} that makes an impossible shape")
+    return made, steps, scratch
+
+
 def _value(constant: Constant) -> KnownValue:
     return KnownValue(constant.shape, constant.kind, constant.integers() if len(constant.shape) < 2 else None)
 
 
 @dataclass(frozen=True)
-class _Operation:
+class Operation:
     """An operation and its inputs; None stands for an input that is left out."""
 
     node: Node
@@ -165,18 +184,19 @@ class _Operation:
 
 
 Reckoned = tuple[KnownValue, int, int]  # what is made, its steps, its scratch
+Reckon = Callable[[Operation], Reckoned]
 
 
-def _made(operation: _Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Reckoned:
+def _made(operation: Operation, shape: Sequence[int], steps_each: int = 1, scratch: int = 0) -> Reckoned:
     value = KnownValue(tuple(shape), operation.value().kind)
     return value, value.size * steps_each, scratch
 
 
-def _same(operation: _Operation) -> Reckoned:
+def _same(operation: Operation) -> Reckoned:
     return _made(operation, operation.value().shape)
 
 
-def _cast(operation: _Operation) -> Reckoned:
+def _cast(operation: Operation) -> Reckoned:
     kind = operation.number("to", 0)
     if kind not in TYPES:
         raise ValueError(kind)
@@ -184,7 +204,7 @@ def _cast(operation: _Operation) -> Reckoned:
     return value, value.size, 0
 
 
-def _constant(operation: _Operation) -> Reckoned:
+def _constant(operation: Operation) -> Reckoned:
     (name,) = operation.node.options
     option = operation.node.options[name]
     if name == "value" and isinstance(option, Constant):
@@ -200,27 +220,27 @@ def _constant(operation: _Operation) -> Reckoned:
     raise ValueError(name)
 
 
-def _broadcast(operation: _Operation) -> Reckoned:
+def _broadcast(operation: Operation) -> Reckoned:
     return _made(operation, np.broadcast_shapes(*(operation.value(at).shape for at in range(len(operation.given)))))
 
 
-def _quotient(operation: _Operation) -> Reckoned:
+def _quotient(operation: Operation) -> Reckoned:
     if operation.value().kind not in FLOATS:
         raise ValueError("a whole number divided by 0 ends the process")
     return _broadcast(operation)
 
 
-def _compared(operation: _Operation) -> Reckoned:
+def _compared(operation: Operation) -> Reckoned:
     made, steps, scratch = _broadcast(operation)
     return KnownValue(made.shape, 9), steps, scratch
 
 
-def _where(operation: _Operation) -> Reckoned:
+def _where(operation: Operation) -> Reckoned:
     made, steps, scratch = _broadcast(operation)
     return KnownValue(made.shape, operation.value(1).kind), steps, scratch
 
 
-def _reshape(operation: _Operation) -> Reckoned:
+def _reshape(operation: Operation) -> Reckoned:
     """In the new shape, 0 keeps a size and −1 stands for what is left."""
     shape, target = operation.value().shape, operation.constants(1)
     if operation.number("allowzero", 0) or any(size < -1 for size in target) or list(target).count(-1) > 1:
@@ -233,7 +253,7 @@ def _reshape(operation: _Operation) -> Reckoned:
     return _made(operation, sizes)
 
 
-def _flatten(operation: _Operation) -> Reckoned:
+def _flatten(operation: Operation) -> Reckoned:
     shape, axis = operation.value().shape, operation.number("axis", 1)
     if not -len(shape) <= axis <= len(shape):
         raise ValueError(axis)
@@ -241,7 +261,7 @@ def _flatten(operation: _Operation) -> Reckoned:
     return _made(operation, (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
-def _transpose(operation: _Operation) -> Reckoned:
+def _transpose(operation: Operation) -> Reckoned:
     shape = operation.value().shape
     order = operation.numbers("perm", tuple(range(len(shape)))[::-1])
     if sorted(order) != list(range(len(shape))):
@@ -249,14 +269,14 @@ def _transpose(operation: _Operation) -> Reckoned:
     return _made(operation, [shape[axis] for axis in order])
 
 
-def _given_axes(operation: _Operation) -> Sequence[int] | None:
+def _given_axes(operation: Operation) -> Sequence[int] | None:
     """The axes, which are an input in newer versions and an attribute in older ones."""
     if operation.has(1):
         return operation.constants(1)
     return operation.numbers("axes", ()) if "axes" in operation.node.options else None
 
 
-def _squeeze(operation: _Operation) -> Reckoned:
+def _squeeze(operation: Operation) -> Reckoned:
     shape, given = operation.value().shape, _given_axes(operation)
     axes = [at for at, size in enumerate(shape) if size == 1] if given is None else operation.axes(given, len(shape))
     if any(shape[axis] != 1 for axis in axes):
@@ -264,14 +284,14 @@ def _squeeze(operation: _Operation) -> Reckoned:
     return _made(operation, [size for at, size in enumerate(shape) if at not in axes])
 
 
-def _unsqueeze(operation: _Operation) -> Reckoned:
+def _unsqueeze(operation: Operation) -> Reckoned:
     given = _given_axes(operation) or ()
     count = len(operation.value().shape) + len(given)
     axes, sizes = operation.axes(given, count), iter(operation.value().shape)
     return _made(operation, [1 if at in axes else next(sizes) for at in range(count)])
 
 
-def _concat(operation: _Operation) -> Reckoned:
+def _concat(operation: Operation) -> Reckoned:
     shapes = [operation.value(at).shape for at in range(len(operation.given))]
     (axis,) = operation.axes([operation.number("axis", 0)], len(shapes[0]))
     if len({shape[:axis] + shape[axis + 1 :] for shape in shapes}) != 1:
@@ -279,7 +299,7 @@ def _concat(operation: _Operation) -> Reckoned:
     return _made(operation, (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]))
 
 
-def _slice(operation: _Operation) -> Reckoned:
+def _slice(operation: Operation) -> Reckoned:
     sizes = list(operation.value().shape)
     starts, ends = operation.constants(1), operation.constants(2)
     axes = operation.axes(operation.constants(3) if operation.has(3) else range(len(starts)), len(sizes))
@@ -289,20 +309,48 @@ def _slice(operation: _Operation) -> Reckoned:
     return _made(operation, sizes)
 
 
-def _gather(operation: _Operation) -> Reckoned:
+def _gather(operation: Operation) -> Reckoned:
     shape, wanted = operation.value().shape, operation.value(1).shape
     (axis,) = operation.axes([operation.number("axis", 0)], len(shape))
     return _made(operation, (*shape[:axis], *wanted, *shape[axis + 1 :]))
 
 
-def _pad(operation: _Operation) -> Reckoned:
+def _pad(operation: Operation) -> Reckoned:
     shape, pads = operation.value().shape, operation.constants(1)
     if len(pads) != 2 * len(shape) or operation.has(3):
         raise ValueError(pads)
     return _made(operation, [size + pads[at] + pads[at + len(shape)] for at, size in enumerate(shape)])
 
 
-def _reduce(operation: _Operation) -> Reckoned:
+def _expand(operation: Operation) -> Reckoned:
+    sizes = operation.constants(1)
+    if any(size < 1 for size in sizes):
+        raise ValueError(sizes)
+    return _made(operation, np.broadcast_shapes(operation.value().shape, tuple(sizes)))
+
+
+def _tile(operation: Operation) -> Reckoned:
+    shape, repeats = operation.value().shape, operation.constants(1)
+    if any(count < 1 for count in repeats):
+        raise ValueError(repeats)
+    return _made(operation, [size * count for size, count in zip(shape, repeats, strict=True)])
+
+
+def _quantized(operation: Operation) -> Reckoned:
+    """Floats as whole numbers of the zero point's type."""
+    if operation.node.options.get("output_dtype"):
+        raise ValueError("output_dtype")
+    kind = operation.value(2).kind if operation.has(2) else 2
+    return KnownValue(operation.value().shape, kind), operation.value().size, 0
+
+
+def _dequantized(operation: Operation) -> Reckoned:
+    if operation.node.options.get("output_dtype"):
+        raise ValueError("output_dtype")
+    return KnownValue(operation.value().shape, operation.value(1).kind), operation.value().size, 0
+
+
+def _reduce(operation: Operation) -> Reckoned:
     shape, given = operation.value().shape, _given_axes(operation)
     if not given:
         given = () if operation.number("noop_with_empty_axes", 0) else range(len(shape))
@@ -311,19 +359,19 @@ def _reduce(operation: _Operation) -> Reckoned:
     return KnownValue(tuple(sizes), operation.value().kind), operation.value().size, 0
 
 
-def _global_pool(operation: _Operation) -> Reckoned:
+def _global_pool(operation: Operation) -> Reckoned:
     shape = operation.value().shape
     return KnownValue((*shape[:2], *(1 for _ in shape[2:])), operation.value().kind), operation.value().size, 0
 
 
-def _matmul(operation: _Operation) -> Reckoned:
+def _matmul(operation: Operation) -> Reckoned:
     first, second = operation.value(0).shape, operation.value(1).shape
     if len(first) < 2 or len(second) < 2 or first[-1] != second[-2]:
         raise ValueError(first)
     return _made(operation, (*np.broadcast_shapes(first[:-2], second[:-2]), first[-2], second[-1]), first[-1])
 
 
-def _gemm(operation: _Operation) -> Reckoned:
+def _gemm(operation: Operation) -> Reckoned:
     rows, inputs = operation.value(0).shape[:: -1 if operation.number("transA", 0) else 1]
     again, columns = operation.value(1).shape[:: -1 if operation.number("transB", 0) else 1]
     if inputs != again:
@@ -331,7 +379,7 @@ def _gemm(operation: _Operation) -> Reckoned:
     return _made(operation, (rows, columns), inputs)
 
 
-def _slid(operation: _Operation, taps: Sequence[int]) -> list[int]:
+def _slid(operation: Operation, taps: Sequence[int]) -> list[int]:
     """How many positions a kernel with that many taps takes on each axis of an image."""
     sizes = operation.value().shape[2:]
     ones = (1,) * len(sizes)
@@ -358,7 +406,7 @@ def _slid(operation: _Operation, taps: Sequence[int]) -> list[int]:
     return made
 
 
-def _convolution(operation: _Operation) -> Reckoned:
+def _convolution(operation: Operation) -> Reckoned:
     (windows, channels, *sizes), (outputs, inputs, *taps) = operation.value().shape, operation.value(1).shape
     if channels != inputs * operation.number("group", 1) or len(sizes) != len(taps) or not sizes:
         raise ValueError(channels)
@@ -366,7 +414,7 @@ def _convolution(operation: _Operation) -> Reckoned:
     return _made(operation, (windows, outputs, *places), kernel, scratch=kernel * math.prod(places))
 
 
-def _pooling(operation: _Operation) -> Reckoned:
+def _pooling(operation: Operation) -> Reckoned:
     taps = operation.numbers("kernel_shape", ())
     places = _slid(operation, taps)
     return _made(operation, (*operation.value().shape[:2], *places), math.prod(taps))
@@ -378,7 +426,7 @@ KEEP_SHAPES = (
     "LpNormalization", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax",
     "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
 )  # fmt: skip
-OPERATORS: Mapping[str, Callable[[_Operation], Reckoned]] = {
+OPERATORS: Mapping[str, Reckon] = {
     **dict.fromkeys(KEEP_SHAPES, _same),
     **dict.fromkeys(("Add", "Max", "Mean", "Min", "Mul", "Pow", "PRelu", "Sub", "Sum"), _broadcast),
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _compared),
@@ -389,15 +437,19 @@ OPERATORS: Mapping[str, Callable[[_Operation], Reckoned]] = {
     "Concat": _concat,
     "Constant": _constant,
     "Conv": _convolution,
+    "DequantizeLinear": _dequantized,
     "Div": _quotient,
+    "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Pad": _pad,
+    "QuantizeLinear": _quantized,
     "Reshape": _reshape,
     "Slice": _slice,
     "Squeeze": _squeeze,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Where": _where,

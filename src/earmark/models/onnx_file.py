@@ -74,6 +74,19 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What the file says of an input or output.
+
+    Attributes:
+        kind: the type of its numbers, a key of `TYPES`; 0 if the file doesn't say.
+        shape: the size of each axis, None where it isn't fixed; None if the file doesn't say.
+    """
+
+    kind: int
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
 class Graph:
     """The content of an ONNX file.
 
@@ -84,6 +97,7 @@ class Graph:
         outputs: the names of the outputs.
         opset: the version of ONNX's operators.
         entries: the metadata; if a name occurs twice, its last entry.
+        declared: what the file says of its inputs and outputs. Nothing holds it to that.
     """
 
     nodes: list[Node]
@@ -92,16 +106,17 @@ class Graph:
     outputs: list[str]
     opset: int
     entries: dict[str, str]
+    declared: dict[str, Declared]
 
 
-def read_graph(model: bytes) -> Graph:
-    """Read an ONNX file.
+def read_graph(model: bytes, most: int = MAX_BYTES) -> Graph:
+    """Read an ONNX file of at most that many bytes.
 
     Raises:
         UnfitModelError: it is no ONNX file, is damaged or too large, or holds something that may not run.
     """
-    if len(model) > MAX_BYTES:
-        raise UnfitModelError(f"is larger than {MAX_BYTES >> 20} MiB")
+    if len(model) > most:
+        raise UnfitModelError(f"is larger than {most >> 20} MiB")
     try:
         return _read_model(_fields(memoryview(model)))
     except UnfitModelError:
@@ -130,15 +145,29 @@ def _read_model(fields: Fields) -> Graph:
         if name in constants:
             raise UnfitModelError("has two constants of one name")
         constants[name] = _read_constant(tensor)
-    names = [_text(_fields(info), 1) for info in _parts(graph, 11)]
+    inputs, outputs = ([(_text(info, 1), info) for info in map(_fields, _parts(graph, at))] for at in (11, 12))
     return Graph(
         nodes=[_read_node(_fields(node)) for node in _parts(graph, 1)],
         constants=constants,
-        inputs=[name for name in names if name not in constants],
-        outputs=[_text(_fields(info), 1) for info in _parts(graph, 12)],
+        inputs=[name for name, _ in inputs if name not in constants],
+        outputs=[name for name, _ in outputs],
         opset=opset,
         entries={_text(entry, 1): _plain_text(entry, 2) for entry in map(_fields, _parts(fields, 14))},
+        declared={name: _read_declared(info) for name, info in (*inputs, *outputs)},
     )
+
+
+def _read_declared(info: Fields) -> Declared:
+    """A ValueInfoProto: the type of a tensor, and its shape."""
+    if 2 not in info or 1 not in (kind := _fields(_one(info, 2))):
+        return Declared(0, None)  # no tensor, or of any type
+    tensor = _fields(_one(kind, 1))
+    if 2 not in tensor:
+        return Declared(_number(tensor, 1), None)
+    axes = list(map(_fields, _parts(_fields(_one(tensor, 2)), 1)))
+    if len(axes) > MAX_AXES:
+        raise UnfitModelError("declares an impossible shape")
+    return Declared(_number(tensor, 1), tuple(_number(axis, 1) if 1 in axis else None for axis in axes))
 
 
 def _read_node(fields: Fields) -> Node:

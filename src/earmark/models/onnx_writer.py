@@ -11,7 +11,6 @@ from onnx import (
     ModelProto,
     NodeProto,
     TensorProto,
-    ValueInfoProto,
     checker,
     helper,
     load_model_from_string,
@@ -183,23 +182,41 @@ def leading_to(output: str, model: ModelProto) -> list[NodeProto]:
     return nodes[::-1]
 
 
-def _window_info(metadata: Metadata) -> ValueInfoProto:
-    shape: list[str | int | None] = ["n", metadata.window_frames, metadata.front_end.values]
-    return helper.make_tensor_value_info("window", TensorProto.FLOAT, shape)
-
-
 def model_file(
-    nodes: list[NodeProto], constants: dict[str, npt.NDArray[Any]], metadata: Metadata, outputs: dict[str, int]
+    nodes: list[NodeProto],
+    constants: dict[str, npt.NDArray[Any]],
+    metadata: Metadata,
+    outputs: dict[str, int],
+    *,
+    windows: str | int = "n",
+    opset: int = OPSET,
 ) -> bytes:
-    """The ONNX file of a graph from `window` to those outputs, each of shape [n, its size]."""
+    """The ONNX file of a graph from `window` to those outputs, each of shape [windows, its size].
+
+    Args:
+        windows: how many windows it takes at once: a name for any number, or 1.
+        opset: the version of ONNX's operators that the nodes are written for.
+    """
+    name, shape = metadata.graph_input
     graph = helper.make_graph(
         nodes,
         metadata.name,
-        [_window_info(metadata)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in outputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [windows, *shape])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [windows, size]) for name, size in outputs.items()],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     helper.set_model_props(model, {KEY: metadata.to_json()})
     checker.check_model(model)
     return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def windows_of(model: ModelProto) -> str | int:
+    """How many windows a model takes at once, as `model_file` is given it."""
+    first = model.graph.input[0].type.tensor_type.shape.dim[0]
+    return int(first.dim_value) or "n"
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of ONNX's operators that a model is written for."""
+    return next(int(opset.version) for opset in model.opset_import if opset.domain in ("", "ai.onnx"))

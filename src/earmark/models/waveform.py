@@ -24,7 +24,7 @@ from earmark.models.metadata import (
     Metadata,
     Normalization,
 )
-from earmark.models.onnx_writer import OPSET
+from earmark.models.onnx_writer import OPSET, windows_of
 
 INPUT, WINDOW = "waveform", "window"
 PREFIX = "front_end/"  # for the names of everything that is added, so that none is taken already
@@ -49,7 +49,8 @@ def with_front_end(model: bytes, metadata: Metadata) -> bytes:
         made = graph.reshaped(INPUT, frames, values)
     graph.add("Identity", graph.normalized(made, metadata.normalization), made=WINDOW)
     nodes = [*graph.nodes, *loaded.graph.node]
-    given = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", waveform_samples(metadata)])
+    windows = windows_of(loaded)
+    given = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [windows, waveform_samples(metadata)])
     _replace(loaded, nodes, given)
     loaded.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in graph.constants.items())
     checker.check_model(loaded)
@@ -60,7 +61,7 @@ def without_front_end(model: bytes, metadata: Metadata) -> bytes:
     """What `with_front_end` was given."""
     loaded = load_model_from_string(model)
     nodes = [node for node in loaded.graph.node if not node.output[0].startswith(PREFIX) and node.output[0] != WINDOW]
-    shape: list[str | int | None] = ["n", metadata.window_frames, metadata.front_end.values]
+    shape: list[str | int | None] = [windows_of(loaded), metadata.window_frames, metadata.front_end.values]
     _replace(loaded, nodes, helper.make_tensor_value_info(WINDOW, TensorProto.FLOAT, shape))
     kept = [tensor for tensor in loaded.graph.initializer if not tensor.name.startswith(PREFIX)]
     del loaded.graph.initializer[:]

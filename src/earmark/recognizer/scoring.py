@@ -70,6 +70,8 @@ class Classifier(Network):
     def hop_frames(self, overlap_factor: float | None = None) -> int:
         """Frames from one window to the next, for that overlap or for the default one; see `stream`."""
         frames = self.metadata.window_frames
+        if overlap_factor is None and self.metadata.hop_frames is not None:
+            return self.metadata.hop_frames
         if overlap_factor is None:
             return 1 if frames <= SHORT_WINDOW else round(WORD_HOP_SECONDS / self.front_end.frame_seconds)
         return hop_of(frames, overlap_factor)

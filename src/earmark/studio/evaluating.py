@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import EarmarkError
@@ -11,6 +12,7 @@ from earmark.evaluation.advice import as_dict
 from earmark.evaluation.report import write_report
 from earmark.project import Project
 from earmark.storage.files import make_folder, write_atomically
+from earmark.training.bases import AUTO
 
 if TYPE_CHECKING:
     from earmark.progress import Report
@@ -27,7 +29,8 @@ def evaluate(project: Project, report: Report) -> None:
     Raises:
         EarmarkError: the folder can't be written, or as in `Project.evaluate`.
     """
-    base, now = project.base, project.fingerprint()
+    choice, now = project.choose_base(), project.fingerprint()
+    base = str(choice.base)
     evaluation = project.evaluate(base, report=report)
     file = project.report_file(base)
     make_folder(file.parent)
@@ -48,6 +51,23 @@ def evaluate(project: Project, report: Report) -> None:
     write_atomically(file.with_name(EVALUATION_FILE), json.dumps(kept, allow_nan=False).encode())
 
 
+def evaluation_report(project: Project) -> Path:
+    """The report of the last evaluation on the project's base; of that on any base if each training chooses its own.
+
+    The file need not be there.
+    """
+    names = [base.name for base in project.bases()] if project.base == AUTO else [project.base]
+    reports = [project.report_file(name) for name in names if name != AUTO]
+    return max(reports, key=lambda report: _modified(report.with_name(EVALUATION_FILE)))
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def read_evaluation(project: Project, now: str) -> dict[str, Any] | None:
     """Read the last evaluation on the project's base; None if there is none.
 
@@ -55,7 +75,7 @@ def read_evaluation(project: Project, now: str) -> dict[str, Any] | None:
         project: the evaluated project.
         now: the project's current fingerprint. If the evaluation has another one, it is stale.
     """
-    report = project.report_file()
+    report = evaluation_report(project)
     try:
         kept = json.loads(report.with_name(EVALUATION_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -27,6 +27,7 @@ from earmark.front_end.spectrogram import Spectrogram
 from earmark.project import Project
 from earmark.studio import changes
 from earmark.studio.changes import Undo
+from earmark.studio.evaluating import evaluation_report
 from earmark.studio.lan import Lan, add_lan_routes
 from earmark.studio.live_sound import picture
 from earmark.studio.page_session import PageSession
@@ -260,7 +261,7 @@ def _add_job_routes(app: FastAPI, studio: Studio) -> None:
     @app.get("/api/report")
     async def read_report() -> Response:
         try:
-            report = await asyncio.to_thread(lambda: studio.project.report_file().read_bytes())
+            report = await asyncio.to_thread(lambda: evaluation_report(studio.project).read_bytes())
         except OSError as error:
             raise HTTPException(404, "There is no report yet: evaluate first.") from error
         return Response(report, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})

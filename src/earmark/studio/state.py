@@ -275,6 +275,7 @@ class Studio:
         return {
             "name": self._model,
             "base": card.get("base"),
+            "base_chosen_because": card.get("base_chosen_because"),
             "labels": list(self.recognizer.labels),
             "colours": _colours(card, self.recognizer.labels),
             "accuracy": metrics.get("accuracy"),

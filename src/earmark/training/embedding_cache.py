@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -27,20 +26,6 @@ COLUMNS = "key, windows, value, checksum"
 def cache_key(*parts: object) -> str:
     """A key for what is computed from all of these parts."""
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
-
-
-def user_cache() -> Path | None:
-    """The folder for a cache that all of a user's projects share; None if there is no place for one."""
-    try:
-        if sys.platform == "win32":
-            home = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            home = Path.home() / "Library" / "Caches"
-        else:  # the XDG base directory specification
-            home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # the system doesn't know this user's home
-        return None
-    return Path(home) / "earmark"
 
 
 class EmbeddingCache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ from earmark.front_end.examples import SOUND_FRAMES, cut_examples
 from earmark.front_end.recordings import read_recording
 from earmark.labels import NOISE_LABELS
 from earmark.models.network import Network
-from earmark.training.bases import SOUNDS_BASE, open_base
+from earmark.training.bases import SOUNDS_BASE, open_base, sounds_hint
 from earmark.training.embedding_cache import EmbeddingCache
 from earmark.training.silence import teach_silence
 from earmark.training.transfer import TaughtClip, Trained, TransferOptions, check_sound, train_transfer
@@ -62,10 +62,12 @@ class Training:
             TransferOptions(**self._of(TransferOptions)),
             heads.HeadOptions(**self._of(heads.HeadOptions)),
         )
-        return train_transfer(
+        trained = train_transfer(
             self._network, clips, labels, options, head_options,
             name=self.name, cache=self.cache, report=report, on_epoch=on_epoch,
         )  # fmt: skip
+        hint = sounds_hint(self.base, hears_words=trained.hears_words)
+        return replace(trained, hint=hint)
 
     def check(self, clips: Sequence[TaughtClip]) -> None:
         """Refuse recordings that the base can't learn from. Call it before the first of several trainings.

@@ -26,9 +26,11 @@ from earmark.front_end.frames import SPECTROGRAM
 from earmark.front_end.recordings import Recording, SoundlessClip, read_recording, spectrogram_of
 from earmark.front_end.spectrogram import FLOOR_DB, Spectrogram
 from earmark.labels import RESERVED_LABELS
+from earmark.models.ear_embedding import EAR, other_sounds
 from earmark.models.metadata import LONGEST_WORD_MS, Metadata
 from earmark.models.network import Network
-from earmark.training.embedding_cache import EmbeddingCache, cache_key, user_cache
+from earmark.storage.user_folders import user_cache
+from earmark.training.embedding_cache import EmbeddingCache, cache_key
 from earmark.training.open_set import far_from, synthesise_noise, unknown_words
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ class Trained:
         labels: the model's labels; `_background_noise_` and `_unknown_` come last if they were added.
         examples: how many windows were learnt from or held out, not counting those for the open set.
         options: the options of the training, for the model's card.
+        hears_words: whether its recordings are single words, or as short as words.
+        hint: a sentence on another base that would hear such recordings better, if there is one.
     """
 
     model: bytes
@@ -109,6 +113,8 @@ class Trained:
     labels: tuple[str, ...]
     examples: int
     options: dict[str, Any]
+    hears_words: bool = False
+    hint: str | None = None
 
 
 @dataclass
@@ -176,12 +182,14 @@ def train_transfer(
         np.concatenate(gathered.is_validation), np.arange(sum(map(len, gathered.targets))) >= examples,
     )  # fmt: skip
     head, history = train_head(learnt_from, all_labels, head_options, tuned=tuned, on_epoch=on_epoch)
+    hears_words = _are_words(gathered, clips, options)
     metadata = Metadata(
         name, all_labels, base.metadata.window_frames, base.metadata.normalization, base.front_end,
-        LONGEST_WORD_MS if _are_words(gathered, clips, options) else None,
+        LONGEST_WORD_MS if hears_words else None, None, base.metadata.hop_frames,
+        base.metadata.averages_clips, base.metadata.tflite,
     )  # fmt: skip
     used = {**asdict(options), **asdict(head_options)}
-    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used)
+    return Trained(transfer_model(base.content, head, metadata), history, all_labels, examples, used, hears_words)
 
 
 def check_sound(base: Network, clips: Sequence[TaughtClip]) -> None:
@@ -244,20 +252,20 @@ def _split(clips: Sequence[TaughtClip], options: TransferOptions) -> list[bool]:
 
 
 def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ...], tuned: Dense | None) -> None:
-    """Add noise and unknown words, except words that may be among the labels."""
-    seconds = embedder.network.front_end.seconds_of(embedder.network.metadata.window_frames)
-    noise = embedder.embed_made("noise", lambda: synthesise_noise(SYNTHESISED_NOISES, seconds))
-    unknown = embedder.embed_made("unknown words", unknown_words, SHIFTS).reshape(-1, len(SHIFTS), noise.shape[1])
-    is_free = np.ones(len(unknown), np.bool_)
+    """Add noise, unknown words and, for the base `ear`, other sounds, except what may be among the labels."""
+    noise, unknown = embedder.noises(), embedder.words(SHIFTS)
+    others = other_sounds() if embedder.network.metadata.name == EAR else noise[:0]
     learnt = ~np.concatenate(gathered.is_validation)
     features, targets = np.concatenate(gathered.features)[learnt], np.concatenate(gathered.targets)[learnt]
     middles = unknown[:, len(SHIFTS) // 2]
     if tuned is not None:  # then features are the input of the base's last layer
         middles, features = (np.maximum(values @ tuned.kernel.T + tuned.bias, 0) for values in (middles, features))
+    is_free, is_other = np.ones(len(unknown), np.bool_), np.ones(len(others), np.bool_)
     for number in np.unique(targets):
         if labels[number] not in RESERVED_LABELS:
             is_free &= far_from(middles, features[targets == number])
-    gathered.add(noise, labels.index(NOISE))
+            is_other &= far_from(others, features[targets == number])
+    gathered.add(np.concatenate((noise, others[is_other])), labels.index(NOISE))
     gathered.add(unknown[is_free].reshape(-1, noise.shape[1]), labels.index(UNKNOWN))
 
 
@@ -284,7 +292,8 @@ class _Plan:
             recording = _mix_recording(recording, *self.mixed)
         return cut_windows(
             recording, network.metadata.window_frames, network.front_end,
-            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, window_hop_ratio=self.window_hop_ratio,
+            key_frame=self.clip.key_frame, everywhere=file.label == NOISE, goes_on=network.metadata.averages_clips,
+            window_hop_ratio=self.window_hop_ratio,
         )  # fmt: skip
 
 
@@ -319,6 +328,20 @@ class Embedder:
                 if report is not None:
                     report("Listening to the recordings", done, len(new))
         return (known[key] for key in keys)
+
+    def embed_clips(self, clips: Sequence[TaughtClip], report: Report | None = None) -> Iterator[Array]:
+        """As `embed`, for recordings whose windows are cut as `TransferOptions` does by default."""
+        return self.embed([_Plan(clip, None) for clip in clips], report)
+
+    def noises(self) -> Array:
+        """Embeddings of the noises that come with Earmark, shape [noises, values]."""
+        seconds = self.network.front_end.seconds_of(self.network.metadata.window_frames)
+        return self.embed_made("noise", lambda: synthesise_noise(SYNTHESISED_NOISES, seconds))
+
+    def words(self, shifts: tuple[float, ...] = (0.0,)) -> Array:
+        """Embeddings of the words that come with Earmark, shape [words, shifts, values]; see `cut_shifted`."""
+        values = self.embed_made("unknown words", unknown_words, shifts)
+        return values.reshape(-1, len(shifts), values.shape[1])
 
     def embed_made(self, what: str, make: Callable[[], Iterable[Clip]], shifts: tuple[float, ...] = (0.0,)) -> Array:
         """Embeddings of clips that come with Earmark, one window per shift, cached for all of the user's projects."""

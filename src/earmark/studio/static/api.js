@@ -52,7 +52,7 @@ const json = async (...request) => (await ask(...request)).json();
  * @property {string|null} undo
  * @property {number|null} undo_step
  * @property {Label[]} labels
- * @property {{name: string, base: string|null, labels: string[], colours: (string|null)[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
+ * @property {{name: string, base: string|null, base_chosen_because: string|null, labels: string[], colours: (string|null)[], accuracy: number, loss: number, examples: number, stale: boolean}|null} model
  * @property {{running: boolean, progress: Progress|null, epochs: Epoch[]}} training
  * @property {{running: boolean, progress: Progress|null, created: string|null, stale: boolean|null}} evaluation
  * @property {{labels: number, label_characters: number, recording_seconds: number, upload_bytes: number}} limits

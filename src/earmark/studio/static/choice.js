@@ -58,7 +58,10 @@ function check(fieldset, value) {
 
 function hints(chosen, bases) {
   const missing = bases.filter(({ remedy }) => remedy !== null);
-  const remedies = missing.map(({ name, explanation, remedy }) => `${name} (${explanation}) can't be used here: ${remedy}.`);
+  const remedies = [...new Set(missing.map(({ remedy }) => remedy))].map((wanted) => {
+    const names = missing.filter(({ remedy }) => remedy === wanted).map(({ name }) => name);
+    return `${names.join(", ")} can't be used here: ${wanted}.`;
+  });
   const own = chosen?.remedy === null && `${chosen.name}: ${chosen.explanation}.`;
   return own ? [own, ...remedies] : remedies;
 }

@@ -103,7 +103,7 @@ export class Training {
     if (this.isRunning && last) return epochSentence(last);
     if (this.isRunning) return "Preparing the examples…";
     if (model?.stale) return "The recordings changed. Train again.";
-    if (model?.base && model.base !== base) return `This model was trained on ${model.base}. Train again for ${base}.`;
+    if (model?.base && base !== "auto" && model.base !== base) return `This model was trained on ${model.base}. Train again for ${base}.`;
     return model ? modelSentence(model) : "Training takes a few seconds.";
   }
 }
@@ -114,11 +114,12 @@ function epochSentence({ epoch, epochs, loss, validation_accuracy }) {
 }
 
 /** A model from elsewhere may come without figures. */
-function modelSentence({ examples, accuracy, loss }) {
+function modelSentence({ examples, accuracy, loss, base, base_chosen_because: why }) {
   const figures = [
     examples != null && counted(examples, "example"),
     accuracy != null && `${percent(accuracy)} right`,
     loss != null && `loss ${loss.toFixed(2)}`,
   ];
-  return figures.filter(Boolean).join(" · ");
+  const chosen = why ? ` Base ${base}: ${why}` : "";
+  return `${figures.filter(Boolean).join(" · ")}.${chosen}`;
 }
