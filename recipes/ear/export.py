@@ -8,6 +8,7 @@ DATA holds the unpacked data sets, WORK the checkpoint of distill.py; OUTPUT is 
 from __future__ import annotations
 
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from teacher import VALUES, Teacher
 from torch import nn
 
 from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
+from earmark.models.ear_embedding import OTHER_SOUNDS_FILE
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.network import Network
 from earmark.models.onnx_writer import model_file
@@ -196,7 +198,8 @@ def main() -> None:
     save_model(output, model, card, ("earmark", "numpy", "onnx", "torch"))
     others = embed_others(model, data)
     scale = np.maximum(others.max(axis=0), 1e-6) / 255
-    np.savez_compressed(output / "other_sounds.npz", values=np.round(others / scale).astype(np.uint8), scale=scale)
+    content = scale.astype("<f4").tobytes() + np.round(others / scale).astype(np.uint8).tobytes()
+    (output / OTHER_SOUNDS_FILE.name).write_bytes(zlib.compress(content, 9))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_a_file_is_added_with_its_declaration_listed_and_removed(file: Path, dat
     base = open_base("garden")
     assert base.metadata.name == "garden"
     assert base.metadata.window_frames == 75
-    assert [entry.name for entry in bases("words")] == ["speech", "words", "yamnet", "garden"]
+    assert [entry.name for entry in bases("words")] == ["auto", "speech", "words", "ear", "yamnet", "garden"]
     with pytest.raises(EarmarkError, match="'garden' is there already: `earmark base remove garden` first"):
         add_file("garden", added.file)
     remove_base("garden")

@@ -60,8 +60,8 @@ def test_the_commands_answer(running: Server, speech: Speech, tmp_path: Path) ->
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl")]
     assert len(commands) == 3
     for command, told in zip(commands, ('"labels"', '"score"', '"detections"'), strict=True):
-        there = command.replace(":8001", f":{running.port}")
-        answer = subprocess.run(shlex.split(there), cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        there = shlex.split(command.replace(":8001", f":{running.port}"), comments=True)
+        answer = subprocess.run(there, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         assert told in answer
         assert '"error"' not in answer
 

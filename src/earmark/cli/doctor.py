@@ -20,7 +20,6 @@ import typer
 from earmark.cli.options import Json
 from earmark.cli.terminal import put
 from earmark.errors import EarmarkError, as_reason
-from earmark.storage.user_folders import user_cache
 from earmark.version import __version__
 
 PORTS = {"studio": 8000, "serve": 8001, "studio --lan": 8443}  # where these listen unless they are told otherwise
@@ -156,13 +155,13 @@ def _sound_files() -> tuple[str, dict[str, Any]]:
 
 def _words() -> tuple[str, dict[str, Any]]:
     import numpy as np
-    import onnxruntime
 
+    from earmark.models.runtime import load_runtime
     from earmark.recognizer.recognizer import load
 
     recognizer = load("words")
     recognizer.recognize(np.zeros(16_000, np.float32), 16_000)
-    providers = onnxruntime.get_available_providers()
+    providers = load_runtime().get_available_providers()
     return f"{len(recognizer.labels)} labels, on {', '.join(providers)}", {"providers": providers}
 
 
@@ -189,6 +188,8 @@ def _programs() -> Finding:
 
 
 def _cache() -> Finding:
+    from earmark.storage.user_folders import user_cache
+
     folder = user_cache()
     if folder is None:
         return Finding("Cache", "note", "there is no place for one", {"folder": None})

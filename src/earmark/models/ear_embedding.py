@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,9 @@ from earmark.models.network import Network
 from earmark.models.saved_model import MODEL_FILE, PRETRAINED
 
 EAR = "ear"  # the base's name
-OTHER_SOUNDS_FILE = PRETRAINED / EAR / "other_sounds.npz"
+# Compressed by zlib: the scale of each value, float32, then the sounds' values in 8 bits.
+OTHER_SOUNDS_FILE = PRETRAINED / EAR / "other_sounds.bin"
+VALUES = 2_048
 
 
 @cache
@@ -29,6 +32,7 @@ def other_sounds() -> npt.NDArray[np.float32]:
     Returns:
         Shape [512, 2048].
     """
-    with np.load(OTHER_SOUNDS_FILE) as file:
-        values: npt.NDArray[np.float32] = file["values"] * file["scale"]
+    content = zlib.decompress(OTHER_SOUNDS_FILE.read_bytes())
+    scale = np.frombuffer(content, "<f4", VALUES)
+    values: npt.NDArray[np.float32] = np.frombuffer(content, "u1", offset=scale.nbytes).reshape(-1, VALUES) * scale
     return values
