@@ -24,7 +24,7 @@ from tests.studio.running import Studio, studio
 
 TAUGHT = ("happy", "cat")
 COUNT = 6  # recordings of each
-HEARD = 60_000  # ms that a word may take
+HEARD = 180_000  # ms that a word may take
 RESERVED = ["Background noise", "Something else"]
 
 

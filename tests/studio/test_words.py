@@ -27,7 +27,7 @@ SIZES = [
     (390, 844),
     *(pytest.param(*size, marks=SLOW) for size in ((360, 740), (768, 1_024), (1_280, 720), (1_920, 1_080))),
 ]
-HEARD = 60_000  # ms that a word may take: the microphone plays each once in half a minute
+HEARD = 180_000  # ms that a word may take: the microphone plays each once in half a minute
 # What the large word has shown, also for a moment, and the highest score on a chip.
 FOLLOW = """
   window.said = [], window.highest = 0;
