@@ -223,7 +223,8 @@ def test_a_base_that_is_not_here_says_what_to_do(taught: Studio, microphone: Pat
     def without_speech(route: object) -> None:
         answer = route.fetch()  # type: ignore[attr-defined]
         project = answer.json()
-        project["bases"][0]["remedy"] = "pip install 'earmark[speech]'"
+        (speech,) = [base for base in project["bases"] if base["name"] == "speech"]
+        speech["remedy"] = "pip install 'earmark[speech]'"
         route.fulfill(response=answer, json=project)  # type: ignore[attr-defined]
 
     with open_page(taught, microphone) as page:
@@ -231,6 +232,10 @@ def test_a_base_that_is_not_here_says_what_to_do(taught: Studio, microphone: Pat
         page.reload()
         expect(page.get_by_role("radio", name="speech")).to_be_disabled()
         expect(page.locator("#base-hint")).to_contain_text("pip install 'earmark[speech]'")
+        inside = "box => [...box.children].every(({offsetLeft: x, offsetWidth}) => x + offsetWidth <= box.clientWidth)"
+        assert page.locator("#base .segments").evaluate(
+            f"box => {{ box.style.position = 'relative'; return ({inside})(box); }}"
+        )
         page.unroute_all(behavior="wait")  # the page may be asking again
 
 
