@@ -7,6 +7,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
+
 from earmark.exchange.serialized_examples import SerializedExample, write_examples
 from earmark.front_end.spectrogram import compute_spectrogram
 from tests import chirps, sounds
@@ -71,3 +73,13 @@ def a_sample(seed: int) -> str:
 
 def sound_file(folder: Path) -> Path:
     return chirps.save(folder.with_suffix(".wav"), chirps.word("rise"))
+
+
+def label_track(folder: Path) -> Path:
+    """A recording of two words, with Audacity's label track beside it."""
+    folder.mkdir(parents=True)
+    words = [chirps.word(word) for word in ("rise", "fall")]
+    chirps.save(folder / "dawn.wav", np.concatenate(words))
+    middle, end = (len(words[0]) / chirps.RATE, sum(map(len, words)) / chirps.RATE)
+    (folder / "dawn.txt").write_text(f"0\t{middle}\trise\n{middle}\t{end}\tfall\n")
+    return folder

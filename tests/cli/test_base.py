@@ -99,7 +99,7 @@ def test_sounds_on_a_base_for_words_get_a_hint_and_words_do_not(garden: Path, tm
     )
     assert hint in run("train", garden, "--base", "words")
     lines = [json.loads(line) for line in run("train", garden, "--base", "words", "--json").splitlines()]
-    assert [line["hint"] for line in lines if "hint" in line] == [f"{hint} downloads it."]
+    assert [line["hint"] for line in lines if "hint" in line] == [f"{hint} downloads it. So does ear, which is here."]
     assert hint in json.loads(run("evaluate", garden, "--base", "words", "--folds", 2, "--json"))["advice"][-1]
     spoken = Project(tmp_path / "spoken", create=True, mode="words")
     for take in range(3):

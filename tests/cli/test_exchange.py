@@ -118,13 +118,13 @@ def test_each_format_is_imported(
 def test_an_import_is_told_to_a_person_with_what_was_left_out(tmp_path: Path) -> None:
     thing, target = label_folders(tmp_path / "thing"), tmp_path / "new"
     (thing / "rise" / "torn.wav").write_text("no sound")
-    first = run("import", thing, target)
+    first = run("import", thing, target, code=1)
     assert first.stdout.decode() == f"6 recordings → {target}\n"
     (line,) = first.stderr.decode().splitlines()
     assert re.fullmatch(r"Left out: .*rise/torn\.wav: .+\.", line)
-    again = run("import", thing, target)
+    again = run("import", thing, target, code=1)
     assert again.stdout.decode() == f"0 recordings → {target}; 6 more were there already\n"
-    (told,) = run_json("import", thing, target)
+    told = json.loads(run("import", thing, target, "--json", code=1).stdout)
     ((name, reason),) = told["skipped"]
     assert (name, line) == ("rise/torn.wav", f"Left out: {name}: {reason}")
 

@@ -35,6 +35,7 @@ from tests.things import (
     class_samples,
     example_set,
     label_folders,
+    label_track,
     sound_file,
     speech_commands,
     teachable_project,
@@ -224,6 +225,7 @@ THINGS: list[tuple[str, Callable[[Path], Path], str]] = [
     ("Teachable Machine", class_samples, ""),
     ("Teachable Machine", teachable_project, ""),
     ("a sound file", sound_file, "--label rise"),
+    ("label tracks", label_track, ""),
 ]
 
 
@@ -247,7 +249,7 @@ def test_each_row_of_recordings_is_imported(
 
 def test_every_row_of_recordings_is_tried() -> None:
     rows = [cells[0] for cells in table("what | import")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all(any(row.startswith(name) for name, _, _ in THINGS) for row in rows)
 
 
@@ -283,7 +285,7 @@ def test_the_layers_are_those_that_are_read() -> None:
 def test_the_formats_and_options_exist() -> None:
     assert set(re.findall(r"--to ([\w-]+)", PAGE)) == {to.value for to in ExportFormat}
     told = ""
-    for command in ("import", "export", "listen", "train"):
+    for command in ("import", "export", "listen", "scan", "train"):
         arguments = [COMMAND, command, "--help"]
         told += subprocess.run(
             arguments, capture_output=True, text=True, check=True, env={"COLUMNS": "200", "PATH": ""}

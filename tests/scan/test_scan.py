@@ -248,7 +248,6 @@ REFUSED = {
     "ARCHIVE --label-threshold Whee=0.5": "Whee",
     "ARCHIVE --label-threshold Whee": "write it like yes=0.9",
     "ARCHIVE --output FOLDER/found.doc": "found.doc",
-    "ARCHIVE --output - --format csv": "name a file with --output",
     "ARCHIVE --output FOLDER/taken.csv": "taken.csv is there already",
     "ARCHIVE --output FOLDER/taken.csv/x.csv": "can't be written",
     "ARCHIVE --ray nonsense://1": "can't be reached",

@@ -11,8 +11,6 @@ A track of `dawn.wav` has a name that begins like the recording's: `dawn.txt`, `
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -193,10 +191,10 @@ def _audacity_rows(text: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
 
 def _raven_rows(text: str, recording: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Rows of a selection table. A selection has a row for each view; of several recordings only this one's count."""
-    reader = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-    columns = {name.strip().lower(): at for at, name in reversed(list(enumerate(next(reader))))}
+    first, *others = (line.split("\t") for line in re.split("\r\n|\r|\n", text))
+    columns = {name.strip().lower(): at for at, name in reversed(list(enumerate(first)))}
     label_at = next((columns[name] for name in LABELS if name in columns), None)
-    for number, row in enumerate(reader, 2):
+    for number, row in enumerate(others, 2):
         cells = dict(enumerate(row))
         if not any(cell.strip() for cell in row):
             continue

@@ -89,9 +89,9 @@ def sounds_hint(base: str | Path | Network, *, hears_words: bool) -> str | None:
     """
     if base not in (SPEECH, WORDS_MODEL, EAR) or (hears_words and base != EAR):
         return None
-    better = EAR if base != EAR and find_base(YAMNET) is None else YAMNET
-    remedy = "choose it" if better == EAR or find_base(YAMNET) else f"{get_yamnet()} downloads it"
-    return f"If these are sounds that aren't speech, the base {better} hears them better: {remedy}."
+    remedy = "choose it" if find_base(YAMNET) else f"{get_yamnet()} downloads it"
+    told = f"If these are sounds that aren't speech, the base {YAMNET} hears them better: {remedy}."
+    return told if base == EAR else f"{told} So does {EAR}, which is here."
 
 
 def default_base(mode: str, all_have_sound: bool = True) -> str:

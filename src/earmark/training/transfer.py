@@ -264,7 +264,8 @@ def _add_open_set(embedder: Embedder, gathered: _Gathered, labels: tuple[str, ..
     for number in np.unique(targets):
         if labels[number] not in RESERVED_LABELS:
             is_free &= far_from(middles, features[targets == number])
-            is_other &= far_from(others, features[targets == number])
+            if len(others):
+                is_other &= far_from(others, features[targets == number])
     gathered.add(np.concatenate((noise, others[is_other])), labels.index(NOISE))
     gathered.add(unknown[is_free].reshape(-1, noise.shape[1]), labels.index(UNKNOWN))
 
