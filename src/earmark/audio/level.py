@@ -42,7 +42,7 @@ def level_notes(clip: Clip, *, may_be_quiet: bool = False) -> tuple[str, ...]:
 
 def is_clipped(samples: Samples) -> bool:
     """Whether peaks are cut off: some samples in a row have the same value near full scale."""
-    at_top = np.abs(samples) >= FULL
+    at_top = (samples >= FULL) | (samples <= -FULL)
     if np.count_nonzero(at_top) < CLIPPED:
         return False
     same = at_top[1:] & (samples[1:] == samples[:-1])
