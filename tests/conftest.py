@@ -44,6 +44,15 @@ def recordings() -> Path:
     return folder
 
 
+@pytest.fixture
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty folders for the user's data and cache; gives the one for the user's bases, which isn't there yet."""
+    data = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    return data / "earmark" / "bases"
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread: what is compared with it is small, and threads wait for one another on busy cores."""

@@ -11,14 +11,13 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from front_end import FFT, FRAME, HIGHEST, HOP, LOWEST, OFFSET, RATE, mel_matrix
+from front_end import FFT, FRAME, HOP, OFFSET, mel_matrix
 from network import Student
-from onnx import NodeProto, TensorProto, helper
+from onnx import TensorProto
 from sounds import read_sounds
 from teacher import VALUES, Teacher
 from torch import nn
@@ -27,7 +26,7 @@ from earmark.front_end.frames import WAVEFORM, WAVEFORM_HOP
 from earmark.models.ear_embedding import OTHER_SOUNDS_FILE
 from earmark.models.metadata import FixedNormalization, Metadata
 from earmark.models.network import Network
-from earmark.models.onnx_writer import model_file
+from earmark.models.onnx_writer import GraphBuilder, model_file
 from earmark.models.saved_model import save_model
 
 NAME = "ear"
@@ -65,21 +64,7 @@ def layers_of(network: Student | Teacher) -> list[Layer]:
     return found
 
 
-class _Graph:
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, npt.NDArray[Any]] = {}
-
-    def add(self, operator: str, *given: str, **attributes: Any) -> str:
-        made = attributes.pop("made", f"{operator}_{len(self.nodes)}")
-        self.nodes.append(helper.make_node(operator, given, [made], **attributes))
-        return str(made)
-
-    def keep(self, value: npt.ArrayLike, kind: npt.DTypeLike = np.float32) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants[name] = np.asarray(value, kind)
-        return name
-
+class _Graph(GraphBuilder):
     def rounded(self, kernel: npt.NDArray[np.float32]) -> str:
         """A kernel in 8 bits, with a scale for each output channel. ONNX Runtime unfolds it when it opens the model."""
         scale = np.abs(kernel).max((1, 2, 3), keepdims=True) / 127 + 1e-12
@@ -127,9 +112,8 @@ def ear_model(
 
 def _log_mel(graph: _Graph, frames: str) -> str:
     """Frames [n, t, 480], of which the window sees the first 400 samples → levels [n, t, 64]."""
-    bins = np.arange(int(LOWEST * FFT / RATE), int(HIGHEST * FFT / RATE) + 2)
     matrix = mel_matrix().numpy()
-    assert matrix.sum() == matrix[bins].sum(), "bands outside the bins"
+    bins = np.flatnonzero(matrix.any(axis=1))
     # Seen from its middle, a frame has an even part, which only cosines see, and an odd one, for sines: half the work.
     half = FRAME // 2
     time = np.arange(half)

@@ -1,35 +1,25 @@
 """The log-mel spectrogram of YAMNet: the waveform at 16 kHz → 64 bands every 10 ms.
 
-Source: tensorflow/models, research/audioset/yamnet/params.py and features.py (Apache-2.0).
+Its parameters and their source are in `earmark.models.declaration`.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from earmark.models.declaration import YAMNET_MEL
+
 RATE = 16_000
-FRAME, HOP, FFT = 400, 160, 512  # samples
-BANDS, LOWEST, HIGHEST = 64, 125.0, 7_500.0  # Hz
-OFFSET = 0.001  # added to each band before the logarithm
+FRAME, HOP, FFT = YAMNET_MEL.frame, YAMNET_MEL.hop, YAMNET_MEL.fft_size  # samples
+OFFSET = YAMNET_MEL.offset
 PATCH = 96  # frames that the teacher sees at once
 PATCH_SAMPLES = (PATCH - 1) * HOP + FRAME
 
 
 def mel_matrix() -> Tensor:
-    """Triangular bands, equally wide on the mel scale of HTK: shape [257, 64]."""
-
-    def mel(hertz: object) -> np.ndarray:
-        return 1_127 * np.log1p(np.asarray(hertz) / 700)
-
-    edges = np.linspace(mel(LOWEST), mel(HIGHEST), BANDS + 2)
-    bins = mel(np.arange(FFT // 2 + 1) * RATE / FFT)[:, np.newaxis]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    matrix = np.maximum(0, np.minimum(rising, falling))
-    matrix[0] = 0  # no constant part
-    return torch.tensor(matrix, dtype=torch.float32)
+    """How much of each bin each band adds, shape [257, 64]."""
+    return torch.tensor(YAMNET_MEL.weights(RATE), dtype=torch.float32)
 
 
 _MEL = mel_matrix()

@@ -32,11 +32,10 @@ from sounds import is_held_out
 from earmark import Project
 from earmark.audio.sources import FileSource
 from earmark.front_end.examples import cut_windows
-from earmark.front_end.frames import clip_frames, loudest_window
+from earmark.front_end.frames import clip_frames, loudest_window, window_amplitudes
 from earmark.front_end.recordings import read_recording
 from earmark.labels import THRESHOLD
 from earmark.models.network import Network
-from earmark.recognizer.recognizer import SILENT_WEIGHT
 from earmark.training.bases import open_base
 from earmark.training.heads import HeadExamples, HeadOptions, train_head
 
@@ -72,8 +71,8 @@ def hear(base: Network, file: Path) -> Heard:
     learnt = base.embed_windows(cut_windows(recording, frames, front_end, goes_on=goes_on))
     if goes_on:
         windows = cut_windows(recording, frames, front_end, everywhere=True)
-        power = np.array([front_end.power(window).mean() for window in windows])
-        return Heard(learnt, base.embed_windows(windows), (np.sqrt(power) + SILENT_WEIGHT).astype(np.float32))
+        weights = window_amplitudes(windows, front_end).astype(np.float32)
+        return Heard(learnt, base.embed_windows(windows), weights)
     with FileSource(file) as source:
         loudest = loudest_window(clip_frames(source, frames, front_end), frames, front_end)
     return Heard(learnt, base.embed_windows(loudest[np.newaxis]), np.ones(1, np.float32))

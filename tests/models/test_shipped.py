@@ -35,12 +35,20 @@ def clips(recordings: Path) -> list[tuple[str, Samples]]:
     return [(row["word"], read_row(recordings, "speech_commands", row)[0]) for row in rows[::7]]
 
 
-def test_the_card_is_of_this_very_file() -> None:
-    found = hashlib.sha256((FOLDER / "model.onnx").read_bytes()).hexdigest()
+@pytest.mark.parametrize("name", ["words", "ear"])
+def test_the_card_is_of_this_very_file(name: str) -> None:
+    folder = FOLDER.with_name(name)
+    content, text = (folder / "model.onnx").read_bytes(), (folder / "README.md").read_text()
+    card = json.loads((folder / "model.json").read_text())
+    assert card["model_sha256"] == hashlib.sha256(content).hexdigest()
+    assert f"`{card['model_sha256']}`" in text
+    assert f"{card['parameters']:,}" in text
+    assert f"{len(content):,} bytes" in text
+
+
+def test_the_card_names_the_recipe() -> None:
     card = json.loads((FOLDER / "model.json").read_text())
     text = (FOLDER / "README.md").read_text()
-    assert card["model_sha256"] == found
-    assert f"`{found}`" in text
     assert f"`{card['data']['sha256']}`" in text
     assert len(card["recipe"]["revision"]) == 40
     assert f"`{card['recipe']['revision']}`" in text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +24,7 @@ SAMPLES, VALUES = 8_000, 16
 TOML = "sample_rate = 16000\nwindow = 0.5\n"
 
 
-@pytest.fixture(autouse=True)
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("data")
-        patch.setenv("XDG_DATA_HOME", str(folder))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield folder / "earmark" / "bases"
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 
 @pytest.fixture

@@ -19,13 +19,7 @@ from earmark.training.bases import bases, open_base
 from tests import yamnet
 from tests.storage.test_download import Handler, served
 
-
-@pytest.fixture(autouse=True)
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("data")
-        patch.setenv("XDG_DATA_HOME", str(folder))
-        yield folder / "earmark" / "bases"
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +37,12 @@ def test_the_folder_is_the_users_data_folder() -> None:
     assert user_data() == platformdirs.user_data_path("earmark", appauthor=False)
 
 
-def test_a_file_is_added_with_its_declaration_listed_and_removed(file: Path, data: Path) -> None:
+def test_a_file_is_added_with_its_declaration_listed_and_removed(file: Path, own_folders: Path) -> None:
     assert user_bases() == []
     file.with_suffix(".toml").write_text("sample_rate = 16000\nwindow = 1.5\noutput = 'embeddings'\n")
     added = add_file("garden", file)
     assert user_bases() == [added] == [find_base("garden")]
-    assert added.file == data / "garden" / "base.onnx"
+    assert added.file == own_folders / "garden" / "base.onnx"
     file.unlink()
     base = open_base("garden")
     assert base.metadata.name == "garden"
@@ -65,19 +59,19 @@ def test_a_file_is_added_with_its_declaration_listed_and_removed(file: Path, dat
 @pytest.mark.parametrize(
     "name", ["", "..", "../up", "a/b", "Upper", "words", "speech", "sounds", "-x", "x" * 50, "a b"]
 )
-def test_names_that_cannot_be(name: str, file: Path, data: Path) -> None:
+def test_names_that_cannot_be(name: str, file: Path, own_folders: Path) -> None:
     with pytest.raises(EarmarkError, match="choose another of small letters"):
         add_file(name, file)
-    assert not data.exists()
+    assert not own_folders.exists()
 
 
-def test_what_is_no_base_is_not_added(tmp_path: Path, data: Path) -> None:
+def test_what_is_no_base_is_not_added(tmp_path: Path, own_folders: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no model")
     for name in ("no.onnx", "missing.onnx"):
         with pytest.raises(EarmarkError):
             add_file("mine", tmp_path / name)
     assert user_bases() == []
-    assert not data.exists() or not any(data.iterdir())
+    assert not own_folders.exists() or not any(own_folders.iterdir())
 
 
 def test_yamnet_is_a_fixed_revision() -> None:
@@ -109,7 +103,7 @@ def hub(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield asked
 
 
-def test_yamnet_is_downloaded_when_it_is_asked_for(hub: list[str], content: bytes, data: Path) -> None:
+def test_yamnet_is_downloaded_when_it_is_asked_for(hub: list[str], content: bytes, own_folders: Path) -> None:
     with pytest.raises(EarmarkError, match=r"yamnet isn't on this computer: `earmark base add yamnet` \(16 MB\)"):
         open_base("yamnet")
     assert [base.remedy for base in bases("words")][-1] == "`earmark base add yamnet` (16 MB) downloads it"
@@ -117,18 +111,18 @@ def test_yamnet_is_downloaded_when_it_is_asked_for(hub: list[str], content: byte
     added = add_known("yamnet")
     assert hub == ["/" + KNOWN[YAMNET].path] * 2
     assert added.file.read_bytes() == content
-    assert sorted(path.name for path in data.iterdir()) == ["yamnet"], "nothing else is left"
+    assert sorted(path.name for path in own_folders.iterdir()) == ["yamnet"], "nothing else is left"
     assert open_base("yamnet").metadata.name == "yamnet"
     assert [base.remedy for base in bases("words")][-1] is None
 
 
-def test_another_file_is_not_kept(hub: list[str], monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+def test_another_file_is_not_kept(hub: list[str], monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> None:
     other = {YAMNET: replace(adding_bases.KNOWN[YAMNET], sha256="0" * 64)}
     monkeypatch.setattr(adding_bases, "KNOWN", other)
     with pytest.raises(EarmarkError, match=r"gave another file than the known yamnet\.onnx"):
         add_known("yamnet")
     assert hub
-    assert not list(data.iterdir())
+    assert not list(own_folders.iterdir())
 
 
 def test_only_what_is_known_is_downloaded() -> None:

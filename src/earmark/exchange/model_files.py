@@ -8,7 +8,7 @@ from pathlib import PurePath, PurePosixPath
 
 from earmark.errors import EarmarkError
 from earmark.exchange.file_set import FileSet, Zip
-from earmark.models.foreign_models import foreign_kind, is_foreign
+from earmark.models.foreign_models import foreign_error, foreign_kind
 from earmark.tfjs.reading import LABELS, MAX_JSON_BYTES, MODEL
 
 TOPOLOGY = b'"modelTopology"'  # the key under which a model.json has its layers
@@ -32,7 +32,7 @@ def check_no_model(files: FileSet) -> None:
             raise EarmarkError(f"{files.name} holds a model, not recordings: unpack it, and run earmark listen {own}.")
         raise _is_model(f"{files.name}/{onnx}")
     if kind := foreign_kind(paths):
-        raise is_foreign(files.name, kind)
+        raise foreign_error(files.name, kind)
 
 
 def check_no_model_file(data: bytes, name: str) -> None:
@@ -45,7 +45,7 @@ def check_no_model_file(data: bytes, name: str) -> None:
     if path.suffix.lower() == ONNX or (path.suffix.lower() == ".json" and TOPOLOGY in data):
         raise _is_model(name)
     if kind := foreign_kind([name], data[:8]):
-        raise is_foreign(name, kind)
+        raise foreign_error(name, kind)
     if path.name == LABELS or WEIGHTS.fullmatch(path.name):
         raise EarmarkError(
             f"{name} is a part of a model, not a recording: keep it beside {MODEL}, and run earmark listen {MODEL}."

@@ -31,6 +31,7 @@ Frames: TypeAlias = npt.NDArray[np.float32]  # shape [frames, values]
 WAVEFORM_RATE = 16_000  # Hz
 WAVEFORM_HOP = 320  # samples a frame: 20 ms
 WAVEFORM_RATES = range(4_000, 192_001)  # Hz, that a base may declare
+SILENT_AMPLITUDE = 1e-6  # of a window of digital silence; of one at full scale it is about 10
 LOWEST_BIN = 5  # 108 Hz: rumble and a microphone's offset lie below it and don't make a sound loud
 
 
@@ -257,6 +258,13 @@ def loudest_window(blocks: Iterable[Frames], window_frames: int, front_end: Fron
 def window_loudness(frames: Frames, window_frames: int, front_end: FrontEnd) -> npt.NDArray[np.float64]:
     """How loud each window is: its frames' powers, weighted by a Hann window, shape [windows]."""
     return np.correlate(front_end.power(frames), np.hanning(window_frames + 2)[1:-1], "valid")
+
+
+def window_amplitudes(windows: npt.NDArray[np.float32], front_end: FrontEnd) -> npt.NDArray[np.float64]:
+    """The amplitude of each window [windows, window_frames, values], shape [windows]; of silence not quite 0."""
+    power = np.array([front_end.power(window).mean() for window in windows])
+    amplitudes: npt.NDArray[np.float64] = np.sqrt(power) + SILENT_AMPLITUDE
+    return amplitudes
 
 
 class _StreamingWaveform:

@@ -7,18 +7,16 @@ It takes one window at a time, as the shapes of a folded graph are fixed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from onnx import NodeProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 from earmark.errors import EarmarkError
 from earmark.models.declaration import BEFORE_LAST, FLOAT, Declaration, fixed_shape
 from earmark.models.metadata import BASE_INPUT, FixedNormalization, Metadata, TfLiteBase
 from earmark.models.onnx_file import Graph, UnfitModelError
 from earmark.models.onnx_fold import Folded, fold_graph
-from earmark.models.onnx_writer import model_file
+from earmark.models.onnx_writer import GraphBuilder, model_file
 
 OWN, THEIRS = "own/", "base/"  # for the names of everything that is added, and of everything that was there
 
@@ -98,31 +96,30 @@ def _output(graph: Graph, name: str, declaration: Declaration) -> str:
     return wanted
 
 
-class _Built:
+class _Built(GraphBuilder):
     """The nodes and constants of the base's file, in order. Only operators that all versions write alike are used."""
 
     def __init__(self, declaration: Declaration) -> None:
+        super().__init__(OWN)
         self._declaration = declaration
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, npt.NDArray[Any]] = {}
         self._heard = ""
 
     def hear(self, shape: tuple[int, ...]) -> None:
         """From the window to what the network takes, of that shape."""
         declaration = self._declaration
         total = declaration.window_frames * declaration.front_end.values
-        samples = self._add("Reshape", "window", self._keep([1, total], np.int64))
+        samples = self.add("Reshape", "window", self.keep([1, total], np.int64))
         if total > declaration.window_samples:
-            bounds = [self._keep([value], np.int64) for value in (0, declaration.window_samples, 1)]
-            samples = self._add("Slice", samples, *bounds)
+            bounds = [self.keep([value], np.int64) for value in (0, declaration.window_samples, 1)]
+            samples = self.add("Slice", samples, *bounds)
         if declaration.scale != 1:
-            samples = self._add("Mul", samples, self._keep(declaration.scale))
+            samples = self.add("Mul", samples, self.keep(declaration.scale))
         if declaration.log_mel is not None:
             samples = self._log_mel(samples)
             frames, bands = declaration.log_mel.frames(declaration.window_samples), declaration.log_mel.bands
             if [size for size in shape if size > 1] == [bands, frames] and bands != frames:
-                samples = self._add("Transpose", samples, perm=[0, 2, 1])
-        self._heard = self._add("Reshape", samples, self._keep(shape, np.int64))
+                samples = self.add("Transpose", samples, perm=[0, 2, 1])
+        self._heard = self.add("Reshape", samples, self.keep(shape, np.int64))
 
     def take(self, folded: Folded, given: str) -> None:
         """The network itself, under names that can't be ours."""
@@ -142,43 +139,33 @@ class _Built:
         values = folded.shape[-1]
         times = int(np.prod(folded.shape[:-1]))
         if folded.kind != FLOAT:
-            embedding = self._add("Cast", embedding, to=TensorProto.FLOAT)
+            embedding = self.add("Cast", embedding, to=TensorProto.FLOAT)
         if times == 1:
-            self._add("Reshape", embedding, self._keep([1, values], np.int64), made="embedding")
+            self.add("Reshape", embedding, self.keep([1, values], np.int64), made="embedding")
             return values
-        over_time = self._add("Reshape", embedding, self._keep([1, times, values], np.int64))
-        turned = self._add("Transpose", over_time, perm=[0, 2, 1])
+        over_time = self.add("Reshape", embedding, self.keep([1, times, values], np.int64))
+        turned = self.add("Transpose", over_time, perm=[0, 2, 1])
         operators = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
-        pooled = [self._add(operators[kind], turned) for kind in self._declaration.pooling.split("-")]
-        both = pooled[0] if len(pooled) == 1 else self._add("Concat", *pooled, axis=1)
+        pooled = [self.add(operators[kind], turned) for kind in self._declaration.pooling.split("-")]
+        both = pooled[0] if len(pooled) == 1 else self.add("Concat", *pooled, axis=1)
         size = values * len(pooled)
-        self._add("Reshape", both, self._keep([1, size], np.int64), made="embedding")
+        self.add("Reshape", both, self.keep([1, size], np.int64), made="embedding")
         return size
 
     def _log_mel(self, samples: str) -> str:
         """Waveform [1, samples] → [1, frames, bands]: `LogMel.compute`."""
         declaration, log_mel = self._declaration, self._declaration.log_mel
         assert log_mel is not None
-        real, imaginary, bands = map(self._keep, log_mel.matrices(declaration.sample_rate))
-        frames = self._add("Gather", samples, self._keep(log_mel.places(declaration.window_samples), np.int64), axis=1)
-        parts = [self._add("MatMul", frames, part) for part in (real, imaginary)]
-        power = self._add("Add", *(self._add("Mul", part, part) for part in parts))
+        real, imaginary, bands = map(self.keep, log_mel.matrices(declaration.sample_rate))
+        frames = self.add("Gather", samples, self.keep(log_mel.places(declaration.window_samples), np.int64), axis=1)
+        parts = [self.add("MatMul", frames, part) for part in (real, imaginary)]
+        power = self.add("Add", *(self.add("Mul", part, part) for part in parts))
         if log_mel.power == 1:
-            power = self._add("Sqrt", power)
-        levels = self._add("Log", self._add("Add", self._add("MatMul", power, bands), self._keep(log_mel.offset)))
+            power = self.add("Sqrt", power)
+        levels = self.add("Log", self.add("Add", self.add("MatMul", power, bands), self.keep(log_mel.offset)))
         if log_mel.factor != 1:
-            levels = self._add("Mul", levels, self._keep(log_mel.factor))
+            levels = self.add("Mul", levels, self.keep(log_mel.factor))
         if (log_mel.mean, log_mel.deviation) != (0, 1):
-            levels = self._add("Sub", levels, self._keep(log_mel.mean))
-            levels = self._add("Div", levels, self._keep(log_mel.deviation))
+            levels = self.add("Sub", levels, self.keep(log_mel.mean))
+            levels = self.add("Div", levels, self.keep(log_mel.deviation))
         return levels
-
-    def _add(self, operator: str, *given: str, made: str = "", **options: Any) -> str:
-        made = made or f"{OWN}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, given, [made], **options))
-        return made
-
-    def _keep(self, value: npt.ArrayLike, kind: npt.DTypeLike = np.float32) -> str:
-        name = f"{OWN}constant_{len(self.constants)}"
-        self.constants[name] = np.asarray(value, kind)
-        return name

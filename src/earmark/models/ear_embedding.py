@@ -26,6 +26,7 @@ def ear_network() -> Network:
     return Network((PRETRAINED / EAR / MODEL_FILE).read_bytes(), EAR)
 
 
+@cache
 def other_sounds() -> npt.NDArray[np.float32]:
     """Embeddings of sounds of all kinds, that a recognizer on this base is taught to stay silent for.
 

@@ -25,7 +25,7 @@ def foreign_kind(names: Iterable[str | PurePath], start: bytes = b"") -> str | N
     return _STARTS.get(start[:4]) or next((kind for kind in kinds if kind is not None), None)
 
 
-def is_foreign(name: str, kind: str) -> EarmarkError:
+def foreign_error(name: str, kind: str) -> EarmarkError:
     """The error for such a model, whose name it begins with."""
     return EarmarkError(
         f"{name} is a model of a kind that Earmark doesn't read ({kind}): in Teachable Machine choose Export Model, "

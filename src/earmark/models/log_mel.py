@@ -86,7 +86,7 @@ class LogMel:
 
         The window is in the transform. Bins that no band adds are left out.
         """
-        bands = self._bands(sample_rate)
+        bands = self.weights(sample_rate)
         used = np.flatnonzero(bands.any(axis=1))
         angles = -2 * np.pi * np.outer(np.arange(self.frame), used) / self.fft_size
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame) / self.frame)[:, np.newaxis]
@@ -106,7 +106,8 @@ class LogMel:
         levels = np.log((np.sqrt(power) if self.power == 1 else power) @ bands + np.float32(self.offset))
         return np.asarray((levels * np.float32(self.factor) - self.mean) / self.deviation, np.float32)
 
-    def _bands(self, sample_rate: int) -> npt.NDArray[np.float64]:
+    def weights(self, sample_rate: int) -> npt.NDArray[np.float64]:
+        """How much of each bin each band adds, shape [bins, bands]."""
         bins = np.linspace(0, sample_rate / 2, self.fft_size // 2 + 1)[:, np.newaxis]
         if self.mel == "htk":  # triangles in mel, none of which holds the constant part
             position = _htk(bins)

@@ -108,18 +108,18 @@ def word_model(weights: WordWeights, metadata: Metadata) -> bytes:
     """The word network as an ONNX file: `window` [n, 43, 232], normalized → `scores`, `embedding`."""
     graph = _Graph()
     # As images of one row: ONNX Runtime's two-dimensional convolutions are twice as fast as its one-dimensional ones.
-    channels_first = graph.add("Transpose", ["window"], perm=[0, 2, 1])
-    frames = graph.add("Reshape", [channels_first, graph.keep("image", np.array([0, 0, 1, -1], np.int64))])
-    frames = graph.add("Relu", [graph.convolve(frames, weights.stem)])
+    channels_first = graph.add("Transpose", "window", perm=[0, 2, 1])
+    frames = graph.add("Reshape", channels_first, graph.keep_as("image", np.array([0, 0, 1, -1], np.int64)))
+    frames = graph.add("Relu", graph.convolve(frames, weights.stem))
     for first, first_point, second, second_point, around in weights.blocks:
-        inner = graph.add("Relu", [graph.convolve(graph.convolve(frames, first), first_point)])
+        inner = graph.add("Relu", graph.convolve(graph.convolve(frames, first), first_point))
         inner = graph.convolve(graph.convolve(inner, second), second_point)
-        frames = graph.add("Relu", [graph.add("Add", [inner, graph.convolve(frames, around)])])
-    mean = graph.add("ReduceMean", [frames], axes=[2, 3], keepdims=0)
-    highest = graph.add("ReduceMax", [frames], axes=[2, 3], keepdims=0)
-    both = graph.add("Concat", [mean, highest], axis=1)
-    graph.add("Relu", [graph.connect(both, weights.embedding)], made="embedding")
-    graph.add("Softmax", [graph.connect("embedding", weights.scores)], made="scores", axis=1)
+        frames = graph.add("Relu", graph.add("Add", inner, graph.convolve(frames, around)))
+    mean = graph.add("ReduceMean", frames, axes=[2, 3], keepdims=0)
+    highest = graph.add("ReduceMax", frames, axes=[2, 3], keepdims=0)
+    both = graph.add("Concat", mean, highest, axis=1)
+    graph.add("Relu", graph.connect(both, weights.embedding), made="embedding")
+    graph.add("Softmax", graph.connect("embedding", weights.scores), made="scores", axis=1)
     outputs = {"scores": len(metadata.labels), "embedding": len(weights.embedding.bias)}
     return model_file(graph.nodes, graph.constants, metadata, outputs)
 
@@ -140,17 +140,37 @@ def multiply_adds(model: bytes) -> int:
     return total
 
 
-class _Graph:
-    """Nodes and constants, named as they are added."""
+class GraphBuilder:
+    """Collects a graph's nodes and constants, and names them.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: what all names begin with, so that none is taken already.
+
+    Attributes:
+        nodes: the nodes, in order.
+        constants: the constants, by their names.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
 
-    def add(self, operator: str, given: list[str], made: str | None = None, **attributes: Any) -> str:
-        made = made or f"{operator}_{len(self.nodes)}"
+    def add(self, operator: str, *given: str, made: str = "", **attributes: Any) -> str:
+        """Add a node. Returns the name of what it makes."""
+        made = made or f"{self._prefix}{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, given, [made], **attributes))
         return made
+
+    def keep(self, value: npt.ArrayLike, kind: npt.DTypeLike = np.float32) -> str:
+        """Add a constant. Returns its name."""
+        name = f"{self._prefix}constant_{len(self.constants)}"
+        self.constants[name] = np.asarray(value, kind)
+        return name
+
+
+class _Graph(GraphBuilder):
+    """The word network's layers."""
 
     def convolve(self, given: str, layer: Convolution) -> str:
         outputs, inputs, frames = layer.kernel.shape
@@ -158,18 +178,19 @@ class _Graph:
         groups = outputs if inputs == 1 else 1
         pads = [0, frames // 2, 0, frames // 2]
         strides = [1, layer.stride]
-        return self.add("Conv", names, kernel_shape=[1, frames], strides=strides, pads=pads, group=groups)
+        return self.add("Conv", *names, kernel_shape=[1, frames], strides=strides, pads=pads, group=groups)
 
     def connect(self, given: str, layer: Dense) -> str:
-        return self.add("Gemm", [given, *self._keep_layer(layer.kernel, layer.bias)], transB=1)
+        return self.add("Gemm", given, *self._keep_layer(layer.kernel, layer.bias), transB=1)
 
-    def keep(self, name: str, constant: npt.NDArray[Any]) -> str:
+    def keep_as(self, name: str, constant: npt.NDArray[Any]) -> str:
+        """Add a constant under a name of its own. Returns that name, with the next node's number."""
         name = f"{name}_{len(self.nodes)}"
         self.constants[name] = constant
         return name
 
     def _keep_layer(self, kernel: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None) -> list[str]:
-        return [self.keep("kernel", kernel), *([] if bias is None else [self.keep("bias", bias)])]
+        return [self.keep_as("kernel", kernel), *([] if bias is None else [self.keep_as("bias", bias)])]
 
 
 def leading_to(output: str, model: ModelProto) -> list[NodeProto]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, load_model_from_string, numpy_helper
 
 from earmark.front_end.frames import SPECTROGRAM
@@ -24,7 +23,7 @@ from earmark.models.metadata import (
     Metadata,
     Normalization,
 )
-from earmark.models.onnx_writer import OPSET, windows_of
+from earmark.models.onnx_writer import OPSET, GraphBuilder, windows_of
 
 INPUT, WINDOW = "waveform", "window"
 PREFIX = "front_end/"  # for the names of everything that is added, so that none is taken already
@@ -77,22 +76,11 @@ def _replace(model: ModelProto, nodes: list[NodeProto], given: Any) -> None:
     model.graph.input.append(given)
 
 
-class _FrontEnd:
+class _FrontEnd(GraphBuilder):
     """Nodes from `waveform` to `window`, and their constants."""
 
     def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, npt.NDArray[Any]] = {}
-
-    def add(self, operator: str, *given: str, made: str = "", **attributes: Any) -> str:
-        made = made or f"{PREFIX}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, given, [made], **attributes))
-        return made
-
-    def keep(self, value: npt.ArrayLike, kind: npt.DTypeLike = np.float32) -> str:
-        name = f"{PREFIX}constant_{len(self.constants)}"
-        self.constants[name] = np.asarray(value, kind)
-        return name
+        super().__init__(PREFIX)
 
     def reshaped(self, samples: str, frames: int, values: int) -> str:
         return self.add("Reshape", samples, self.keep([-1, frames, values], np.int64))

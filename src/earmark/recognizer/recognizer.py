@@ -19,13 +19,21 @@ import numpy.typing as npt
 from earmark.audio.clip import as_clip
 from earmark.audio.sources import ArraySource, FileSource, Source, open_source, record_clip
 from earmark.errors import EarmarkError, check_no_address
-from earmark.front_end.frames import SPECTROGRAM, Frames, Windows, clip_frames, loudest_window, stream_frames
+from earmark.front_end.frames import (
+    SPECTROGRAM,
+    Frames,
+    Windows,
+    clip_frames,
+    loudest_window,
+    stream_frames,
+    window_amplitudes,
+)
 from earmark.front_end.recordings import frames_of, read_recording
 from earmark.front_end.silence import silence_power, sounding_windows
 from earmark.front_end.spectrogram import FFT_SIZE, FLOOR_DB
 from earmark.front_end.spectrogram_file import is_spectrogram_file
 from earmark.labels import THRESHOLD
-from earmark.models.foreign_models import foreign_kind, is_foreign
+from earmark.models.foreign_models import foreign_error, foreign_kind
 from earmark.models.metadata import SHORT_WINDOW
 from earmark.models.project_models import model_folder
 from earmark.models.saved_model import MODEL_FILE, PRETRAINED, PROJECT_FILE, save_model
@@ -46,7 +54,6 @@ if TYPE_CHECKING:
     from earmark.project import Project
 
 MAX_MODEL_BYTES = 256 << 20
-SILENT_WEIGHT = 1e-6  # of a window of digital silence; of one at full scale it is about 10
 WORDS_MODEL = "words"  # the pretrained model of 20 labels
 
 
@@ -342,12 +349,13 @@ class Recognizer(Classifier):
         for frames in blocks:
             if include_spectrogram:
                 kept.append(frames)
-            powers.append(self.front_end.power(frames))
             cut = windows.process(frames)[0]
             if len(cut):
                 found.append(self._run(outputs, cut))
-                if by_loudness:
-                    loudness.append(self._loudness(cut))
+            if by_loudness:
+                loudness.append(window_amplitudes(cut, self.front_end))
+            else:
+                powers.append(self.front_end.power(frames))
         if by_loudness:
             weights = np.concatenate(loudness)
         else:
@@ -358,12 +366,6 @@ class Recognizer(Classifier):
         return self._result(
             means[0], np.concatenate(kept) if include_spectrogram else None, means[1] if include_embedding else None
         )
-
-    def _loudness(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """The amplitude of each window, shape [windows]; of digital silence not quite 0."""
-        power = np.stack([self.front_end.power(window).mean() for window in windows])
-        amplitude: npt.NDArray[np.float64] = np.sqrt(power) + SILENT_WEIGHT
-        return amplitude
 
     @contextmanager
     def _clip_frames(
@@ -392,7 +394,7 @@ def _missing(path: Path) -> EarmarkError:
     if not path.is_dir():
         return EarmarkError(f"{path} does not exist: check the path.")
     if kind := foreign_kind(path.iterdir()):
-        return is_foreign(str(path), kind)
+        return foreign_error(str(path), kind)
     return EarmarkError(f"{path} holds no {MODEL_FILE}: name a model folder or a project.")
 
 
@@ -447,7 +449,7 @@ def load(path: str | Path = WORDS_MODEL) -> Recognizer:
     except (OSError, ValueError) as error:
         raise EarmarkError(f"{file} can't be read ({error}): check the path.") from error
     if kind := foreign_kind(_names_in(content) or [file], content[:8]):
-        raise is_foreign(str(file), kind)
+        raise foreign_error(str(file), kind)
     if content.startswith(b"PK"):
         raise EarmarkError(f"{file} holds no TensorFlow.js model: load another; `earmark import` takes recordings.")
     return Recognizer(content, str(file))

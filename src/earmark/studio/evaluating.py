@@ -29,8 +29,7 @@ def evaluate(project: Project, report: Report) -> None:
     Raises:
         EarmarkError: the folder can't be written, or as in `Project.evaluate`.
     """
-    choice, now = project.choose_base(), project.fingerprint()
-    base = str(choice.base)
+    base, now = str(project.choose_base().base), project.fingerprint()
     evaluation = project.evaluate(base, report=report)
     file = project.report_file(base)
     make_folder(file.parent)

@@ -19,6 +19,7 @@ from earmark.models.ear_embedding import EAR
 from earmark.models.network import Network
 from earmark.training.bases import base_for_sounds, base_for_words, open_base
 from earmark.training.embedding_cache import EmbeddingCache
+from earmark.training.open_set import directions
 from earmark.training.transfer import Embedder, TaughtClip
 
 CLIPS = 12  # of each label that are looked at, and at most so many in all
@@ -92,12 +93,12 @@ def _some(clips: Sequence[TaughtClip]) -> list[TaughtClip]:
 
 def _embed(base: str, clips: Sequence[TaughtClip], cache: EmbeddingCache) -> list[Array]:
     """Each recording's embeddings, as directions: shape [windows, values]."""
-    return [_directions(values) for values in Embedder(open_base(base), cache).embed_clips(clips)]
+    return [directions(values) for values in Embedder(open_base(base), cache).embed_clips(clips)]
 
 
 def _are_speech(embedder: Embedder, recordings: Sequence[Array]) -> list[bool]:
     """Whether each recording is more like the words that come with Earmark than like its noises."""
-    words, noises = (_directions(values) for values in (embedder.words()[:, 0], embedder.noises()))
+    words, noises = (directions(values) for values in (embedder.words()[:, 0], embedder.noises()))
 
     def likeness(values: Array, known: Array) -> float:
         return float(np.sort(values @ known.T, axis=1)[:, -NEAREST:].mean())
@@ -117,13 +118,8 @@ def _recognized(recordings: Sequence[Array], labels: Sequence[str]) -> float | N
     has_others = np.bincount(targets)[targets] > 1
     if len(names) < 2 or not has_others.any():
         return None
-    means = _directions(sums)
+    means = directions(sums)
     likeness = values @ means.T
-    own = _directions(sums[targets] - values)
+    own = directions(sums[targets] - values)
     likeness[np.arange(len(values)), targets] = (values * own).sum(axis=1)
     return float(np.mean(likeness.argmax(axis=1)[has_others] == targets[has_others]))
-
-
-def _directions(values: Array) -> Array:
-    directions: Array = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-12)
-    return directions

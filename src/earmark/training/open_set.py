@@ -191,13 +191,14 @@ def far_from(unknown: Embeddings, clips: Embeddings) -> npt.NDArray[np.bool_]:
     Returns:
         True for each word that may be used, shape [words]. One in 64 may not, and always at least one.
     """
-    alike = (_normalized(unknown) @ _normalized(clips).T).mean(axis=1)  # cosine similarity
+    alike = (directions(unknown) @ directions(clips).T).mean(axis=1)  # cosine similarity
     is_far = np.ones(len(unknown), bool)
     is_far[np.argsort(-alike, kind="stable")[: math.ceil(len(unknown) * ALIKE_SHARE)]] = False
     return is_far
 
 
-def _normalized(embeddings: Embeddings) -> Embeddings:
+def directions(embeddings: Embeddings) -> Embeddings:
+    """Embeddings of length 1, shape [n, values]; of length 0 where they have no direction."""
     lengths = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
     normalized: Embeddings = np.divide(embeddings, lengths, dtype=np.float32)
     return normalized
